@@ -44,7 +44,7 @@ ROWS = (
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Write images of 768 pixels with captions; twelve different ones, linked under many names."""
+    """Write images of 768 pixels with captions; copies of twelve different ones."""
     folder.mkdir(parents=True)
     for number in range(count):
         path = folder / f"{number:05}.jpg"
@@ -66,8 +66,10 @@ def one_visit(browser: Browser, images: int) -> dict[str, float]:
         process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert process.stdout is not None
         said = ""
-        while "Ctrl-C" not in said:
-            said += process.stdout.readline()
+        for line in process.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                break
         url = next(word for word in said.split() if word.startswith("http"))
         try:
             context = browser.new_context(viewport={"width": 1440, "height": 900})

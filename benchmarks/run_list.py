@@ -85,12 +85,13 @@ def first_answer(data: Path) -> tuple[float, float]:
     command = [sys.executable, "app.py", "--port", str(port), "--data", str(data), "--no-open"]
     began = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as panel:
-        while True:
+        while panel.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 httpx.get(f"http://127.0.0.1:{port}/api/runs?limit=50", timeout=60).raise_for_status()
                 break
             time.sleep(0.02)
         took = time.perf_counter() - began
+        assert panel.poll() is None, "the panel ended"
         used = sum(psutil.Process(panel.pid).cpu_times()[:2])
         panel.terminate()
     return took, used

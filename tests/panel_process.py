@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from tests.waiting import read_until
+
 ROOT = Path(__file__).parent.parent
 REHEARSAL = "tests.fakes.rehearsal:run"
 
@@ -35,11 +37,7 @@ class Running:
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         )
         self.began = time.monotonic()
-        self.said = ""
-        while "Ctrl-C" not in self.said:
-            line_said = self.process.stdout.readline()
-            assert line_said, self.said + self.errors()
-            self.said += line_said
+        self.said = read_until(self.process, "Ctrl-C", self.errors)
         self.ready_s = time.monotonic() - self.began
         self.address = re.search(r"https?://[^\s?]+", self.said)[0].rstrip("/")
 

@@ -7,7 +7,6 @@ import json
 import struct
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +33,7 @@ from onetrainer_gradio.tensor_files import WeightDifference
 from onetrainer_gradio.terminal import StopSignals
 from tests.backends.onetrainer.standin import set_up
 from tests.fakes.configs import small_config
+from tests.waiting import until
 
 REHEARSAL = "tests.fakes.rehearsal:run"
 
@@ -79,8 +79,7 @@ def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path, method: str) -> None:
     signals, folder = StopSignals(), tmp_path / "out" / "panel" / "runs"
 
     def ctrl_c() -> None:
-        while not any('"phase":"training"' in journal.read_text() for journal in folder.glob("*/journal.jsonl")):
-            time.sleep(0.05)
+        until(lambda: any('"phase":"training"' in journal.read_text() for journal in folder.glob("*/journal.jsonl")), 240)
         signals()
 
     pressed = threading.Thread(target=ctrl_c)

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from onetrainer_gradio.cli import GENERATE, PanelOptions, parse
+from tests.waiting import read_until
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIT = ROOT / "deploy" / "systemd" / "onetrainer-gradio.service"
@@ -173,12 +174,7 @@ def test_the_container_start_serves_the_panel_and_its_health_check_passes(tmp_pa
     assert subprocess.run(check, env=environment, capture_output=True, timeout=30, check=False).returncode == 1
     program = subprocess.Popen(["sh", str(DOCKER / "entrypoint.sh")], env=environment, stdout=subprocess.PIPE, text=True)
     try:
-        assert program.stdout is not None
-        said = ""
-        while "Ctrl-C" not in said:
-            line = program.stdout.readline()
-            assert line, said
-            said += line
+        read_until(program, "Ctrl-C")
         give_up_at = time.monotonic() + 60
         while subprocess.run(check, env=environment, capture_output=True, timeout=30, check=False).returncode != 0:
             assert time.monotonic() < give_up_at

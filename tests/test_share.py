@@ -23,6 +23,7 @@ from onetrainer_gradio.service.host.access import Access, AccessSettings
 from onetrainer_gradio.share import ShareError, ShareResult, open_link, start_tunnel, viewer_link
 from tests.api.conftest import rehearsal_service
 from tests.panel_process import Running
+from tests.waiting import read_until
 
 TOKEN = "a-token-for-programs"
 NOBODY = "http://127.0.0.1:9/"
@@ -186,11 +187,7 @@ def test_a_panel_without_internet_says_so_and_goes_on(tmp_path):
     }
     panel = Running(tmp_path / "data", "--share", **environment, NO_PROXY="127.0.0.1,localhost")
     try:
-        said = ""
-        while "continues without it" not in said:
-            line = panel.process.stdout.readline()
-            assert line, said
-            said += line
+        said = read_until(panel.process, "continues without it")
         assert "No public link: The program frpc can't be downloaded" in said
         client = httpx.Client(trust_env=False)
         assert client.get(panel.address + "/health/live").status_code == 200

@@ -25,6 +25,7 @@ from onetrainer_gradio.service.host.access import check_bind
 from onetrainer_gradio.service.host.storage import in_container, is_temporary
 from onetrainer_gradio.ui.storage_notice import storage_notice
 from tests.fakes.hub import FakeHub
+from tests.waiting import read_until
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "deploy" / "space"
@@ -148,12 +149,7 @@ def test_the_files_of_the_space_alone_start_the_panel_with_the_demo_and_the_warn
         [sys.executable, "-c", ONLY_HERE], cwd=tmp_path / "app", env=environment, stdout=subprocess.PIPE, text=True
     )
     try:
-        assert program.stdout is not None
-        said = ""
-        while "Ctrl-C" not in said:
-            line = program.stdout.readline()
-            assert line, said
-            said += line
+        said = read_until(program, "Ctrl-C")
         assert "https://ada-panel.hf.space/" in said
         port = port_of(program.pid)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": HOSTED["SPACE_HOST"]}) as client:

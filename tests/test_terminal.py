@@ -20,6 +20,7 @@ from onetrainer_gradio.server import main
 from onetrainer_gradio.terminal import clock, train
 from tests.backends.onetrainer.standin import set_up
 from tests.fakes.configs import small_config
+from tests.waiting import read_until, until
 
 REHEARSAL = "tests.fakes.rehearsal:run"
 ROOT = Path(__file__).parent.parent
@@ -124,22 +125,13 @@ def endless(config, emit, control, options):
     return run(config, emit, control, options.model_copy(update={"tags": ("steps=1000000", "step_s=0.02")}))
 
 
-def read_until(process: subprocess.Popen[str], part: str) -> str:
-    said = ""
-    while part not in said:
-        line = process.stdout.readline()
-        assert line, said + process.stderr.read()
-        said += line
-    return said
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_gracefully_and_saves(config, number):
     """The run is in a process of its own; Ctrl-C ends it after its step, with the model saved and status 130."""
     process = command(config, "--backend", "tests.test_terminal:endless")
     try:
-        read_until(process, "Training")
+        read_until(process, "Training", process.stderr.read)
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
@@ -156,8 +148,8 @@ def test_an_interrupt_while_the_run_begins_stops_it_too(config):
     process = command(config, "--backend", "tests.test_terminal:endless")
     try:
         runs_folder = config.parent / "data" / "runs"
-        while not list(runs_folder.glob("*/run.json")):
-            assert process.poll() is None
+        until(lambda: list(runs_folder.glob("*/run.json")) or process.poll() is not None)
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         assert (process.returncode, "Traceback" in err) == (130, False), err

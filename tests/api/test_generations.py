@@ -13,6 +13,7 @@ import pytest
 
 from onetrainer_gradio.service.generations import Generations
 from onetrainer_gradio.service.runs.samples import SampleStore
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -74,8 +75,7 @@ def test_a_grid_is_still_there_after_a_restart_and_can_be_deleted(finished):
 def test_a_stop_ends_it_within_an_image_and_keeps_finished_ones(finished):
     made = start(finished, prompts=["a", "b", "c"], sample={"diffusion_steps": 30}, base=False)
     generations = finished.service.generations
-    while not generations.get(made["id"])["cells"][0]["done"]:
-        generations.wait(made["id"], 0.05)
+    until(lambda: generations.get(made["id"])["cells"][0]["done"])
     finished.client.post(f"/api/generations/{made['id']}/stop")
     ended = generations.wait(made["id"], 20)
     assert ended["state"] == "stopped"
@@ -97,8 +97,7 @@ def test_a_stopped_grid_is_resumed_also_by_a_later_panel(finished):
     """Finished images stay as they are, and the missing ones are generated."""
     made = start(finished, prompts=["a", "b"], sample={"diffusion_steps": 30}, base=False)
     generations = finished.service.generations
-    while not generations.get(made["id"])["cells"][0]["done"]:
-        generations.wait(made["id"], 0.05)
+    until(lambda: generations.get(made["id"])["cells"][0]["done"])
     generations.stop(made["id"])
     assert generations.wait(made["id"], 20)["state"] == "stopped"
     first = finished.folder / "generations" / made["id"] / "000.png"

@@ -13,7 +13,9 @@ CONTRACT_STATE = {"is_training", "status", "progress", "max_step", "max_epoch", 
 
 def until(socket, kind: str, **content) -> dict:
     """The next message of a kind with the given content."""
+    give_up_at = time.monotonic() + 60
     while True:
+        assert time.monotonic() < give_up_at, f"no message {kind}"
         message = socket.receive_json()
         if message["type"] == kind and all(message.get(key) == value for key, value in content.items()):
             return message
@@ -57,8 +59,7 @@ def test_a_run_is_reported_to_all_viewers(panel):
                 2,
                 200,
             )
-            while until(socket, "training_state")["state"]["status"] != "completed":
-                pass
+            until(socket, "training_state", status="completed")
 
 
 def test_numbers_grow_and_what_was_missed_is_replayed(panel):
@@ -68,7 +69,9 @@ def test_numbers_grow_and_what_was_missed_is_replayed(panel):
     panel.finished(steps=3)
     with panel.socket(f"?since={seen}") as socket:
         numbers = []
+        give_up_at = time.monotonic() + 60
         while True:
+            assert time.monotonic() < give_up_at, numbers
             message = socket.receive_json()
             assert message["type"] != "connected"
             numbers.append(message["seq"])

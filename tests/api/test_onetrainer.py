@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from onetrainer_gradio.api.app import put_service
 from onetrainer_gradio.service import ServiceSettings, TrainerService
 from tests.api.conftest import ADDRESS
+from tests.api.test_live import until
 from tests.backends.onetrainer.standin import set_up
 
 PATIENCE_S = 30.0
@@ -227,8 +228,7 @@ def test_pages_are_told_of_a_change(known):
         schema = panel.client.get("/api/config/schema").json()
         assert first["engine"]["follows"] == schema["x-follows"]["key"] != ""
         panel.client.put("/api/engines", json={"engine": "builtin"})
-        while (message := socket.receive_json())["type"] != "engine":
-            pass
+        message = until(socket, "engine")
         assert message["engine"] == {"choice": "builtin", "checkouts": 1, "follows": ""}
 
 

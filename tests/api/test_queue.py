@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tests.api.test_live import until
+
 pytestmark = pytest.mark.slow  # each of these builds the whole panel
 
 
@@ -188,7 +190,5 @@ def test_viewers_get_the_queue_and_its_changes(paused):
     with paused.socket() as socket:
         assert socket.receive_json()["queue"]["paused"] is True
         add(paused, "one")
-        message = socket.receive_json()
-        while message["type"] != "queue_changed" or message["reason"] != "added":
-            message = socket.receive_json()
+        message = until(socket, "queue_changed", reason="added")
         assert message["queue"]["waiting"] == 1

@@ -5,7 +5,6 @@ Covers ``service/take_away.py`` and ``service/results.py``.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy
@@ -15,6 +14,7 @@ from safetensors.numpy import save_file
 from onetrainer_gradio.config.enums import ModelFormat
 from onetrainer_gradio.service.engines.conversion import Converted, LoraConverter
 from onetrainer_gradio.service.results import Results
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -46,8 +46,7 @@ def saved(panel):
     panel.run_id = panel.training(steps=3, saved="weights of a save")
     run = panel.service.runs.get(panel.run_id)
     command = panel.service.save()
-    while run.answer(command) is None:
-        time.sleep(0.01)
+    until(lambda: run.answer(command) is not None)
     (Path(run.record.workspace) / "go").touch()
     panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 10)
     files = {file["kind"]: file for file in run.files()}

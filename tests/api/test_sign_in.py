@@ -393,9 +393,9 @@ def test_a_provider_that_hangs_delays_nobody_else(app, provider):
         ):
             for _ in range(LOGINS - 1):
                 tasks.start_soon(client.get, "/login/start")
-            while not provider.requests:
-                await anyio.sleep(0.01)
             with anyio.fail_after(20):
+                while not provider.requests:
+                    await anyio.sleep(0.01)
                 login = await client.post("/api/login", json={"name": "Owner", "password": PASSWORD})
                 cookies = {COOKIE: login.cookies[COOKIE]}
                 checked = await client.post("/api/config/validate", json={"config": {}}, cookies=cookies)

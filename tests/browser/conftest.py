@@ -131,12 +131,13 @@ class Panel:
 
     def change(self, **changes: Any) -> dict[str, Any]:
         """Change settings as another person would."""
+        give_up_at = time.monotonic() + 30
         while True:
             revision = self.get("api/config/current")["revision"]
             try:
                 return self.send("PATCH", "api/config/current", {"revision": revision, "changes": changes})
             except urllib.error.HTTPError as error:
-                if error.code != 409:  # the page changed something in between
+                if error.code != 409 or time.monotonic() > give_up_at:  # the page changed something in between
                     raise
 
     def settings(self, *places: str) -> dict[str, Any]:

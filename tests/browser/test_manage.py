@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -368,11 +369,12 @@ def test_a_preset_keeps_concepts_and_samples_and_undo_crosses_it_and_a_reload(vi
     becomes(lists, (["dog"], ["my own prompt"]))
     page.reload()
     panel.change(debug_dir="theirs")
-    taken_back = 0
+    taken_back, give_up_at = 0, time.monotonic() + 30
     while taken_back < 3:  # an undo that crosses a change of someone else is refused, and asked for again
         with page.expect_response(lambda reply: reply.url.endswith("api/config/undo")) as undone:
             undo.click()
         taken_back += undone.value.ok
+        assert time.monotonic() < give_up_at
     after = panel.get("api/config/current")
     assert after["name"] == before["name"]
     assert after["config"] == before["config"] | {"debug_dir": "theirs"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -114,6 +116,16 @@ def test_a_backup_is_generated_with_like_a_save(configured, train):
     assert go(generator, str(backup)) == go(generator, config.output_model_destination) != go(generator, "")
 
 
+class OnFullDisk:
+    """Generates images that no disk has room for."""
+
+    def generate(self, *given: object) -> OnFullDisk:
+        return self
+
+    def save(self, path: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_worker_answers_what_goes_wrong(configured, train, tmp_path):
     """A missing base model, a LoRA that was deleted, an image that no memory holds, a full disk: each with what to do."""
     from onetrainer_gradio.backends.generation_worker import Loaded
@@ -143,8 +155,9 @@ def test_a_worker_answers_what_goes_wrong(configured, train, tmp_path):
     answer = asked(worker, sample=huge)
     assert answer["error"].startswith("Out of memory"), answer
     assert answer["suggestion"] == "Choose a smaller image, or the CPU."
-    full = asked(worker, path="/dev/full/000.png")
-    assert full["error"]
+    full = asked(Loaded(lambda config: OnFullDisk()))
+    assert full["error"].startswith("No space left on disk"), full
+    assert full["suggestion"] == "Free up space on the disk of the data folder."
     assert asked(worker)["stopped"] is False  # and it goes on afterwards
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -16,19 +14,13 @@ from onetrainer_gradio.events import Phase
 from onetrainer_gradio.service.runs.record import Run
 from tests.golden.cases import Case, _lora, write_data
 from tests.service.conftest import MakeService
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
 TYPE = "STABLE_DIFFUSION_15"
 MODEL = Path(__file__).parents[1] / "fixtures" / "golden" / "model"
 PROMPT = {"prompt": "a red square", "width": 64, "height": 64, "diffusion_steps": 1}
-
-
-def until(predicate: Callable[[], Any], timeout_s: float = 60.0) -> None:
-    give_up_at = time.monotonic() + timeout_s
-    while not predicate():
-        assert time.monotonic() < give_up_at, "not in time"
-        time.sleep(0.01)
 
 
 def phases(run: Run) -> list[str]:

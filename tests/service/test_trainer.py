@@ -536,7 +536,8 @@ def test_from_the_answer_to_a_start_on_the_state_is_about_the_new_run(make_servi
     run_id = service.start(small_config(tmp_path), RunOptions(name="new", tags=("steps=3",)))
     told.clear()
     seen = [service.get_state(), service.feed.snapshot()["state"]]
-    while seen[-1]["is_training"]:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while seen[-1]["is_training"] and time.monotonic() < give_up_at:
         seen.append(service.get_state())
     unsubscribe()
     states = [*seen, *(message["state"] for message in told)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 
 from onetrainer_gradio.backends.onetrainer.checkout import inspect
 from tests.backends.onetrainer.standin import set_up
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,9 +37,8 @@ def test_an_import_that_hangs_ends_with_whoever_waits_for_it(tmp_path, what):
     holder = subprocess.Popen([sys.executable, "-c", HOLDER + HOLDERS[what], str(inspect(folder).python), str(folder)])
     try:
         parent = psutil.Process(holder.pid)
-        while not (children := parent.children()):
-            assert holder.poll() is None
-            time.sleep(0.02)
+        children = until(lambda: parent.children() or holder.poll() is not None)
+        assert holder.poll() is None
     finally:
         holder.kill()
         holder.wait()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -13,8 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from onetrainer_gradio.engine.staging import UNFINISHED
 from tests.engine.data.test_dataset import Averages
 from tests.engine.data.test_masks import opened
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -40,11 +43,12 @@ def fill(folder: str) -> None:
 
 
 def files(folder: Path) -> set[Path]:
-    while True:
-        try:
-            return set((folder.parent / "cache").rglob("*.safetensors"))
-        except FileNotFoundError:  # the process finished a folder and renamed it meanwhile
-            continue
+    """The whole files of the cache."""
+    for _ in range(100):
+        with suppress(FileNotFoundError):  # the process finished a folder and renamed it meanwhile
+            found = (folder.parent / "cache").rglob("*.safetensors")
+            return {path for path in found if not path.parent.name.startswith(UNFINISHED)}
+    raise AssertionError("the folders don't come to rest")
 
 
 def test_a_killed_start_continues_where_it_was(tmp_path):
@@ -61,9 +65,8 @@ def test_a_killed_start_continues_where_it_was(tmp_path):
         process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
         try:
             target = seen + random.randint(5, 20)
-            while len(files(folder)) < target:
-                assert process.poll() is None
-                time.sleep(0.005)
+            until(lambda: len(files(folder)) >= target or process.poll() is not None, 120, 0.005)  # noqa: B023 - called at once
+            assert process.poll() is None
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -73,6 +76,7 @@ def test_a_killed_start_continues_where_it_was(tmp_path):
     data = opened(folder, encoder, masked_training=True)
     assert len(encoder.images) + len(encoder.texts) == 2 * IMAGES - seen
     assert len(files(folder)) == 2 * IMAGES
+    assert not list((folder.parent / "cache").rglob(f"{UNFINISHED}*"))
     left = [path for path in (folder.parent / "cache").rglob("*") if path.is_file() and path not in files(folder)]
     assert [path.name for path in left if path.suffix == ".tmp" or path.name.startswith(".tmp")] == []
     for batch in data.batches(0):

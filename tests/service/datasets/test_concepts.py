@@ -21,6 +21,7 @@ from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.errors import DatasetError, ForbiddenPathError, PathNotFoundError
 from onetrainer_gradio.service.datasets.concepts import ConceptStore, FolderReader
 from tests.config.preflight import add_image
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -247,8 +248,7 @@ def test_a_folder_full_of_broken_files_is_told_at_once(base: Path, store: Concep
     for number in range(6000):
         (folder / f"{number}.png").write_bytes(b"no picture")
     full = config({"path": "broken"})
-    while not store.statistics(full)["complete"]:
-        pass
+    until(lambda: store.statistics(full)["complete"], 240)
     started = time.monotonic()
     assert store.statistics(full)["concepts"][0]["broken"]["count"] == 6000
     assert time.monotonic() - started < 2

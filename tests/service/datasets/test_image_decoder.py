@@ -19,6 +19,7 @@ from PIL import Image
 from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
 from onetrainer_gradio.errors import BusyError, DatasetError
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -136,8 +137,7 @@ def test_too_many_at_a_time_are_asked_to_come_again(decoder, tmp_path):
         threads = [threading.Thread(target=ask) for _ in range(20)]
         for thread in threads:
             thread.start()
-        while len(results) < 12:
-            time.sleep(0.01)
+        until(lambda: len(results) >= 12)
     for thread in threads:
         thread.join()
     assert sum(isinstance(result, BusyError) for result in results) == 12

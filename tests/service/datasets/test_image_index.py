@@ -172,6 +172,7 @@ def test_ten_thousand_images_are_listed_quickly_in_bounded_memory(tmp_path: Path
         started = time.process_time()
         page = index.page(FOLDER, query, offset)
         while not page["complete"]:
+            assert time.process_time() - started < 60, name
             page = index.page(FOLDER, query, offset)
         took[name] = time.process_time() - started
         assert len(page["images"]) == 100, name

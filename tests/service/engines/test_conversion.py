@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from onetrainer_gradio.config.enums import ModelFormat
 from onetrainer_gradio.errors import BusyError, ModelFormatError, PathNotFoundError
 from onetrainer_gradio.service.engines.conversion import LoraConverter
+from tests.waiting import until
 
 LAYER = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
 
@@ -72,8 +73,7 @@ def test_a_second_conversion_is_told_to_wait(tmp_path: Path):
     converter.may_answer = threading.Event()
     first = threading.Thread(target=converter.convert, args=(tmp_path, "a", ModelFormat.KOHYA_LORA))
     first.start()
-    while not converter._turn.locked():
-        pass
+    until(converter._turn.locked)
     with pytest.raises(BusyError):
         converter.convert(tmp_path, "b", ModelFormat.KOHYA_LORA)
     converter.may_answer.set()

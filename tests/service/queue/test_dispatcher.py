@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,12 @@ from onetrainer_gradio.service.queue.items import ItemChoices, QueueItem, item_f
 from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
-from tests.service.conftest import PATIENCE_S, REHEARSAL, MakeService
+from tests.service.conftest import REHEARSAL, MakeService
+from tests.waiting import until
 
 TWO_GPUS = Machine("cuda", (Gpu("fake", 24 * GIGABYTE, (8, 9)),) * 2)
 
 pytestmark = pytest.mark.slow  # each of these carries out runs
-
-
-def until(predicate: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
-    give_up_at = time.monotonic() + timeout_s
-    while not predicate():
-        assert time.monotonic() < give_up_at, "not in time"
-        time.sleep(0.02)
 
 
 def add(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,16 +14,10 @@ from onetrainer_gradio.service.queue.items import ItemChoices
 from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.service.conftest import MakeService
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 STEPS = 20
-
-
-def until(predicate: Callable[[], Any], timeout_s: float = 120.0) -> None:
-    give_up_at = time.monotonic() + timeout_s
-    while not predicate():
-        assert time.monotonic() < give_up_at, "not in time"
-        time.sleep(0.02)
 
 
 def tiny(service: TrainerService, folder: Path) -> TrainConfig:
@@ -68,18 +59,18 @@ def test_a_suspended_run_ends_as_if_it_had_not_been(make_service: MakeService, t
         return service.queue.get(item_id)["state"] == "completed"
 
     whole = service.enqueue(tiny(service, tmp_path / "whole"), options)["id"]
-    until(lambda: ended(whole))
+    until(lambda: ended(whole), 120)
     wanted = service.runs.get(service.queue.get(whole)["run_id"])
 
     parted = service.enqueue(tiny(service, tmp_path / "parted"), options)["id"]
-    until(lambda: service.get_state()["update_step"] >= 2 and service.get_state()["run_id"] != wanted.id)
+    until(lambda: service.get_state()["update_step"] >= 2 and service.get_state()["run_id"] != wanted.id, 120)
     first = service.runs.get(service.get_state()["run_id"])
     assert service.suspend_training() == parted
-    until(lambda: service.queue.get(parted)["state"] == "waiting")
+    until(lambda: service.queue.get(parted)["state"] == "waiting", 120)
     assert service.scheduler.occupants() == []
     assert first.state()["end_reason"] == "stopped"
     service.queue.edit(parted, ItemChoices(held=False))
-    until(lambda: ended(parted))
+    until(lambda: ended(parted), 120)
     second = service.runs.get(service.queue.get(parted)["run_id"])
 
     at = second.resumed_step()

@@ -18,6 +18,7 @@ from onetrainer_gradio.service.runs.child_process import ChildProcess, record_ch
 from onetrainer_gradio.service.runs.control import CommandFolder
 from onetrainer_gradio.service.runs.journal import Journal
 from onetrainer_gradio.service.runs.run_folder import process_file
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="speaks of process groups")
 
@@ -80,8 +81,7 @@ def test_what_it_left_in_its_group_is_ended_too(tmp_path: Path) -> None:
     child_process = ChildProcess(tmp_path)
     assert not child_process.alive()
     assert group_living(child_process.identity.pid)
-    while child_process.kill():
-        pass
+    until(lambda: not child_process.kill())
     assert not group_living(child_process.identity.pid)
 
 
