@@ -171,8 +171,9 @@ class DetachedRun:
         return True
 
     def _supervisor_alive(self) -> bool:
-        if self._supervisor_process is not None:
-            return self._supervisor_process.poll() is None
+        supervisor = self._supervisor_process  # another thread may hand it over meanwhile
+        if supervisor is not None:
+            return supervisor.poll() is None
         return self._identity("supervisor").alive()
 
     def _supervisor_wanted(self) -> bool:
@@ -262,8 +263,9 @@ class DetachedRun:
             return RunEnded(reason="stopped")
         if not worker.pid and CommandFolder(self.run.folder).stops():  # it was stopped before it had begun
             return RunEnded(reason="stopped")
-        if not worker.pid and self._supervisor_process is not None:
-            code = self._supervisor_process.returncode
+        supervisor = self._supervisor_process
+        if not worker.pid and supervisor is not None:
+            code = supervisor.returncode
             message = f"The training process could not be started: its supervisor ended with code {code}."
             error = ErrorInfo(type="WorkerDiedError", message=message, suggestion="Check the end of the console log.")
             return RunEnded(reason="failed", error=error, exit_code=code)
@@ -325,6 +327,7 @@ class ThreadRun:
         self._token = token
         self._keep_loaded = keep_loaded if keep_loaded is not None else KeepLoaded()
         self._loaded_until = 0.0
+        self._deciding = threading.Lock()
         self._control = QueueControl()
         self._recorder = Recorder(run.folder, self._control.received, notify=notify)
         self._notify = notify
@@ -394,9 +397,12 @@ class ThreadRun:
                 finish(self.run.folder, end)
             except OSError:
                 return True
-        if self.loaded_until() is not None:
-            return True
-        self._keep_loaded.close()
+        with self._deciding:
+            if self.loaded_until() is not None:
+                return True
+            self._loaded_until = 0.0
+            kept = self._keep_loaded
+        kept.close()
         return False
 
     def loaded_until(self) -> float | None:
@@ -405,11 +411,13 @@ class ThreadRun:
         return self._loaded_until if waits else None
 
     def hand_over(self, run: Run, *, token: str) -> ThreadRun | None:
-        """Do nothing: a run in another thread of this process finds the loaded backend."""
-        if run.record.backend != self.run.record.backend or self.loaded_until() is None:
-            return None
-        self._loaded_until = 0.0
-        return ThreadRun(run, token=token, notify=self._notify, keep_loaded=self._keep_loaded).start()
+        """Let a run in another thread of this process use the loaded backend, which this run no longer closes."""
+        with self._deciding:
+            if run.record.backend != self.run.record.backend or self.loaded_until() is None:
+                return None
+            following = ThreadRun(run, token=token, notify=self._notify, keep_loaded=self._keep_loaded).start()
+            self._keep_loaded = KeepLoaded()
+        return following
 
     def release(self) -> None:
         """Let the next ``look`` end it."""
