@@ -58,6 +58,7 @@ from onetrainer_gradio.api.bodies import Bodies
 from onetrainer_gradio.api.failures import Failures
 from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.hub import Hub
+from onetrainer_gradio.api.lingering_close import LingeringClose
 from onetrainer_gradio.api.policy import Policy
 from onetrainer_gradio.api.prefix import Prefix
 from onetrainer_gradio.api.rate_limits import RateLimits
@@ -176,6 +177,7 @@ def create_api(
     app.add_middleware(StrictTransport)
     app.add_middleware(Failures)
     app.add_middleware(Requests, metrics=RequestMetrics(metrics.install(app)))
+    app.add_middleware(LingeringClose)
     return app
 
 

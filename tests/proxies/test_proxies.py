@@ -135,6 +135,13 @@ def test_a_large_upload_passes_and_a_larger_one_does_not(proxy: Proxy):
     assert reply.status_code == 413
 
 
+def test_an_answer_before_the_end_of_a_request_passes(proxy: Proxy):
+    """Every time: while the client still sends, a connection that is closed becomes a 502 of the proxy."""
+    for _ in range(20):
+        body = (b" " * 1_000_000 for _ in range(16))
+        assert proxy.request("POST", "/api/config/validate", content=body).status_code == 413
+
+
 def test_headers_of_a_client_do_not_pass(proxy: Proxy):
     """The panel trusts the proxy, so the proxy must replace what it vouches for."""
     request_id = f"forged-{proxy.port}-0001"

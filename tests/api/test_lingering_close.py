@@ -1,0 +1,85 @@
+"""Whoever is answered before the end of the request can still read the response."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+
+from onetrainer_gradio.api.bodies import Bodies
+from onetrainer_gradio.api.header_timeout import TimedH11Protocol
+from onetrainer_gradio.api.lingering_close import LingeringClose
+
+SILENCE_S, MOST_S = 0.5, 3.0
+REST = b"x" * 20_000_000  # more than the buffers of both sockets
+
+
+async def app(scope, receive, send):
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+def connection() -> Iterator[socket.socket]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    served = LingeringClose(Bodies(app, most_bytes=1000), most_s=MOST_S, silence_s=SILENCE_S)
+    server = uvicorn.Server(uvicorn.Config(served, http=TimedH11Protocol, lifespan="off", log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    with socket.create_connection(listener.getsockname(), timeout=10) as connection:
+        yield connection
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+def head(*lines: bytes) -> bytes:
+    return b"\r\n".join((b"POST / HTTP/1.1", b"Host: x", *lines, b"", b""))
+
+
+def all_of(connection: socket.socket) -> bytes:
+    data = b""
+    while received := connection.recv(65536):
+        data += received
+    return data
+
+
+def test_a_client_that_sends_everything_before_it_reads_gets_the_response(connection: socket.socket) -> None:
+    """As a proxy does. Without a rest that is read, sending fails with a reset."""
+    connection.sendall(head(b"Content-Length: %d" % len(REST)) + REST)
+    assert all_of(connection).startswith(b"HTTP/1.1 413 ")
+
+
+def test_the_response_does_not_wait_for_the_rest(connection: socket.socket) -> None:
+    connection.sendall(head(b"Content-Length: %d" % len(REST)) + REST[:500_000])
+    began = time.monotonic()
+    assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+    assert time.monotonic() - began < SILENCE_S
+    assert all_of(connection) is not None
+    assert time.monotonic() - began < 10, "a silent client is disconnected"
+
+
+def test_a_client_that_never_ends_is_disconnected(connection: socket.socket) -> None:
+    began = time.monotonic()
+    connection.sendall(head(b"Content-Length: 1000000000"))
+    connected = True
+    while connected and time.monotonic() - began < 60:
+        try:
+            connection.sendall(REST[:1000])
+        except ConnectionError:
+            connected = False
+        time.sleep(0.01)
+    assert MOST_S * 0.9 < time.monotonic() - began < 30
+
+
+def test_nothing_is_awaited_after_a_whole_request(connection: socket.socket) -> None:
+    began = time.monotonic()
+    connection.sendall(head(b"Connection: close", b"Content-Length: 3") + b"abc")
+    assert all_of(connection).endswith(b"ok")
+    assert time.monotonic() - began < SILENCE_S
