@@ -27,7 +27,7 @@ PAGE_HEADERS = {
 _FILES = {"shared.js": "text/javascript; charset=utf-8", "shared.css": "text/css; charset=utf-8"}
 SAMPLES = 24
 POINTS = 400
-_STATE = ("status", "phase", "speed", "eta_s", "loss", "paused")
+_STATE = ("status", "phase", "speed", "eta_s", "loss", "paused", "max_step", "total_steps")
 
 
 class Command(StrEnum):
@@ -94,7 +94,7 @@ def shared(service: Service) -> dict[str, Any]:
         shown = {name: state.get(name) for name in _STATE}
         found["title"] = run.name or who.run_id
         active, commands = not run.ended(), _takes_commands(service, run.id)
-        found["run"] = {**shown, "active": active, "controllable": commands, "max_step": state["max_step"], **state["progress"]}
+        found["run"] = {**shown, "active": active, "controllable": commands, **state["progress"]}
         found["loss"] = run.metrics_series(["smooth_loss"], POINTS, None, None, 5)
     return found
 

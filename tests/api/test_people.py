@@ -270,6 +270,8 @@ def test_a_link_leaves_no_secret_in_the_address_and_opens_only_its_run(app):
         assert "script-src 'self'" in page.headers["content-security-policy"]
         shown = phone.get("/api/shared").json()
         assert (shown["shows"], shown["title"], shown["role"]) == ("run", "try", "viewer")
+        state = owner.get(f"/api/training/status?run_id={run_id}").json()
+        assert shown["run"]["total_steps"] == state["total_steps"] > state["max_step"], "the steps of all epochs"
         samples = phone.get("/api/shared/samples").json()["samples"]
         assert samples
         assert {sample["id"].rpartition(".")[0] for sample in samples} == {run_id}

@@ -39,9 +39,9 @@ function duration(seconds) {
 function showRun(run, loss) {
   at('run').hidden = false;
   at('state').textContent = run.paused ? 'Paused' : WORDS[run.status] || run.status;
-  at('progress').value = run.max_step ? Math.min(1, run.global_step / run.max_step) : 0;
+  at('progress').value = run.total_steps ? Math.min(1, run.global_step / run.total_steps) : 0;
   const facts = {
-    Step: run.max_step ? `${run.global_step} of ${run.max_step}` : `${run.global_step}`,
+    Step: run.total_steps ? `${run.global_step} of ${run.total_steps}` : `${run.global_step}`,
     Epoch: run.epoch,
     Loss: run.loss == null ? '–' : run.loss.toPrecision(4),
     'Time left': run.active ? duration(run.eta_s) : '–',
