@@ -114,7 +114,7 @@ def test_a_run_is_published_from_its_page(profile: Any, connected: Panel, hub: F
         page.get_by_label("Trigger word").fill("zorble")
         page.get_by_label("Description").fill("A toy.")
         page.locator("summary", has_text="Model card and files").click()
-        page.get_by_role("button", name="Update the preview").click()
+        page.get_by_role("button", name="Update preview").click()
         expect(page.get_by_label("README.md")).to_have_value(re.compile("instance_prompt: zorble"))
         assert hub.repositories == {}
         assert violations(page) == []

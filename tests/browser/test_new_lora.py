@@ -110,7 +110,7 @@ def test_captions_are_generated_and_written_here(visitor: Visitor, panel: Panel)
     expect(page.locator(".og-new-summary").first).not_to_contain_text("have a caption")
     field = page.get_by_role("textbox", name="Caption of photo 0.png")
     assert field.input_value().startswith("zorble, ")
-    page.get_by_role("radio", name="Written here").check()
+    page.get_by_role("radio", name="Manual").check()
     field.fill("zorble, a red cat")
     field.press("Tab")
     folder = panel.folder / panel.send("POST", "api/datasets/images", {"folder": page_folder(page)})["folder"]
@@ -233,7 +233,7 @@ def test_the_check_and_the_differences_are_shown_before_the_start(visitor: Visit
     expect(page.get_by_text("of memory. Estimate")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("The time isn’t known before the first run")).to_be_visible()
     page.locator("summary", has_text="settings differ from the preset").click()
-    expect(page.locator(".og-new .og-diff tr", has_text="Epochs").first).to_be_visible()
+    expect(page.locator(".og-new .og-difference-table tr", has_text="Epochs").first).to_be_visible()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Export for OneTrainer").click()
     document = json.loads(Path(waiting.value.path()).read_text())

@@ -5,7 +5,8 @@ import './page.js';
 const { addressOf, comparisonOf, placeOf } = await import('../../onetrainer_gradio/ui/assets/run-address.js');
 const { smooth } = await import('../../onetrainer_gradio/ui/assets/curves.js');
 const { joined, lineOf } = await import('../../onetrainer_gradio/ui/assets/run-plot.js');
-const { ordered, settingText } = await import('../../onetrainer_gradio/ui/assets/overlay.js');
+const { ordered } = await import('../../onetrainer_gradio/ui/assets/overlay.js');
+const { settingText } = await import('../../onetrainer_gradio/ui/assets/table.js');
 const { eventText } = await import('../../onetrainer_gradio/ui/assets/replay.js');
 const { metricTitle } = await import('../../onetrainer_gradio/ui/assets/run-charts.js');
 

@@ -1,9 +1,11 @@
 // OneTrainer installations: their status, what is missing, and lists that can be imported.
 
 import { button, capital, confirmed, el, format, setText, setVisible, toast } from './dom.js';
+import { labeled } from './labeled.js';
 import { api, on, store } from './live.js';
 import { shownAs } from './settings.js';
 import { sheet } from './sheet.js';
+import { tableHead } from './table.js';
 import { sentence } from './words.js';
 
 const BASE = 'api/onetrainer/checkouts';
@@ -235,13 +237,11 @@ class Adding {
       event.preventDefault();
       this.add();
     };
-    const field = (/** @type {string} */ label, /** @type {HTMLElement} */ input) =>
-      el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: label }), input);
     this.node = el(
       'form',
       { class: 'og-checkout-add', onsubmit },
-      field('OneTrainer folder', this.folder),
-      field('Python interpreter (optional)', this.python),
+      labeled('OneTrainer folder', this.folder),
+      labeled('Python interpreter (optional)', this.python),
       button('Check', { title: 'Check the folder without adding it', onclick: () => this.check() }),
       el('button', { type: 'submit', class: 'og-button primary', text: 'Add' }),
       this.said,
@@ -356,15 +356,7 @@ function rows(names, values) {
     el(
       'table',
       { class: 'og-table' },
-      el(
-        'thead',
-        {},
-        el(
-          'tr',
-          {},
-          names.map((text) => el('th', { scope: 'col', text })),
-        ),
-      ),
+      tableHead(names),
       el(
         'tbody',
         {},
@@ -400,15 +392,7 @@ function table() {
         el(
           'table',
           { class: 'og-table' },
-          el(
-            'thead',
-            {},
-            el(
-              'tr',
-              {},
-              ['Model', 'Method', ...engines.map((each) => capital(each.title))].map((text) => el('th', { scope: 'col', text })),
-            ),
-          ),
+          tableHead(['Model', 'Method', ...engines.map((each) => capital(each.title))]),
           el(
             'tbody',
             {},

@@ -3,6 +3,7 @@
 import { button, el } from './dom.js';
 import { same, shownAs } from './settings.js';
 import { sheet } from './sheet.js';
+import { tableHead } from './table.js';
 
 await sheet('manage.css');
 
@@ -95,20 +96,7 @@ export function table(settings, differences, [left, right], use) {
   return el(
     'div',
     { class: 'og-diff' },
-    el(
-      'table',
-      { class: 'og-table' },
-      el(
-        'thead',
-        {},
-        el(
-          'tr',
-          {},
-          ['Setting', left, right, ...(use ? [''] : [])].map((text) => el('th', { scope: 'col', text })),
-        ),
-      ),
-      el('tbody', {}, lines),
-    ),
+    el('table', { class: 'og-table' }, tableHead(['Setting', left, right, ...(use ? [''] : [])]), el('tbody', {}, lines)),
     all.length > lines.length && all.length > MOST_SHOWN
       ? el('p', { class: 'og-muted og-small', text: `and ${all.length - MOST_SHOWN} more` })
       : '',

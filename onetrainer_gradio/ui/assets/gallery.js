@@ -1,8 +1,9 @@
 // The gallery: samples by prompt and step, a large view with keyboard control, and the form for a custom sample.
 
 import { button, el, format, setText, setVisible, toast } from './dom.js';
-import { api, on, url } from './live.js';
+import { api, on } from './live.js';
 import { sampleForm } from './sample-form.js';
+import { sampleTile } from './sample-tile.js';
 import { openSample } from './sample-view.js';
 
 const PAGE = 60;
@@ -44,31 +45,7 @@ function group(row, several, kept) {
   );
 }
 
-function tile(sample, open) {
-  return el(
-    'li',
-    {},
-    el(
-      'button',
-      {
-        type: 'button',
-        class: 'og-tile',
-        dataset: { id: sample.id },
-        'aria-label': `Step ${sample.global_step}: ${sample.prompt}`,
-        onclick: () => open(sample.id),
-      },
-      el('img', {
-        src: url(`api/samples/${encodeURIComponent(sample.id)}/thumbnail?w=256`),
-        loading: 'lazy',
-        decoding: 'async',
-        alt: '',
-        width: 256,
-        height: Math.round((256 * (sample.height || 1)) / (sample.width || 1)),
-      }),
-      el('span', { text: `Step ${format.count(sample.global_step)}` }),
-    ),
-  );
-}
+const tile = (sample, open) => el('li', {}, sampleTile(sample, open));
 
 /** @param {HTMLElement} place */
 export function mount(place) {

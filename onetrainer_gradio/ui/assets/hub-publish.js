@@ -1,15 +1,15 @@
 // Publish: the result of a run on the Hugging Face Hub, with a model card that is shown before anything is uploaded.
 
 import { button, confirmed, el, format, setText, setVisible } from './dom.js';
+import { labeled } from './labeled.js';
 import { api } from './live.js';
 import { sheet } from './sheet.js';
 
 const POLL_MS = 500;
-const field = (label, input, wide = false) =>
-  el('label', { class: `og-field${wide ? ' og-hub-wide' : ''}` }, el('span', { class: 'og-label', text: label }), input);
+const field = (label, input, wide = false) => labeled(label, input, wide ? 'og-hub-wide' : '');
 const text = (maxlength, more = {}) => el('input', { type: 'text', maxlength, autocomplete: 'off', ...more });
 
-/** The fields of the form, and the wish that follows from them. */
+/** The fields of the form, and the request that they describe. */
 class Form {
   constructor() {
     this.repository = text(200, { spellcheck: 'false' });
@@ -20,7 +20,7 @@ class Form {
       el('option', { value: 'public', text: 'Public: everyone' }),
     );
     this.word = text(200);
-    this.license = text(60, { placeholder: 'That of the base model', spellcheck: 'false' });
+    this.license = text(60, { placeholder: 'Same as the base model', spellcheck: 'false' });
     this.settings = el('input', { type: 'checkbox', checked: true });
     this.description = el('textarea', { rows: 2, maxlength: 10000 });
     this.ownLicense = el('textarea', { rows: 3, maxlength: 100000 });
@@ -52,7 +52,7 @@ class Form {
     );
   }
 
-  wish() {
+  request() {
     return {
       repository: this.repository.value.trim(),
       private: this.visibility.value === 'private',
@@ -85,13 +85,13 @@ export async function publishing(place, id) {
   const wrong = el('p', { class: 'bad', role: 'alert' });
   const list = el('ul', { class: 'og-hub-list' });
   const publish = button('Publish', { icon: 'right', kind: 'primary', onclick: () => send() });
-  const show = button('Update the preview', { onclick: () => preview() });
+  const show = button('Update preview', { onclick: () => preview() });
 
   async function preview(first = false) {
     setText(wrong, '');
     try {
-      const wish = first ? {} : form.wish();
-      const shown = await api('POST', `${path}/publish`, { ...wish, preview: true });
+      const request = first ? {} : form.request();
+      const shown = await api('POST', `${path}/publish`, { ...request, preview: true });
       form.fill(shown, first);
       setText(account, accountOf(shown));
       files.replaceChildren(
@@ -106,7 +106,7 @@ export async function publishing(place, id) {
     setText(wrong, '');
     publish.disabled = true;
     try {
-      const started = await api('POST', `${path}/publish`, { ...form.wish(), new_revision: revision });
+      const started = await api('POST', `${path}/publish`, { ...form.request(), new_revision: revision });
       list.prepend(line(path, started));
     } catch (error) {
       const exists = error.status === 409 && !revision;
@@ -141,7 +141,7 @@ export async function publishing(place, id) {
 
 function accountOf({ account, exists, problem, suggestion }) {
   if (problem) return `${problem.replace(/\.?$/, '.')} ${suggestion}`;
-  return `Publishes as ${account.name}.${exists ? ' The repository exists already.' : ''}`;
+  return `Publishes as ${account.name}.${exists ? ' The repository already exists.' : ''}`;
 }
 
 /** A publication that follows its progress until it has ended. */

@@ -1,4 +1,4 @@
-// The captions of a new LoRA: written here, or by a model, with what was there before.
+// The captions of a new LoRA: written manually or by a model, which shows the captions before and after.
 
 import { example, firstLocal, follow, wordsOf } from './data-annotate.js';
 import { button, el, format, setText, setVisible } from './dom.js';
@@ -75,7 +75,7 @@ class Automatic {
     this.run = button('Caption the images', { onclick: () => this.start() });
     this.stop = button('Stop', { hidden: true, onclick: () => api('POST', `api/datasets/jobs/${this.job}/stop`, {}) });
     this.bar = el('progress', { hidden: true, 'aria-label': 'Captions' });
-    this.told = el('p', { role: 'status', class: 'og-small' });
+    this.status = el('p', { role: 'status', class: 'og-small' });
     this.examples = el('ul', { class: 'og-new-examples', tabindex: '0', 'aria-label': 'Captions before and after' });
     this.node = el(
       'div',
@@ -83,7 +83,7 @@ class Automatic {
       el('label', { class: 'og-new-field' }, el('b', { text: 'Caption model' }), this.choice, this.about),
       el('label', { class: 'og-new-inline' }, this.all, 'Replace captions that are already there'),
       el('div', { class: 'og-new-end' }, this.run, this.stop, this.bar),
-      this.told,
+      this.status,
       this.examples,
     );
   }
@@ -98,7 +98,7 @@ class Automatic {
   async open(folder) {
     if (folder !== this.folder) {
       this.examples.replaceChildren();
-      setText(this.told, '');
+      setText(this.status, '');
     }
     this.folder = folder;
     this.run.disabled = !folder;
@@ -117,7 +117,7 @@ class Automatic {
     if (job.total) Object.assign(this.bar, { max: job.total, value: job.done });
     const [first] = result.skipped || [];
     const skipped = first ? ` ${format.count(result.skipped.length)} couldn’t be captioned. ${first.join(': ')}` : '';
-    setText(this.told, wordsOf(job) + skipped);
+    setText(this.status, wordsOf(job) + skipped);
     this.examples.replaceChildren(...(result.examples || []).slice(0, PAGE).map(example));
   }
 
@@ -132,7 +132,7 @@ class Automatic {
       this.resume = end.job.state === 'stopped' ? job.id : '';
       setText(this.run.lastChild, this.resume ? 'Resume' : 'Caption the images');
     } catch (error) {
-      setText(this.told, [error.message, error.errors?.[0]?.suggestion].filter(Boolean).join('. ').replace('..', '.'));
+      setText(this.status, [error.message, error.errors?.[0]?.suggestion].filter(Boolean).join('. ').replace('..', '.'));
     }
     this.run.disabled = false;
     this.ended();

@@ -6,6 +6,7 @@ import { api, url } from './live.js';
 import { images } from './new-lora-images.js';
 import { models } from './new-lora-models.js';
 import { sheet } from './sheet.js';
+import { differenceTable } from './table.js';
 
 const SUBJECTS = [
   ['PERSON', 'Person', 'One person, or one character'],
@@ -15,8 +16,8 @@ const SUBJECTS = [
 ];
 const CAPTIONS = [
   ['TRIGGER_WORD', 'Trigger word', 'The same short caption for all images'],
-  ['AUTOMATIC', 'Automatic', 'A model describes each image, here and now'],
-  ['FILES', 'Written here', 'A text for each image; uploaded text files are used'],
+  ['AUTOMATIC', 'Automatic', 'A model captions each image'],
+  ['FILES', 'Manual', 'Your own text for each image, or uploaded text files'],
   ['NONE', 'None', 'For a style that is always on'],
 ];
 const QUALITIES = [
@@ -252,7 +253,7 @@ function loadedCaptions(page) {
   return { node, show };
 }
 
-/** What the pre-flight check and the memory estimate say about the plan; they take longer than the plan itself. */
+/** Results of the pre-flight check and the memory estimate, which take longer than the plan itself. */
 class PreFlightCheck {
   constructor() {
     this.memory = el('p', { class: 'og-small og-muted' });
@@ -297,37 +298,13 @@ const timeOf = (plan) =>
     ? `About ${format.span(plan.seconds)}, at the speed of the run ${plan.seconds_from}.`
     : 'The time isn’t known before the first run of this model. The run shows it after a few steps.';
 
-const shown = (value) =>
-  typeof value === 'object' && value !== null ? JSON.stringify(value).slice(0, 120) : String(value ?? '');
-
 /** The settings that differ from the preset, as a table. */
 const differencesOf = (plan) =>
   el(
     'details',
     { class: 'og-small' },
     el('summary', { text: `${format.count(plan.differences.length)} settings differ from the preset` }),
-    el(
-      'div',
-      { class: 'og-diff' },
-      el(
-        'table',
-        { class: 'og-table' },
-        el('thead', {}, el('tr', {}, ...['Setting', 'Preset', 'Your LoRA'].map((text) => el('th', { scope: 'col', text })))),
-        el(
-          'tbody',
-          {},
-          ...plan.differences.map(({ path, title, before, after }) =>
-            el(
-              'tr',
-              {},
-              el('th', { scope: 'row', title: path, text: title }),
-              el('td', { text: shown(before) }),
-              el('td', { text: shown(after) }),
-            ),
-          ),
-        ),
-      ),
-    ),
+    differenceTable(plan.differences, 'Preset', 'Your LoRA'),
   );
 
 const findingOf = (each) =>
@@ -356,11 +333,11 @@ function summaryOf(plan) {
 }
 
 export async function mount(place) {
-  await Promise.all([sheet('new-lora.css'), sheet('manage.css')]);
+  await sheet('new-lora.css');
   const page = new Page();
   const intro = el('p', {
     class: 'og-muted',
-    text: 'Four questions, each with a good answer already given. The form has all settings afterwards.',
+    text: 'Four questions, each with a sensible default. All settings remain available in the form.',
   });
   const demo = button('Try the demo', { onclick: tryDemo });
   const head = el('div', { class: 'og-new-head' }, intro, demo);

@@ -5,7 +5,8 @@ import { api } from './live.js';
 import { addressOf, comparisonOf, go, pageLink } from './run-address.js';
 import { RunCharts } from './run-charts.js';
 import { toneOf } from './run-plot.js';
-import { ending, methodName } from './words.js';
+import { settingText } from './table.js';
+import { ending } from './words.js';
 
 const RESULTS = {
   name: { title: 'Run', value: (run) => run.name || run.id },
@@ -15,15 +16,6 @@ const RESULTS = {
   steps: { title: 'Steps', number: true, value: (run) => run.global_step, text: format.count },
   time: { title: 'Time', number: true, value: (run) => run.elapsed_s, text: format.span },
 };
-
-/** A value of a setting as text. */
-export function settingText(path, value) {
-  if (value === null || value === undefined) return '–';
-  if (path === 'training_method') return methodName(value);
-  if (typeof value === 'boolean') return value ? 'On' : 'Off';
-  if (typeof value === 'number') return format.number(value);
-  return typeof value === 'string' ? value || '(empty)' : JSON.stringify(value);
-}
 
 /** Order two values of a column: numbers by size, text by letters, what is missing last in both directions. */
 export function ordered(one, two, down = false) {

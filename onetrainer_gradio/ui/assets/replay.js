@@ -4,7 +4,8 @@ import { button, el, format, setText } from './dom.js';
 import { api } from './live.js';
 import { addressOf, pageLink } from './run-address.js';
 import { metricTitle } from './run-charts.js';
-import { openAmong, sampleTile } from './run-samples.js';
+import { openAmong } from './run-samples.js';
+import { sampleTile } from './sample-tile.js';
 import { COMMANDS, ENDS, phaseName } from './words.js';
 
 const ASK_MS = 120;

@@ -1,10 +1,11 @@
 // The backups of a run: size, step, whole or not, pinned; resume from one, or delete old ones by a rule with a preview.
 
 import { button, confirmed, el, format, openDialog, setText, toast } from './dom.js';
+import { labeled } from './labeled.js';
 import { api } from './live.js';
 import { pathLine } from './path-line.js';
-import { differenceTable } from './run-settings.js';
 import { queueable, startOrQueue } from './start-or-queue.js';
+import { differenceTable, tableHead } from './table.js';
 
 const pathOf = (id) => `api/runs/${encodeURIComponent(id)}/backups`;
 
@@ -25,17 +26,7 @@ export async function backups(place, id, run) {
         el(
           'table',
           { class: 'og-table og-backup-table' },
-          el(
-            'thead',
-            {},
-            el(
-              'tr',
-              {},
-              ['Step', 'Epoch', 'Created', 'Size', 'State', 'Pinned', 'Path', 'Use'].map((text) =>
-                el('th', { scope: 'col', text }),
-              ),
-            ),
-          ),
+          tableHead(['Step', 'Epoch', 'Created', 'Size', 'State', 'Pinned', 'Path', 'Use']),
           el(
             'tbody',
             {},
@@ -161,14 +152,13 @@ function openResume(id, backup, run) {
   const differs = el('div', { class: 'og-diff-body' });
   const wrong = el('p', { class: 'bad', role: 'alert' });
   const submit = el('button', { type: 'submit', class: 'og-button primary' });
-  const field = (title, input) => el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: title }), input);
   const form = el(
     'form',
     { method: 'dialog', onsubmit: start },
     el('h2', { text: `Resume at step ${format.count(backup.global_step)}` }),
     el('p', { class: 'og-muted og-small', text: backup.name }),
-    field('Settings of the new run', source),
-    field('Total epochs', epochs),
+    labeled('Settings of the new run', source),
+    labeled('Total epochs', epochs),
     differs,
     queueable(submit, 'Resume'),
     wrong,

@@ -1,6 +1,7 @@
 // Add runs that OneTrainer made elsewhere, from its workspace folder.
 
 import { button, el, format, openDialog, setText, toast } from './dom.js';
+import { labeled } from './labeled.js';
 import { api } from './live.js';
 
 export function openImport(added) {
@@ -22,7 +23,7 @@ export function openImport(added) {
     el('p', {
       text: 'Shows the curves, samples, backups and settings of runs that OneTrainer made elsewhere. Nothing in its folder is changed.',
     }),
-    el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Workspace folder' }), input),
+    labeled('Workspace folder', input),
     wrong,
     el('div', { class: 'og-buttons' }, look),
     found,

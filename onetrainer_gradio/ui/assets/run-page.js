@@ -1,6 +1,7 @@
 // The page of one run: its curve with everything before its resume, replay, samples, log, settings, files and backups.
 
 import { button, el, format, openDialog, setText, setVisible } from './dom.js';
+import { labeled } from './labeled.js';
 import { api, may, on, store } from './live.js';
 import { refusal } from './permitted.js';
 import { formDialog } from './queue-dialogs.js';
@@ -41,14 +42,13 @@ function edit(id, labels) {
     const tags = el('input', { type: 'text', value: labels.tags.join(', '), maxlength: 4000, autocomplete: 'off' });
     const note = el('textarea', { rows: 5, maxlength: 10000, value: labels.note });
     const wrong = el('p', { class: 'bad', role: 'alert' });
-    const field = (title, input) => el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: title }), input);
     const form = el(
       'form',
       { method: 'dialog' },
       el('h2', { text: 'Edit run' }),
-      field('Name', name),
-      field('Tags, separated by commas', tags),
-      field('Note', note),
+      labeled('Name', name),
+      labeled('Tags, separated by commas', tags),
+      labeled('Note', note),
       wrong,
       el(
         'div',

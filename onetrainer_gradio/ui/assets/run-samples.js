@@ -1,34 +1,12 @@
 // The samples of a run by prompt, a page at a time, with the large view.
 
-import { button, el, format, setVisible } from './dom.js';
+import { button, el, setVisible } from './dom.js';
 import { byPrompt } from './gallery.js';
-import { api, url } from './live.js';
+import { api } from './live.js';
+import { sampleTile } from './sample-tile.js';
 import { openSample } from './sample-view.js';
 
 const PAGE = 60;
-
-/** A tile that opens the large view. */
-export function sampleTile(sample, open, size = 256) {
-  return el(
-    'button',
-    {
-      type: 'button',
-      class: 'og-tile',
-      dataset: { id: sample.id },
-      'aria-label': `Step ${sample.global_step}: ${sample.prompt || 'Empty prompt'}`,
-      onclick: () => open(sample.id),
-    },
-    el('img', {
-      src: url(`api/samples/${encodeURIComponent(sample.id)}/thumbnail?w=${size}`),
-      alt: '',
-      loading: 'lazy',
-      decoding: 'async',
-      width: 160,
-      height: 160,
-    }),
-    el('span', { text: `Step ${format.count(sample.global_step)}` }),
-  );
-}
 
 /** Open the large view among samples in this order. */
 export function openAmong(list, id) {

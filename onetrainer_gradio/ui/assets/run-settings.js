@@ -2,50 +2,10 @@
 
 import { el, format, setText } from './dom.js';
 import { api } from './live.js';
-import { settingText } from './overlay.js';
+import { differenceTable } from './table.js';
 
 const RUNS = 100;
 const SEARCH_MS = 250;
-const MOST_SHOWN = 300;
-
-/** Rows of differences between two sources; `right` has the title of the second. */
-export function differenceTable(differences, left, right) {
-  return el(
-    'div',
-    { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Differences' },
-    el(
-      'table',
-      { class: 'og-table og-difference-table' },
-      el(
-        'thead',
-        {},
-        el(
-          'tr',
-          {},
-          ['Setting', left, right].map((text) => el('th', { scope: 'col', text })),
-        ),
-      ),
-      el(
-        'tbody',
-        {},
-        differences
-          .slice(0, MOST_SHOWN)
-          .map(({ path, title, before, after }) =>
-            el(
-              'tr',
-              {},
-              el('th', { scope: 'row', title: path, text: title || path }),
-              el('td', { text: settingText(path, before) }),
-              el('td', { text: settingText(path, after) }),
-            ),
-          ),
-      ),
-    ),
-    differences.length > MOST_SHOWN
-      ? el('p', { class: 'og-muted og-small', text: `and ${differences.length - MOST_SHOWN} more` })
-      : '',
-  );
-}
 
 const option = (value, text) => el('option', { value, text });
 

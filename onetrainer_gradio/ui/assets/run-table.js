@@ -1,6 +1,7 @@
 // All runs as a table: searched, filtered, sorted and paged by the server, so that 20,000 runs are as fast as 20.
 
 import { button, confirmed, el, format, openDialog, setText, setVisible, toast } from './dom.js';
+import { labeled } from './labeled.js';
 import { api, on, store, url } from './live.js';
 import { addressOf, comparisonOf, go, pageLink } from './run-address.js';
 import { ending, engineName, methodName } from './words.js';
@@ -100,7 +101,7 @@ export function askTags(title, value, yes, known = []) {
           ),
       },
       el('h2', { text: title }),
-      el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Tags, separated by commas' }), input),
+      labeled('Tags, separated by commas', input),
       el(
         'datalist',
         { id: 'og-known-tags' },

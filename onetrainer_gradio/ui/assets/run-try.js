@@ -1,6 +1,7 @@
 // Try it: images with the results of a run at chosen strengths, next to the base model, with the same seed.
 
 import { button, el, format, setText } from './dom.js';
+import { labeled } from './labeled.js';
 import { api } from './live.js';
 import { gridOf } from './run-try-grid.js';
 import { sheet } from './sheet.js';
@@ -17,8 +18,6 @@ const numbers = (text) =>
     .split(/[\s,;]+/)
     .filter(Boolean)
     .map(Number);
-
-const field = (label, input) => el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: label }), input);
 
 /** Fill a section of the page of a run. */
 export async function tryIt(place, id, { config }) {
@@ -39,7 +38,7 @@ export async function tryIt(place, id, { config }) {
   await earlier(id, grids);
 }
 
-/** The grids of before, in pages. */
+/** Earlier grids, in pages. */
 async function earlier(id, grids) {
   const more = button('Show earlier images', { kind: 'small', onclick: load });
   grids.after(more);
@@ -67,10 +66,10 @@ function inputs(config, results, lora) {
   const device = el(
     'select',
     {},
-    el('option', { value: 'auto', text: 'That of the run' }),
+    el('option', { value: 'auto', text: 'Same as the run' }),
     el('option', { value: 'cpu', text: 'CPU' }),
   );
-  const number = { type: 'number', min: '0', step: 'any', placeholder: 'As sampled' };
+  const number = { type: 'number', min: '0', step: 'any', placeholder: 'As in samples' };
   return {
     prompts,
     files,
@@ -84,8 +83,8 @@ function inputs(config, results, lora) {
 
 const nameOf = (file) => `${KINDS[file.kind]}: step ${format.count(file.global_step)} (${file.name})`;
 
-/** What to send, as the form says it. */
-function wish(id, { prompts, files, strengths, seed, device, base, more }) {
+/** The request that the form describes. */
+function requestOf(id, { prompts, files, strengths, seed, device, base, more }) {
   const set = more.filter(([, input]) => input.value !== '');
   return {
     run_id: id,
@@ -108,14 +107,14 @@ function form(id, config, results, lora, made) {
     setText(wrong, '');
     start.disabled = true;
     try {
-      made(await api('POST', 'api/generations', wish(id, parts)));
+      made(await api('POST', 'api/generations', requestOf(id, parts)));
     } catch (error) {
       setText(wrong, error.whole || error.message);
     }
     counted();
   }
   function counted() {
-    const { prompts, files, strengths, base } = wish(id, parts);
+    const { prompts, files, strengths, base } = requestOf(id, parts);
     const total = prompts.length * ((base ? 1 : 0) + Math.max(1, files.length) * strengths.length);
     start.disabled = total > MOST_IMAGES;
     setText(count, `${format.count(total)} images${total > MOST_IMAGES ? `. At most ${MOST_IMAGES} are possible at once` : ''}`);
@@ -130,12 +129,12 @@ function form(id, config, results, lora, made) {
     el(
       'div',
       { class: 'og-try-form' },
-      field('Prompts, one per line', parts.prompts),
-      field('Results', parts.files),
-      parts.strengths && field('Strengths', parts.strengths),
-      field('Seed', parts.seed),
-      field('Device', parts.device),
-      el('label', { class: 'og-inline' }, parts.base, el('span', { text: 'Also with the base model' })),
+      labeled('Prompts, one per line', parts.prompts),
+      labeled('Results', parts.files),
+      parts.strengths && labeled('Strengths', parts.strengths),
+      labeled('Seed', parts.seed),
+      labeled('Device', parts.device),
+      el('label', { class: 'og-inline' }, parts.base, el('span', { text: 'Include the base model' })),
     ),
     el(
       'details',
@@ -144,7 +143,7 @@ function form(id, config, results, lora, made) {
       el(
         'div',
         { class: 'og-try-form' },
-        parts.more.map(([name, input]) => field(MORE[name], input)),
+        parts.more.map(([name, input]) => labeled(MORE[name], input)),
       ),
     ),
     wrong,

@@ -1,6 +1,7 @@
 // Dialogs for saved configurations: save as, rename, duplicate, export.
 
 import { button, confirmed, el, icon, openDialog } from './dom.js';
+import { labeled } from './labeled.js';
 import { api, url } from './live.js';
 import { sheet } from './sheet.js';
 
@@ -26,7 +27,7 @@ export function named(title, value, yes, act) {
       'form',
       { method: 'dialog', onsubmit: submit },
       el('h2', { text: title }),
-      el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Name' }), input),
+      labeled('Name', input),
       el('div', { class: 'og-errors' }, wrong),
       el(
         'div',
