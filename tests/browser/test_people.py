@@ -216,7 +216,7 @@ def test_an_owner_shares_a_run(studio: Studio, run_id: str) -> None:
     address = dialog.locator(".og-people-once code").inner_text()
     assert dialog.locator(".og-people-qr").evaluate("image => image.naturalWidth") > 0
     dialog.get_by_role("button", name="Copy").click()
-    expect(page.locator("#og-toasts")).to_contain_text("Copied.")
+    expect(page.locator("#og-toasts")).to_contain_text("Text copied.")
     assert page.evaluate("navigator.clipboard.readText()") == address
     context = studio.chromium.new_context(viewport=PHONE)
     studio.contexts.append(context)

@@ -128,10 +128,10 @@ test('a connection that brings nothing new changes nothing', async () => {
   await settings.take(structuredClone(document_));
   const told = [];
   settings.listeners.add((what) => told.push(what));
-  await settings.refresh({ anew: false });
+  await settings.refresh({ replace: false });
   assert.deepEqual(told, []);
   document_.revision += 1;
-  await settings.refresh({ anew: false });
+  await settings.refresh({ replace: false });
   assert.deepEqual(told, ['document']);
   clearTimeout(settings.checkTimer);
 });

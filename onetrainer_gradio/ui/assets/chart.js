@@ -9,7 +9,7 @@ import { library, Plot } from './plot.js';
 const BUCKETS = 1000;
 // five significant digits are more than a chart can show, and half the bytes
 const DIGITS = 5;
-const MOST_POINTS = 6000; // more than that is fetched anew, thinned
+const MOST_POINTS = 6000; // more than that is fetched again, thinned
 const FINER_MS = 250;
 const KEPT = 'og-chart';
 const WHAT = { loss: 'Loss', rate: 'Learning rate', grad: 'Gradient norm' };

@@ -149,7 +149,7 @@ export async function openMask({ images, image, changed }) {
       button('Save mask', { kind: 'primary', onclick: save }),
     ),
   );
-  // before anything can be drawn: it would be painted over
+  // load the mask before the dialog opens: it would otherwise overwrite the first strokes
   if (image.masked)
     await drawMask(context, canvas, address(images, image, 'mask')).catch((error) => setText(problem, error.message));
   openDialog(dialog);

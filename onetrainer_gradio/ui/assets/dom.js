@@ -100,7 +100,7 @@ export function causeLink() {
   });
 }
 
-/** Write text only where it changed, so that nothing is painted again for nothing. */
+/** Write text only if it changed, so that nothing is rendered again. */
 export function setText(node, text) {
   const wanted = text ?? '';
   if (node.textContent !== wanted) node.textContent = wanted;
@@ -197,7 +197,7 @@ export function afterPress(place) {
     clearTimeout(timer);
     timer = setTimeout(release, LONGEST_PRESS_MS); // a release outside the window is not reported
   });
-  // what the click itself asks for is drawn at once, what waited comes after it
+  // what the click itself requests is rendered at once, and what waited follows
   window.addEventListener(
     'click',
     () => {

@@ -227,7 +227,7 @@ class Form {
     this.rows = new Rows(this.view, { jump, findings: this.findings, all });
     const { engines, search, head, rows } = this;
     this.parts = frame({ settings, engines, search, narrow, nav, head, rows });
-    // the first view is drawn without them
+    // the first view is rendered without them
     /** @type {() => any} */
     this.marks = async () => {
       this.marks = () => {};

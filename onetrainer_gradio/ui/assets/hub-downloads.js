@@ -25,7 +25,7 @@ function line(first, ended) {
   let state = '';
 
   async function remove() {
-    const text = 'What has arrived is deleted.';
+    const text = 'Downloaded files are deleted.';
     if (!(await confirmed(`Cancel the download of “${first.repository}”?`, text, 'Cancel the download'))) return;
     await api('DELETE', address).catch((error) => setText(status, error.message));
     node.remove();

@@ -50,7 +50,7 @@ export async function wanted(place) {
     el(
       'div',
       { class: 'og-begin-ways' },
-      way('New LoRA', 'From your photos to a LoRA that you have seen working, in four questions.', 'primary', () => {
+      way('New LoRA', 'From your photos to a tested LoRA in four questions.', 'primary', () => {
         location.hash = '#new-lora';
       }),
       way('Open OneTrainer settings', 'A configuration file of OneTrainer, from this computer.', '', chooseFile),

@@ -44,7 +44,7 @@ const client =
   Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 localStorage.setItem(CLIENT, client);
 
-/** A request. If the server says that there were too many (429), it is sent again after the time that it says. */
+/** A request. If there were too many (429), it is sent again after the time in Retry-After. */
 export async function request(where, options) {
   for (let tries = 1; ; tries += 1) {
     const answer = await fetch(where, options);

@@ -2,6 +2,7 @@
 
 import { button, el, toast } from './dom.js';
 import { api } from './live.js';
+import { copy } from './path-line.js';
 
 export const day = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleDateString() : 'never');
 export const field = (label, control) => el('label', { class: 'og-people-field' }, el('span', { text: label }), control);
@@ -39,14 +40,19 @@ export function once(title, ...children) {
   return el(
     'div',
     { class: 'og-people-once', role: 'status' },
-    el('strong', { text: `${title} It is shown only now.` }),
+    el('strong', { text: `${title} It is shown only once.` }),
     ...children,
   );
 }
 
-const copied = (text) =>
-  button('Copy', { icon: 'copy', onclick: () => navigator.clipboard.writeText(text).then(() => toast('Copied.')) });
-export const code = (text) => el('div', { class: 'og-people-line' }, el('code', { text }), copied(text));
+/** A text with a button that copies it. */
+export const code = (text) =>
+  el(
+    'div',
+    { class: 'og-people-line' },
+    el('code', { text }),
+    button('Copy', { icon: 'copy', onclick: () => copy(text, 'text') }),
+  );
 
 export function line(title, text, action, act, ...controls) {
   const press = button(action, { kind: 'small', 'aria-label': `${action} ${title}`, onclick: act });

@@ -6,11 +6,11 @@ import { field, form, input, sent } from './people-parts.js';
 const GB = 1e9;
 const part = (value, quota, unit) => `${value}${quota === null ? '' : ` of ${quota}`} ${unit}`;
 
-/** Describe the usage of a person, such as "1.2 of 10 GPU hours in 30 days, 3.4 GB". */
+/** Describe the usage of a person, such as "1.2 of 10 GPU hours in 30 days, 3.4 GB on disk". */
 export function used({ gpu_hours, disk_bytes, usage }) {
   if (!usage) return '';
   const hours = part(usage.gpu_hours.toFixed(1), gpu_hours, `GPU hours in ${usage.days} days`);
-  return `${hours}, ${part((usage.disk_bytes / GB).toFixed(1), disk_bytes === null ? null : disk_bytes / GB, 'GB')}`;
+  return `${hours}, ${part((usage.disk_bytes / GB).toFixed(1), disk_bytes === null ? null : disk_bytes / GB, 'GB on disk')}`;
 }
 
 /** A button that shows a form with the quotas of a person, and that form. An empty field is no quota. */

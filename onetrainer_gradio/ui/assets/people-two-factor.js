@@ -26,7 +26,7 @@ async function offer(place, draw) {
   const offered = await sent('POST', 'api/account/two-factor/offer', {});
   if (!offered) return;
   const first = input({ name: 'code', required: true, inputmode: 'numeric', autocomplete: 'one-time-code', maxlength: 20 });
-  const confirm = form('Turn on', [field('Code of the app', first), password()], async (values) => {
+  const confirm = form('Turn on', [field('Code from the app', first), password()], async (values) => {
     const made = await sent('PUT', 'api/account/two-factor', { ...values, secret: offered.secret });
     if (!made) return;
     await draw();

@@ -164,6 +164,7 @@ function personLine(person, draw) {
   const { show, save } = quotas(person, draw);
   const words = [`last seen ${day(person.last_seen)}${factor}`, used(person)].filter(Boolean).join(', ');
   const node = line(person.name, words, 'Remove', remove, role, show, ...more);
+  node.classList.add('og-people-person');
   node.append(save);
   return node;
 }

@@ -6,7 +6,7 @@ import { pathLine } from './path-line.js';
 
 const pathOf = (id) => `api/runs/${encodeURIComponent(id)}/result`;
 
-/** Tell everything on the page that shows the result of a run. */
+/** Update everything on the page that shows the result of a run. */
 const changed = (id, result) => document.dispatchEvent(new CustomEvent('og-result', { detail: { id, result } }));
 
 /** Ask, and make a file of a run its result. */
@@ -23,14 +23,14 @@ export async function makeResult(id, { id: file, name }) {
   }
 }
 
-/** Where the result is, what it is from, and how to undo a change. `results` are the models, saves and backups of the run. */
+/** Where the result is, what it was made from, and a button that undoes a change. `results` are the models, saves and backups of the run. */
 export async function resultOf(id, results, ready) {
   const place = el('div', { class: 'og-result' });
   const what = el('p', { role: 'status' });
   async function undo() {
     try {
       changed(id, await api('DELETE', pathOf(id)));
-      toast('The earlier result is back.');
+      toast('Earlier result restored.');
     } catch (error) {
       toast(error.whole || error.message, 'bad');
     }
@@ -38,7 +38,7 @@ export async function resultOf(id, results, ready) {
   function draw(result) {
     const current = results.find((file) => file.id === result.file);
     const { earlier = '' } = result.changes.at(-1) || {};
-    setText(what, current ? `The result is ${nameOf(current)}.` : 'The file at the output path isn’t of this run.');
+    setText(what, current ? `The result is ${nameOf(current)}.` : 'The file at the output path isn’t from this run.');
     place.replaceChildren(
       ...[
         what,

@@ -36,8 +36,8 @@ export async function useIt(place, id) {
     make.hidden = file.kind !== 'save' || file.id === current.file;
     const address = `api/runs/${encodeURIComponent(id)}/files/${encodeURIComponent(file.id)}`;
     try {
-      const told = await api('GET', `${address}/programs`);
-      if (chosen() === file) body.replaceChildren(head(told, address), table(id, file, told));
+      const found = await api('GET', `${address}/programs`);
+      if (chosen() === file) body.replaceChildren(head(found, address), table(id, file, found));
     } catch (error) {
       body.replaceChildren(el('p', { class: 'bad', text: error.whole || error.message }));
     }
@@ -53,28 +53,28 @@ export async function useIt(place, id) {
 const titleOf = (file) =>
   `${file.kind === 'model' ? 'Final model' : 'Save'}: ${file.name} (step ${format.count(file.global_step)})`;
 
-function head(told, address) {
-  const about = [format.bytes(told.bytes), told.algorithm, told.format_title && `format ${told.format_title}`];
+function head(found, address) {
+  const about = [format.bytes(found.bytes), found.algorithm, found.format_title && `format ${found.format_title}`];
   const link = {
     class: 'og-file',
     'data-og-needs': 'operator',
     href: url(address),
-    download: told.folder ? `${told.name}.zip` : told.name,
+    download: found.folder ? `${found.name}.zip` : found.name,
   };
   return el(
     'div',
     { class: 'og-use-head' },
-    el('a', link, icon('download'), el('span', { text: told.name })),
+    el('a', link, icon('download'), el('span', { text: found.name })),
     el('span', { class: 'og-muted og-small', text: about.filter(Boolean).join(' · ') }),
-    pathLine(told.path),
+    pathLine(found.path),
   );
 }
 
-function table(id, file, told) {
+function table(id, file, found) {
   return el(
     'ul',
     { class: 'og-use-programs' },
-    told.programs.map((program) => line(id, file, program)),
+    found.programs.map((program) => line(id, file, program)),
   );
 }
 

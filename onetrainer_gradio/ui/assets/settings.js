@@ -167,7 +167,7 @@ export class Settings {
     let first = true;
     on('connected', ({ config_revision: revision }) => {
       // the first connection comes right after the settings; a later one may be to a panel with others
-      if (!first || revision !== this.document.revision) this.refresh({ anew: Boolean(this.against) });
+      if (!first || revision !== this.document.revision) this.refresh({ replace: Boolean(this.against) });
       first = false;
       this.follow();
     });
@@ -426,12 +426,12 @@ export class Settings {
     }
   }
 
-  /** Ask for the settings again; without `anew`, what is the same as before changes nothing. */
-  async refresh({ anew = true } = {}) {
+  /** Request the settings again; without `replace`, the page changes only if they differ. */
+  async refresh({ replace = true } = {}) {
     if (this.busy) return;
     try {
       const found = await api('GET', 'api/config/current');
-      if (anew || !same(found, this.received)) await this.take(found);
+      if (replace || !same(found, this.received)) await this.take(found);
       for (const draft of this.drafts.values()) if (draft.state === 'unsent') draft.state = 'waiting';
       this.compare();
       this.send();

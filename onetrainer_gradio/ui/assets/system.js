@@ -77,7 +77,7 @@ const certificateFacts = ({ fingerprint, names, expires_at, own }) => [
   ['Fingerprint (SHA-256)', fingerprint],
   ['Valid for', names.join(', ')],
   ['Valid until', format.time(expires_at)],
-  ['Created by', own ? 'This panel. It is renewed before it expires.' : 'Its files'],
+  ['Source', own ? 'Created and renewed by this panel' : 'Certificate files'],
 ];
 
 /** @param {string} name */

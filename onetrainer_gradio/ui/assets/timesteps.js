@@ -1,4 +1,4 @@
-// How often each timestep is drawn: a live plot of the distribution under the settings, also while they are being typed.
+// How often each timestep is sampled: a live plot of the distribution under the settings, also while they are being typed.
 
 import { asking } from './asking.js';
 import { el, format, setVisible } from './dom.js';
