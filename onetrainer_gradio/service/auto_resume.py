@@ -212,7 +212,7 @@ class AutoResumer:
         error = state["error_info"] or {}
         return error.get("type") == OutOfMemoryError.__name__ and not state["end_signal"]
 
-    def outlook(self, run: Run) -> str:
+    def follow_up(self, run: Run) -> str:
         """Return a sentence about what follows the end of a run; empty if nothing does."""
         try:
             plan = self.plan(run)
@@ -228,11 +228,11 @@ class AutoResumer:
         return f"It isn't resumed by itself. {plan.reason}" if plan.reason else ""
 
     def catch_up(self) -> None:
-        """Decide about runs whose end came while the disk took nothing."""
+        """Decide about runs whose end came while the disk rejected writes."""
         for run_id in tuple(self._later):
             self._later.discard(run_id)
             with contextlib.suppress(RunNotFoundError):
-                self.outlook(self._runs.get(run_id))
+                self.follow_up(self._runs.get(run_id))
 
     def status(self, run_id: str) -> dict[str, Any]:
         """Return what is planned for an ended run: ``state`` is ``none``, ``waiting``, ``resumed``, or why it isn't resumed.

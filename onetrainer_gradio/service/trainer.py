@@ -229,7 +229,7 @@ class TrainerService:
             self.feed,
             self.secrets,
             public_only=settings.closed_checkouts or bool(roots),
-            outlook=self.auto_resume.outlook,
+            follow_up=self.auto_resume.follow_up,
             each_look=self.auto_resume.catch_up,
         )
 

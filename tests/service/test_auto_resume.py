@@ -120,7 +120,7 @@ def panel(tmp_path: Path) -> Panel:
 def test_a_failed_run_waits_in_the_queue_for_its_resume(panel: Panel) -> None:
     run = panel.run()
     clock = time.strftime("%H:%M", time.localtime(1e9 + 60))
-    assert panel.resumer.outlook(run) == f"It resumes by itself at {clock}, attempt 1 of 3."
+    assert panel.resumer.follow_up(run) == f"It resumes by itself at {clock}, attempt 1 of 3."
     [item], [options] = panel.queue.items.values(), panel.queue.options
     assert (item["not_before"], options.resumes_run, options.auto_resume) == (1e9 + 60, run.id, AutoResume(attempts=3))
     assert options.resume_from == str(panel.folder / f"backup-{run.id}-10")
@@ -151,7 +151,7 @@ def test_a_run_killed_after_its_last_save_is_not_resumed(panel: Panel) -> None:
     result = panel.folder / "lora.safetensors"
     write_result(result)
     run = panel.run("lost", None, before_end=(ModelSaved(path=str(result), final=True, global_step=12, bytes=1),))
-    assert panel.resumer.outlook(run) == "It isn't resumed by itself. Its final model is saved."
+    assert panel.resumer.follow_up(run) == "It isn't resumed by itself. Its final model is saved."
     assert panel.queue.items == {}
     assert panel.resumer.status(run.id)["state"] == "saved"
 
@@ -164,14 +164,14 @@ def test_waits_grow_and_attempts_end(panel: Panel) -> None:
         assert plan is not None
         waits.append((plan.decision, round(plan.at - 1e9)))
     assert waits == [("queued", 120), ("queued", 240), ("exhausted", -1000000000)]
-    assert "used up" in panel.resumer.outlook(panel.run(resumption=Resumption(run="x", attempt=3, of=3)))
+    assert "used up" in panel.resumer.follow_up(panel.run(resumption=Resumption(run="x", attempt=3, of=3)))
 
 
 @pytest.mark.parametrize("reason", ["completed", "stopped"])
 def test_a_run_that_did_not_fail_is_not_resumed(panel: Panel, reason: str) -> None:
     run = panel.run(reason, None)
     assert panel.resumer.plan(run) is None
-    assert panel.resumer.outlook(run) == ""
+    assert panel.resumer.follow_up(run) == ""
     assert panel.resumer.status(run.id)["state"] == "none"
 
 
@@ -184,7 +184,7 @@ def test_nobody_is_resumed_who_did_not_ask(panel: Panel, wanted: AutoResume | No
 @pytest.mark.parametrize("kind", ["NonFiniteLossError", "UnsupportedError", "ConfigInvalidError", "BackupMismatchError"])
 def test_what_would_fail_again_in_the_same_way_is_not_repeated(panel: Panel, kind: str) -> None:
     run = panel.run(error=ErrorInfo(type=kind, message="no"))
-    assert "fail again in the same way" in panel.resumer.outlook(run)
+    assert "fail again in the same way" in panel.resumer.follow_up(run)
     assert panel.queue.items == {}
 
 
@@ -256,7 +256,7 @@ def test_a_resume_can_be_cancelled_and_brought_forward(panel: Panel) -> None:
     panel.resumer.cancel(one.id)
     assert panel.resumer.status(one.id)["state"] == "cancelled"
     panel.restart()
-    assert panel.resumer.outlook(one) == ""
+    assert panel.resumer.follow_up(one) == ""
     assert len(panel.queue.items) == 1
     panel.queue.remove(panel.resumer.status(two.id)["item"])  # in the queue itself
     assert panel.resumer.status(two.id)["state"] == "cancelled"
@@ -267,7 +267,7 @@ def test_a_resume_can_be_cancelled_and_brought_forward(panel: Panel) -> None:
 def test_a_full_disk_puts_the_decision_off(panel: Panel) -> None:
     run = panel.run()
     panel.queue.error = DiskFullError("full")
-    assert panel.resumer.outlook(run) == ""
+    assert panel.resumer.follow_up(run) == ""
     panel.resumer.catch_up()
     assert panel.resumer.status(run.id)["state"] == "none"
     panel.queue.error = None
@@ -277,7 +277,7 @@ def test_a_full_disk_puts_the_decision_off(panel: Panel) -> None:
 
 def test_settings_that_no_longer_pass_the_check_are_named(panel: Panel) -> None:
     panel.queue.error = RunConflictError("The queue can't have more than 1000 runs")
-    assert panel.resumer.outlook(panel.run()) == "It isn't resumed by itself. The queue can't have more than 1000 runs"
+    assert panel.resumer.follow_up(panel.run()) == "It isn't resumed by itself. The queue can't have more than 1000 runs"
 
 
 def test_a_run_that_the_queue_retries_is_left_to_it(panel: Panel) -> None:

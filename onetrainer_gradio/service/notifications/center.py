@@ -45,7 +45,7 @@ _KINDS: Mapping[str, Kind] = {"completed": "finished", "stopped": "stopped"}
 
 
 class Notifications:
-    """The notifications of a panel. ``outlook`` gives a sentence about what follows a run's end, such as an automatic resume.
+    """The notifications of a panel. ``follow_up`` gives a sentence about what follows a run's end, such as an automatic resume.
 
     ``each_look`` is called each time before the runs are looked at.
     """
@@ -58,7 +58,7 @@ class Notifications:
         secrets: SecretStore,
         *,
         public_only: bool = False,
-        outlook: Callable[[Run], str] = lambda run: "",
+        follow_up: Callable[[Run], str] = lambda run: "",
         each_look: Callable[[], None] = lambda: None,
         send: Send | None = None,
         environment: Mapping[str, str] = os.environ,
@@ -68,7 +68,7 @@ class Notifications:
         self._data = data
         self._runs = runs
         self._feed = feed
-        self._outlook = outlook
+        self._follow_up = follow_up
         self._each_look = each_look
         self._look_every_s = look_every_s
         self._public_only = public_only
@@ -175,7 +175,7 @@ class Notifications:
         not_finite = error is not None and error["type"] == NonFiniteLossError.__name__
         kind: Kind = "loss_not_finite" if not_finite else _KINDS.get(reason, "failed")
         parts = [" ".join(sentence(error[name]) for name in ("message", "suggestion") if error[name])] if error else []
-        parts += [_progress(state), self._outlook(run)]
+        parts += [_progress(state), self._follow_up(run)]
         self.post(
             Notification(
                 key=_end_key(run.id),

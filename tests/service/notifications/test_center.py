@@ -172,7 +172,7 @@ def test_an_end_is_reported_with_its_cause(panel: Panel, reason: str, error: Err
 
 
 def test_what_follows_an_end_is_part_of_it(panel: Panel) -> None:
-    panel.restart(outlook=lambda run: f"{run.record.name} resumes at 03:12, attempt 2 of 3.")
+    panel.restart(follow_up=lambda run: f"{run.record.name} resumes at 03:12, attempt 2 of 3.")
     _, recorder = panel.run()
     end(recorder, "failed", ErrorInfo(type="OutOfMemoryError", message="Out of GPU memory."))
     panel.center.look()
