@@ -35,7 +35,7 @@ _REPOSITORY = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}"
 _SKIPPED = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
 EPILOG = f"""\
 examples:
-  {PROGRAM} space my-panel --dry-run                 list the files, contact nobody
+  {PROGRAM} space my-panel --dry-run                 list the files, upload nothing
   {PROGRAM} space my-panel                           create or update a private Space
   {PROGRAM} space my-panel --secret {PASSWORD_VARIABLE}
 
@@ -119,7 +119,7 @@ def parse(argv: Sequence[str]) -> SpaceOptions:
         allow_abbrev=False,
     )
     space.add_argument("name", metavar="NAME", type=_repository, help="name of the Space, such as my-panel or someone/my-panel")
-    space.add_argument("--dry-run", action="store_true", help="list the files and contact nobody")
+    space.add_argument("--dry-run", action="store_true", help="list the files without uploading anything")
     space.add_argument("--public", action="store_true", help="let everyone see the Space (default: private)")
     space.add_argument("--hardware", default="", metavar="NAME", help="hardware of a new Space, such as t4-small (billed)")
     space.add_argument(

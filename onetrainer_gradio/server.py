@@ -461,7 +461,7 @@ class Notice:
         if self.options.token:
             self._print("  This link works once. Afterwards, log in with the token or password.")
         if self.generated:
-            self._print(f"  Token (shown only now): {self.generated}")
+            self._print(f"  Token (shown only once): {self.generated}")
         if self.setup_code:
             self._print(f"  Set-up code (works once, until the panel stops): {self.setup_code}")
             self._print(f"  Open {address}setup and enter it to make the owner's account.")

@@ -66,7 +66,7 @@ class Proof(BaseModel):
 
 
 class RecoveryReply(BaseModel):
-    """Recovery codes, shown only now."""
+    """Recovery codes, shown only once."""
 
     ok: bool = True
     recovery_codes: list[str]
@@ -81,7 +81,7 @@ class NewToken(BaseModel):
 
 
 class TokenReply(BaseModel):
-    """A new token; its secret is shown only now."""
+    """A new token; its secret is shown only once."""
 
     ok: bool = True
     token: dict[str, Any]
@@ -163,7 +163,7 @@ def end_session(service: Service, session_id: Annotated[str, Path(max_length=64)
 @router.post("/tokens", response_model=TokenReply)
 @control
 def add_token(service: Service, body: NewToken) -> dict[str, Any]:
-    """Make a token for programs. Its secret is shown only now."""
+    """Make a token for programs. Its secret is shown only once."""
     who = acting()
     if not _has_tokens(who):
         raise NotPermittedError("Only someone who is signed in can make tokens.")

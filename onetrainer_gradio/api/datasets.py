@@ -120,7 +120,7 @@ class DatasetImage(BaseModel):
     masked: bool
     conditioned: bool
     thumbnail: str = Field(description="URL of a thumbnail. `?w=` sets the width in pixels.")
-    mask_thumbnail: str = Field("", description="In the same way that of its mask; empty without one.")
+    mask_thumbnail: str = Field("", description="The same for its mask; empty without one.")
 
 
 class DatasetImages(BaseModel):

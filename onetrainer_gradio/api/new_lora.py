@@ -71,9 +71,9 @@ class Checked(BaseModel):
     ok: Literal[True] = True
     findings: list[ErrorEntry] = Field(description="Errors and warnings of the pre-flight check.")
     peak_bytes: int | None = Field(description="Estimated VRAM; null if there is no estimate for these settings.")
-    peak: str = Field("", description="Phase that needs it.")
+    peak: str = Field("", description="Phase with the highest VRAM usage.")
     gpu_bytes: int | None = Field(description="VRAM of the GPU; null without one.")
-    note: str = Field("", description="How far the estimate can be trusted, or why there is none.")
+    note: str = Field("", description="How accurate the estimate is, or why there is none.")
 
 
 class Planned(Open):

@@ -96,7 +96,7 @@ class NewLink(BaseModel):
 
 
 class LinkReply(BaseModel):
-    """A new link; its address is shown only now."""
+    """A new link; its address is shown only once."""
 
     ok: bool = True
     link: dict[str, Any]
@@ -175,7 +175,7 @@ def links(service: Service) -> dict[str, Any]:
 @router.post("/api/links", response_model=LinkReply)
 @control
 def add_link(service: Service, access: AccessRules, body: NewLink, request: Request) -> dict[str, Any]:
-    """Make a link that opens one run, the gallery or the panel without an account. Its address is shown only now."""
+    """Make a link that opens one run, the gallery or the panel without an account. Its address is shown only once."""
     if body.shows is Shows.RUN:
         service.runs.get(body.run_id)
     link, secret = service.people.links.add(acting().name, body.name, body.shows, body.role, body.days, body.run_id)

@@ -52,7 +52,7 @@ class ResultChange(BaseModel):
     global_step: int
     at: float = Field(description="Seconds since the epoch.")
     earlier: str = Field(description="Where the earlier result is; empty if there was none.")
-    warning: str = Field(description="What it lacks; empty if nothing.")
+    warning: str = Field(description="What is missing in it; empty if nothing is.")
 
 
 class Result(BaseModel):

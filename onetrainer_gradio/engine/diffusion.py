@@ -54,7 +54,7 @@ class Diffusion:
 
     @property
     def timestep_first(self) -> bool:
-        """Return True: the timestep is drawn before the noise."""
+        """Return True: the timestep is sampled before the noise."""
         return True
 
     @property

@@ -27,7 +27,7 @@ FLOW_LOSS_WEIGHTS: Mapping[str, Callable[[Tensor], Tensor]] = {"CONSTANT": const
 
 @dataclass(frozen=True)
 class FlowMatching:
-    """Noise levels of the train timesteps: (t + 1) / T, and the rest to 1. A timestep shift changes how often each is drawn."""
+    """Noise levels of the train timesteps: (t + 1) / T, and the rest to 1. A timestep shift changes how often each is sampled."""
 
     sigma_T: Tensor
     one_minus_sigma_T: Tensor
@@ -41,7 +41,7 @@ class FlowMatching:
 
     @property
     def timestep_first(self) -> bool:
-        """Return False: the noise is drawn before the timestep."""
+        """Return False: the noise is sampled before the timestep."""
         return False
 
     @property

@@ -55,7 +55,7 @@ class Wish:
     """What to generate: each prompt with the base model (if ``base``), and with each file at each strength.
 
     ``files`` are IDs of models and saves of the run, for a LoRA also of backups (none: its newest result), ``sample`` further
-    parameters of the images, ``device`` is ``auto`` (that of the run) or ``cpu``. Without ``seed``, all images have a random one.
+    parameters of the images, ``device`` is ``auto`` (that of the run) or ``cpu``. Without ``seed``, one random seed is used.
     """
 
     run_id: str

@@ -158,7 +158,7 @@ def test_of_states_only_the_newest_waits():
     run(scenario)
 
 
-def test_a_viewer_too_slow_for_all_gets_the_whole_state_anew_and_holds_up_nobody():
+def test_a_viewer_too_slow_for_all_gets_the_whole_state_again_and_holds_up_nobody():
     async def scenario():
         feed = Feed(dict)
         hub = Hub(feed)

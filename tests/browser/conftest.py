@@ -69,7 +69,7 @@ def at(value: Any, place: str) -> Any:
 
 @dataclass
 class Panel:
-    """A panel in a process of its own, which can be ended and started anew at the same address."""
+    """A panel in a process of its own, which can be ended and started again at the same address."""
 
     folder: Path
     arguments: tuple[str, ...] = ("--backend", BRISK, "--in-process")
@@ -200,7 +200,7 @@ def launched(launch: Callable[..., Any], *arguments: Any, **options: Any) -> Any
 
 @pytest.fixture(scope="package")
 def chromium(launcher: Any) -> Iterator[Any]:
-    """A Chromium whose contexts know nothing of each other, and load and compile all scripts anew."""
+    """A Chromium whose contexts know nothing of each other, and load and compile all scripts again."""
     browser = launched(launcher.launch)
     yield browser
     browser.close()

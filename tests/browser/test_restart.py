@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def change_while_gone(page: Any, panel: Panel, how: signal.Signals, epochs: str) -> None:
-    """End the panel, edit a setting, start it anew: the edit is kept, told as unsaved, and then saved."""
+    """End the panel, edit a setting, start it again: the edit is kept, told as unsaved, and then saved."""
     field, errors = page.locator("#og-f-epochs"), page.locator("#og-f-epochs-error")
     panel.stop(how)
     expect(page.locator(".og-banner")).to_contain_text("Disconnected from the panel")

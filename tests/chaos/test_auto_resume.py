@@ -116,7 +116,7 @@ def power_cut(tally: Tally, folder: Path, more_s: float) -> None:
 
 
 def test_power_cuts_during_automatic_resumes(tally, tmp_path):
-    """All processes die at once and the machine starts anew: the run is lost, and resumes from its newest whole backup."""
+    """All processes die at once and the machine starts again: the run is lost, and resumes from its newest whole backup."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()

@@ -164,7 +164,7 @@ def test_training_continues_from_a_file(configured, train, plain, tmp_path, mode
     train(config)
     start = {"lora_model_name": config.output_model_destination, "output_model_destination": str(tmp_path / "again.safetensors")}
     _, again = train(config.model_copy(update={**start, "learning_rate": 1e-12}), max_steps=3)
-    assert again.losses[0] != plain.losses[0]  # an adapter that begins anew changes nothing yet
+    assert again.losses[0] != plain.losses[0]  # an adapter that begins again changes nothing yet
     one, other = tensors(config.output_model_destination), tensors(tmp_path / "again.safetensors")
     assert all(numpy.allclose(one[name], other[name], atol=1e-6) for name in one)
 

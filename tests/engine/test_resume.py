@@ -278,7 +278,7 @@ def test_a_run_that_only_fills_the_cache_saves_no_model(configured, train):
 
 
 def test_nothing_to_continue_is_an_error(configured, train):
-    """Without a backup the run does not quietly start anew."""
+    """Without a backup the run does not quietly start again."""
     with pytest.raises(BackupNotFoundError, match="no backup"):
         train(configured(continue_last_backup=True))
 

@@ -66,7 +66,7 @@ def test_with_one_device_for_both_everything_is_on_it(device, configured):
         run.micro_step(next(iter(run.data.batches(0))))
 
 
-def test_a_cache_that_is_gone_is_made_anew_in_the_middle_of_training(device, configured):
+def test_a_cache_that_is_gone_is_made_again_in_the_middle_of_training(device, configured):
     """The components that encode come from the temp device for it, and go back."""
     config = configured()
     with loaded(config) as run:

@@ -54,7 +54,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory(device, configured, t
 
 
 def test_a_trained_text_encoder_and_no_cache(device, configured, train):
-    """Images and captions are encoded anew in each step, on the device."""
+    """Images and captions are encoded again in each step, on the device."""
     cached = train(configured(text_encoder__train=True, text_encoder__weight_dtype="FLOAT_32"), max_steps=STEPS)
     live = train(
         configured(text_encoder__train=True, text_encoder__weight_dtype="FLOAT_32", latent_caching=False), max_steps=STEPS

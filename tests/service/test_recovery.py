@@ -294,7 +294,7 @@ def test_a_run_whose_processes_were_all_killed_is_lost(make_service: MakeService
 
 
 def test_a_power_cut_is_distinguished_from_a_kill(make_service: MakeService, tmp_path: Path) -> None:
-    """When the machine was started anew meanwhile, that is the cause; the torn last line does no harm."""
+    """When the machine was started again meanwhile, that is the cause; the torn last line does no harm."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, "steps=5", "step_s=0")
     service.wait_for(ended, PATIENCE_S)

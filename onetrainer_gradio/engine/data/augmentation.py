@@ -139,7 +139,7 @@ class MaskCrop:
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """A circle within a mask: its center is drawn with ``seed``, its radius is ``part`` of the largest."""
+    """A circle within a mask: its center is sampled with ``seed``, its radius is ``part`` of the largest."""
 
     seed: int
     part: float

@@ -126,7 +126,7 @@ class Objective(Protocol):
 
     @property
     def timestep_first(self) -> bool:
-        """Return whether the timestep is drawn before the noise."""
+        """Return whether the timestep is sampled before the noise."""
         ...
 
     @property

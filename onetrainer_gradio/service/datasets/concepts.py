@@ -263,7 +263,7 @@ class ConceptStore:
         :raises ForbiddenPathError: when its folder is outside the allowed ones.
         """
         concept = _concept_at(list(config.concepts or ()), index)
-        # always scanned anew: what was converted a moment ago is not converted again
+        # always scanned again: what was converted a moment ago is not converted again
         folder = scan_folder(self._allowed(concept.path), concept.include_subdirectories, roots=self._roots)
         if what == "images":
             return convert_images(folder.other_formats, self._decoder).as_dict()

@@ -252,8 +252,8 @@ class LoginThrottle:
                 self._failures = {key: value for key, value in self._failures.items() if now - value[1] < LONGEST_WAIT_S}
             self._crowd.append(now)
             count, last = self._failures.get(client, (0, now))
-            forgotten = now - last > 2 * LONGEST_WAIT_S
-            self._failures[client] = (1 if forgotten else count + 1, now)
+            expired = now - last > 2 * LONGEST_WAIT_S
+            self._failures[client] = (1 if expired else count + 1, now)
 
     def passed(self, client: str) -> None:
         """Forget the wrong attempts of an address that got in."""

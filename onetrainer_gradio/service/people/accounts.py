@@ -203,7 +203,7 @@ class Accounts:
         return {"secret": secret, "address": pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=ISSUER)}
 
     def turn_on_totp(self, account_id: str, secret: str, code: str) -> list[str]:
-        """Require a code of the app from now on. Return the recovery codes, which are shown only now.
+        """Require a code of the app from now on. Return the recovery codes, which are shown only once.
 
         :raises AccountError: if the code doesn't match the secret.
         """

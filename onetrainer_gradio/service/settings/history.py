@@ -81,7 +81,7 @@ class History:
         return undone[-1] if undone else None
 
     def change(self, step: Step) -> dict[str, Any] | None:
-        """What a step changed, or None where its line can't be read any more; the step is forgotten then."""
+        """What a step changed, or None where its line can't be read any more; the step is then dropped."""
         try:
             with regular_file(self._file) as file:
                 file.seek(step.offset)

@@ -420,7 +420,7 @@ def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(ride, case)
 
 
 def test_nothing_to_go_on_from_is_reported(ride):
-    """OneTrainer begins anew without a word."""
+    """OneTrainer begins again without a word."""
     one = ride()
     one.run(continue_last_backup=True)
     assert [warned.code for warned in one.recorder.of(WarningIssued)] == ["no_backup"]

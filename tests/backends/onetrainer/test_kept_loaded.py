@@ -168,7 +168,7 @@ def test_another_engine_waits_until_it_is_gone(make_service: MakeService, tmp_pa
     assert bodies(service.runs.get(other), "phase_changed")[0]["phase"] == "queued"
 
 
-def test_a_changed_checkout_is_imported_anew(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_changed_checkout_is_imported_again(make_service: MakeService, tmp_path: Path) -> None:
     """After an update nothing of the old OneTrainer trains any more."""
     service = ready(make_service, tmp_path)
     first = start(service, tmp_path)

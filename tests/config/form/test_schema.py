@@ -148,7 +148,7 @@ def test_defaults_are_the_configurations():
         assert item["default"] == value, path
 
 
-def test_what_is_drawn_anew_has_no_default():
+def test_what_is_drawn_again_has_no_default():
     """A new concept gets a seed of its own from the server."""
     assert [path for path, item in PROPERTIES.items() if item.get("x-fresh")] == ["concepts[].seed"]
     assert "default" not in PROPERTIES["concepts[].seed"]

@@ -136,7 +136,7 @@ def test_what_changed_in_a_folder_is_seen(base: Path, store: ConceptStore) -> No
 
 
 def test_captions_of_an_unchanged_folder_are_read_once(base: Path) -> None:
-    """A folder is known again by its fingerprint: the same facts, not read anew."""
+    """A folder is known again by its fingerprint: the same facts, not read again."""
     reader = FolderReader(limit_s=math.inf)
     first = reader.look(base / "cats", False)
     reader.renew()

@@ -76,7 +76,7 @@ def test_pages_go_from_the_newest_to_the_oldest(tmp_path: Path) -> None:
     assert history.known("4")
 
 
-def test_a_damaged_file_starts_anew_and_damaged_entries_are_left_out(tmp_path: Path) -> None:
+def test_a_damaged_file_starts_again_and_damaged_entries_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "notifications.json"
     path.write_text("{ torn")
     assert opened(tmp_path).after_run is None

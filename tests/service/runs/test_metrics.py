@@ -74,7 +74,7 @@ def test_a_torn_row_is_ignored_and_cut_off_by_the_next_writer(tmp_path: Path) ->
     assert write(reader.path, [9.0]).rows()[:, 6].tolist() == [1.0, 2.0, 9.0]
 
 
-def test_a_torn_header_is_written_anew(tmp_path: Path) -> None:
+def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
     """A file that was cut within its header holds nothing and is begun again."""
     path = tmp_path / "metrics.bin"
     path.write_bytes(b'{"format": "onetr')

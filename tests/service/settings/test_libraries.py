@@ -125,7 +125,7 @@ def test_a_damaged_file_or_a_lost_folder_keeps_nothing_from_working(tmp_path: Pa
     assert len(list(libraries.presets())) == 3
 
 
-def test_an_unreadable_list_of_libraries_is_begun_anew(tmp_path: Path) -> None:
+def test_an_unreadable_list_of_libraries_is_begun_again(tmp_path: Path) -> None:
     """Written by hand, it does not keep the panel from starting."""
     file = tmp_path / "libraries.json"
     for text in ("{", "[]", '{"libraries": 7}', '{"libraries": [7, {"title": 1}]}'):
