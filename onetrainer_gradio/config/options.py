@@ -57,6 +57,9 @@ class RunOptions(BaseModel):
     )
     resume_from: str = Field("", description="Folder of the backup to resume from. If empty, the configuration decides.")
     resumes_run: str = Field("", description="ID of the run that this run resumes.")
+    unfinished: bool = Field(
+        False, description="The run that this run resumes didn't finish, so its output file may be incomplete. Set by the panel."
+    )
     auto_resume: AutoResume | None = Field(
         None, description='Automatic resume after a failure. If empty, as set for the panel. `{"attempts": 0}`: never.'
     )

@@ -104,6 +104,15 @@ def result_missing(config: TrainConfig, backup: Path, base_folder: Path = Path()
     return not final_model_exists(config, base_folder, made_ns)
 
 
+def saves_result(config: TrainConfig, options: RunOptions, backup: Path, base_folder: Path = Path()) -> bool:
+    """Return whether a run that resumes from a backup with no step left saves the final model.
+
+    It does if the final model is missing, or if the run that it resumes didn't finish: one that was killed after the save leaves
+    a whole file, and nothing records that it is the result.
+    """
+    return not config.only_cache and (options.unfinished or result_missing(config, backup, base_folder))
+
+
 def nothing_left(
     config: TrainConfig, backup: Path, max_steps: int | None = None, base_folder: Path = Path(), *, missing: bool | None = None
 ) -> Finding | None:
@@ -141,7 +150,7 @@ def nothing_left(
 def no_step_left(config: TrainConfig, backup: Path, *, missing: bool) -> Finding:
     """Return the finding that the remaining epochs contain no optimizer step, which depends on the images.
 
-    It is an error, or a warning if the final model was ``missing`` (``result_missing``), as that of ``nothing_left``.
+    It is an error, or a warning if the final model was ``missing`` (``saves_result``), as that of ``nothing_left``.
     """
     message = f"The images left after the backup {backup.name} don't fill a training step"
     return _finding(config, "epochs", config.epochs, message, "Raise Epochs, or add images.", missing=missing)
@@ -152,13 +161,15 @@ def _finding(config: TrainConfig, path: str, value: int, message: str, suggestio
         text = f"{message}, so there is nothing left to train."
         return Finding("error", path, text, value, suggestion=suggestion, code=NOTHING_LEFT)
     text = (
-        f"{message}, and {config.output_model_destination} is missing, incomplete or older than the backup. "
-        "The run saves the final model from the backup, without further training."
+        f"{message}, and {config.output_model_destination} is missing, incomplete, older than the backup, or from a run that "
+        "didn't finish. The run saves the final model from the backup, without further training."
     )
     return Finding("warning", path, text, value, suggestion=suggestion, code=ONLY_SAVES)
 
 
 def nothing_left_of(config: TrainConfig, options: RunOptions, backend: str, base_folder: Path = Path()) -> Finding | None:
     """Return the finding that a run would resume from a backup after which nothing is left to train, if it would."""
-    backup = backup_to_resume(config, options, backend)
-    return None if backup is None else nothing_left(config, backup, options.max_steps, base_folder)
+    if (backup := backup_to_resume(config, options, backend)) is None:
+        return None
+    missing = saves_result(config, options, backup, base_folder)
+    return nothing_left(config, backup, options.max_steps, base_folder, missing=missing)

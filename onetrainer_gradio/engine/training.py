@@ -28,7 +28,7 @@ from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.config.paths.backup_chain import Chain, chain_of_run, run_of
-from onetrainer_gradio.config.resume import no_step_left, nothing_left, result_missing, steps_changed, total_steps
+from onetrainer_gradio.config.resume import no_step_left, nothing_left, saves_result, steps_changed, total_steps
 from onetrainer_gradio.config.timesteps import TimestepSettings
 from onetrainer_gradio.engine import optimizers, precision
 from onetrainer_gradio.engine.backups import EMA_FILE, OPTIMIZER_FILE, Backups, BackupWriter, read_state, read_tensors
@@ -100,7 +100,9 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
     protect_existing(config)
     workspace = Path(config.workspace_dir)
     backup = Backups(workspace).to_resume(config, options)
-    over = None if backup is None else nothing_left(config, backup, options.max_steps)
+    over = None
+    if backup is not None:
+        over = nothing_left(config, backup, options.max_steps, missing=saves_result(config, options, backup))
     if over is not None and over.severity == "error":
         raise ConfigInvalidError([over])
     method_class = method_of(config.training_method)
@@ -302,7 +304,7 @@ class Training:
             if (changed := steps_changed(at, steps, backup)) is not None:
                 self.reporter.warn(changed)
             if total // accumulation <= at.global_step // accumulation:
-                over = no_step_left(self.config, backup, missing=result_missing(self.config, backup))
+                over = no_step_left(self.config, backup, missing=saves_result(self.config, self.options, backup))
                 if over.severity == "error":
                     raise ConfigInvalidError([over])
                 self.only_save(over)

@@ -542,7 +542,9 @@ class TrainerService:
         file = run.open_file(chosen[-1]["id"])
         config = self._to_resume(run, epochs, current_settings)
         limit = options.max_steps
-        if run.state()["final_model"]:  # wherever it was moved to: whoever resumes wants to train further
+        state = run.state()
+        # wherever the model was moved to: whoever resumes wants to train further. A run that crashed after its save is finished
+        if state["final_model"] and state["end_reason"] in ("completed", "stopped"):
             if limit and limit <= file.global_step:
                 limit = None
             if (over := nothing_left(config, file.path, missing=False)) is not None:
@@ -648,12 +650,21 @@ class TrainerService:
         checked = config.model_copy(update={"continue_last_backup": False}) if options.resume_from else config
         findings = list(self.preflight(checked, options.backend, options.checkout))
         placed = config.model_copy(update={"workspace_dir": str(absolute(config.workspace_dir, base))})
+        options = options.model_copy(update={"unfinished": self._resumes_unfinished(options)})
         over = nothing_left_of(placed, options, options.backend, base)
         if over is not None and not any(found.code == over.code and found.path == over.path for found in findings):
             findings.insert(0, over)
         if any(finding.severity == "error" for finding in findings):
             raise ConfigInvalidError(findings)
         return resolve_paths(pack(config, base), base)
+
+    def _resumes_unfinished(self, options: RunOptions) -> bool:
+        """Return whether the run that a run resumes ended before it completed. Its result may be whole, but isn't recorded."""
+        try:
+            run = self.runs.get(options.resumes_run)
+        except RunNotFoundError:
+            return False
+        return not run.record.imported and run.ended() and run.state()["end_reason"] != "completed"
 
     def _new_run(self, config: TrainConfig, options: RunOptions, run_id: str = "") -> Run:
         in_process = self.settings.in_process  # whatever the options say: only who starts the panel may load torch into it
@@ -666,6 +677,7 @@ class TrainerService:
             "keep_loaded_s": keep,
             "allowed_folders": tuple(str(root.resolve()) for root in self._roots),
             "panel_folder": str(self.settings.data_folder),
+            "unfinished": self._resumes_unfinished(options),
         }
         options = options.model_copy(update=own)
         gpus = tuple(str(gpu["name"]) for gpu in self.system.now()["gpus"])

@@ -39,7 +39,8 @@ def emit(event):
     if isinstance(event, PhaseChanged):
         print(event.phase, flush=True)
 config, _ = from_document(json.load(open(sys.argv[1])))
-print(engine.run(config, emit, FakeControl(), RunOptions(max_steps=int(sys.argv[2]))), flush=True)
+options = RunOptions(max_steps=int(sys.argv[2]), unfinished=config.continue_last_backup)  # as the panel says after a kill
+print(engine.run(config, emit, FakeControl(), options), flush=True)
 """
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.final_model import final_model_exists
-from onetrainer_gradio.config.resume import Progress, nothing_left, nothing_left_of, steps_changed, total_steps
+from onetrainer_gradio.config.resume import Progress, nothing_left, nothing_left_of, saves_result, steps_changed, total_steps
 from tests.fakes.configs import write_result
 
 
@@ -91,7 +91,7 @@ def test_the_step_limit_and_the_last_backup_count_too(tmp_path: Path) -> None:
 
 
 def test_a_run_with_no_step_left_only_saves_its_missing_result(tmp_path: Path) -> None:
-    """Missing, torn, or older than the backup: a warning and no error, for the epochs and for the step limit."""
+    """Missing, torn, older than the backup, or of a run that didn't finish: a warning, for the epochs and for the step limit."""
     backup, result = tmp_path / "backup", tmp_path / "lora.safetensors"
     backup.mkdir()
     progress = {"epoch": 3, "epoch_step": 0, "epoch_sample": 0, "global_step": 12}
@@ -114,7 +114,14 @@ def test_a_run_with_no_step_left_only_saves_its_missing_result(tmp_path: Path) -
     before_s = (backup / "meta.json").stat().st_mtime - 1
     os.utime(result, (before_s, before_s))
     assert severities() == missing
+    write_result(result)
+    for unfinished, severity in ((False, "error"), (True, "warning")):
+        options = RunOptions(resume_from=str(backup), unfinished=unfinished)
+        told = nothing_left_of(TrainConfig(epochs=3, output_model_destination=str(result)), options, "builtin")
+        assert told is not None
+        assert told.severity == severity
     only_cache = TrainConfig(epochs=3, output_model_destination=str(result), only_cache=True)
+    assert not saves_result(only_cache, RunOptions(unfinished=True), backup)
     found = nothing_left(only_cache, backup)
     assert found is not None
     assert found.code == "nothing-left-to-train"

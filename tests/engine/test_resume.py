@@ -14,10 +14,12 @@ import pytest
 
 from onetrainer_gradio.commands import BackupNow
 from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError, ConfigInvalidError, ModelFormatError
 from onetrainer_gradio.events import BackupCreated, ModelSaved, Resumed, RunPlanned, ValidationCompleted, WarningIssued
 from tests.engine.conftest import GOLDEN, configuration
 from tests.engine.recording import FakeControl, Recorder, after_step
+from tests.golden.cases import EMBEDDING, PEFTS, VAE, Case, _full, _lora, write_data
 
 pytestmark = pytest.mark.slow
 
@@ -219,6 +221,42 @@ def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(configured,
         assert header(result) == record
     with pytest.raises(ConfigInvalidError, match="nothing left to train"):
         train(config, resume_from=backup.path, **options)
+
+
+METHODS = {
+    "lora": (_lora("STABLE_DIFFUSION_15"), "first"),
+    "loha": (_lora("STABLE_DIFFUSION_15") | PEFTS["loha"], "first"),
+    "embedding": (EMBEDDING | {"text_encoder.train_embedding": True}, "first"),
+    "fine tune": (_full("STABLE_DIFFUSION_15"), "first"),
+    "fine tune vae": (VAE, "plain"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_killed_after_its_last_save_is_resumed_to_a_finished_one(train, tmp_path, method):
+    """With each method: the result is whole, but nothing records that the run completed, so it is saved once more and equal."""
+    from tests.models.tiny import write_model
+
+    changes, images = METHODS[method]
+    model = write_model("STABLE_DIFFUSION_15", tmp_path / "model")
+    case = Case("STABLE_DIFFUSION_15", method, changes, images)
+    document = case.document(model, write_data(tmp_path / "images"), tmp_path) | {"backup_before_save": True}
+    config, _ = from_document(document)
+    _, recorder = train(config, max_steps=2)
+    (backup,) = recorder.of(BackupCreated)
+    out = tmp_path / "out"
+    before = {path.relative_to(out): weights(path) for path in out.rglob("*.safetensors")}
+    assert before
+    again = Recorder()
+    outcome, _ = train(config, again, resume_from=backup.path, max_steps=2, unfinished=True)
+    assert (outcome, again.steps) == ("completed", [])
+    assert [warning.code for warning in again.of(WarningIssued)] == ["only-saves-result"]
+    (saved,) = again.of(ModelSaved)
+    assert (saved.path, saved.final, saved.global_step) == (config.output_model_destination, True, backup.global_step)
+    assert {path.relative_to(out) for path in out.rglob("*.safetensors")} == before.keys()
+    assert all(same(weights(out / name), tensors) for name, tensors in before.items())
+    with pytest.raises(ConfigInvalidError, match="nothing left to train"):
+        train(config, resume_from=backup.path, max_steps=2)
 
 
 def header(path: Path) -> dict[str, object]:

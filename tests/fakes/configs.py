@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
-from tests.fakes.rehearsal import png
+from tests.fakes.rehearsal import png, whole_model
 
 
 def small_config(folder: Path, **settings: object) -> TrainConfig:
@@ -39,5 +37,4 @@ def small_config(folder: Path, **settings: object) -> TrainConfig:
 
 def write_result(path: Path) -> None:
     """Write a whole, tiny model file, as a run saves it at its end."""
-    head = json.dumps({"weight": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}).encode()
-    path.write_bytes(struct.pack("<Q", len(head)) + head + b"\1\2\3\4")
+    path.write_bytes(whole_model())

@@ -38,7 +38,7 @@ from onetrainer_gradio.config.resume import (
     nothing_left,
     nothing_left_of,
     read_progress,
-    result_missing,
+    saves_result,
     steps_changed,
     total_steps,
 )
@@ -226,7 +226,7 @@ class Session:
     _max_steps: int | None = None
     _resumed: Path | None = None
     _stepped: bool = False
-    _result_missing: bool = False
+    _saves_result: bool = False
     _over: Finding | None = None
     _put_away: bool = True
     _stops: int = 0
@@ -292,13 +292,13 @@ class Session:
             "resume_from": options.resume_from,
             "max_steps": options.max_steps,
         }
-        self._result_missing = backup is not None and result_missing(config, backup)
-        self._over = None
+        self._saves_result, self._over = False, None
         if backup is not None:
-            self._over = nothing_left(config, backup, options.max_steps, missing=self._result_missing)
+            self._saves_result = saves_result(config, options, backup)
+            self._over = nothing_left(config, backup, options.max_steps, missing=self._saves_result)
         if self._over is not None:
             self._warn_of(self._over, backup)
-        order["save_untrained"] = self._result_missing
+        order["save_untrained"] = self._saves_result
         order["foreign_file"] = Results(config).foreign_file()
         order["own_backups"] = [
             str(backup) for backup in backups_in(Path(config.workspace_dir), whole=False) if belongs(backup, self._chain)
@@ -430,7 +430,7 @@ class Session:
 
         :raises ConfigInvalidError: if it didn't save the final model either, because that existed.
         """
-        over = self._over or no_step_left(config, backup, missing=self._result_missing)
+        over = self._over or no_step_left(config, backup, missing=self._saves_result)
         if over.severity == "error":
             raise ConfigInvalidError([over])
         if self._over is None:

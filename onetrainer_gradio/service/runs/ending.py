@@ -13,7 +13,18 @@ from typing import Any, get_args
 
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.errors import CommandRefusedError
-from onetrainer_gradio.events import CommandCompleted, EndReason, ErrorInfo, RunEnded, decode, is_event, tag
+from onetrainer_gradio.events import (
+    CommandCompleted,
+    EndReason,
+    ErrorInfo,
+    ModelSaved,
+    RunEnded,
+    RunPlanned,
+    WarningIssued,
+    decode,
+    is_event,
+    tag,
+)
 from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.runs.cause import end_of_worker
@@ -81,7 +92,8 @@ def answered_commands(journal: Journal) -> set[str]:
 def finish(folder: Path, end: RunEnded) -> bool:
     """Answer remaining commands and record the end, unless it is already recorded. Return whether this call did it.
 
-    An end in exit.json takes precedence over ``end``.
+    An end in exit.json takes precedence over ``end``. A run whose process was killed after the final model of its last step was
+    saved has completed, with a warning about the kill: only the record of its end is missing.
 
     :raises OSError: if the journal cannot be written.
     """
@@ -90,13 +102,30 @@ def finish(folder: Path, end: RunEnded) -> bool:
         with FolderLock(folder):
             if journal.ended():
                 return False
-            end = recorded_end(folder) or end
+            if (recorded := recorded_end(folder)) is not None:
+                end = recorded
+            elif (end.reason == "lost" or end.signal) and _saved_last_step(journal):
+                cause = f"{end.error.message} " if end.error else ""
+                journal.append(WarningIssued(code="killed_after_save", message=f"{cause}The final model was already saved."))
+                end = RunEnded(reason="stopped" if CommandFolder(folder).stops() else "completed")
             for answer in unanswered(CommandFolder(folder).received(), answered_commands(journal), end.reason):
                 journal.append(answer)
             journal.append(end)
             return True
     finally:
         journal.close()
+
+
+def _saved_last_step(journal: Journal) -> bool:
+    """Return whether the journal has the final model of the last planned step."""
+    planned, saved = 0, -1
+    for entry in journal.since(0, journal.length(), only=(tag(RunPlanned), tag(ModelSaved))):
+        event = entry.event()
+        if isinstance(event, RunPlanned):
+            planned = event.total_steps
+        elif isinstance(event, ModelSaved) and event.final:
+            saved = event.global_step
+    return 0 < planned <= saved
 
 
 def send(folder: Path, command: Command) -> None:

@@ -16,7 +16,8 @@ import pytest
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
-from onetrainer_gradio.errors import CommandRefusedError, RunConflictError
+from onetrainer_gradio.config.options import AutoResume
+from onetrainer_gradio.errors import CommandRefusedError, ConfigInvalidError, RunConflictError
 from onetrainer_gradio.service.host.atomic import read_json
 from onetrainer_gradio.service.host.process import ProcessIdentity
 from onetrainer_gradio.service.queue.gpu_memory import GpuMemory
@@ -24,6 +25,7 @@ from onetrainer_gradio.service.queue.items import ItemChoices, QueueItem, item_f
 from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
+from tests.fakes.rehearsal import whole_model
 from tests.service.conftest import REHEARSAL, MakeService
 from tests.waiting import until
 
@@ -166,6 +168,48 @@ def test_a_run_killed_in_its_last_save_is_tried_again_to_save_its_result(make_se
     assert (first.state()["end_signal"], first.state()["progress"]["global_step"]) == ("SIGKILL", 4)
     assert (again.resumed_step(), again.record.options["resumes_run"], len(again.metrics.rows())) == (4, first.id, 0)
     assert result.read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("who", ["queue", "automatic resume", "person"])
+def test_a_run_killed_once_its_result_is_written_is_resumed_to_its_end(who, make_service: MakeService, tmp_path, monkeypatch):
+    """Its result is whole and nothing records it: whoever resumes the run gets a finished one with the result, and no error."""
+    monkeypatch.setattr("onetrainer_gradio.service.queue.dispatcher.RETRY_FIRST_S", 0.1)
+    service = make_service(in_process=False)
+    again = {"on_failure": "retry", "retries": 1} if who == "queue" else {}
+    resumes = AutoResume(attempts=1 if who == "automatic resume" else 0, first_wait_s=0)
+    options = RunOptions(name="killed", tags=("killed=written",), max_steps=4, auto_resume=resumes)
+    first_item = str(service.enqueue(small_config(tmp_path), options, **again)["id"])
+    until(lambda: service.runs.ids() and service.runs.all()[-1].ended())
+    first = service.runs.all()[-1]
+    assert (first.state()["end_signal"], first.state()["final_model"]) == ("SIGKILL", None)
+    assert (tmp_path / "lora.safetensors").read_bytes() == whole_model()
+    if who == "person":
+        finished(service, first_item)
+        service.start_or_enqueue(*service.settings_to_resume(first.id))
+    until(lambda: len(service.runs.ids()) == 2 and service.runs.all()[0].ended(), 120)
+    second = service.runs.all()[0]
+    assert (second.state()["end_reason"], second.resumes_run(), len(second.metrics.rows())) == ("completed", first.id, 0)
+    assert second.state()["final_model"]
+    if who == "queue":
+        finished(service, first_item)
+        assert state_of(service, first_item) == "completed"
+    with pytest.raises(ConfigInvalidError, match="nothing left to train"):  # and what is complete isn't saved once more
+        service.check(small_config(tmp_path), second.options().model_copy(update={"resumes_run": second.id}))
+
+
+def test_a_run_killed_once_its_result_is_recorded_has_completed(make_service: MakeService, tmp_path):
+    """Only the record of its end was missing: nothing waits for a person, and nothing is resumed. A warning has the cause."""
+    service = make_service(in_process=False)
+    tags = ("killed=recorded", "steps=4")
+    options = RunOptions(name="killed", tags=tags, auto_resume=AutoResume(attempts=2, first_wait_s=0))
+    killed = str(service.enqueue(small_config(tmp_path), options, on_failure="hold")["id"])
+    finished(service, killed)
+    run = service.runs.get(item(service, killed)["run_id"])
+    assert (state_of(service, killed), run.state()["end_reason"]) == ("completed", "completed")
+    assert "SIGKILL" in run.state()["warning"]
+    assert "already saved" in run.state()["warning"]
+    assert not service.queue.summary()["paused"]
+    assert len(service.runs.ids()) == 1
 
 
 def test_a_stopped_run_is_no_failure(make_service: MakeService, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from onetrainer_gradio.commands import Pause, Stop
 from onetrainer_gradio.errors import CommandRefusedError
-from onetrainer_gradio.events import CommandCompleted, ErrorInfo, RunEnded
+from onetrainer_gradio.events import CommandCompleted, ErrorInfo, ModelSaved, RunEnded, RunPlanned
 from onetrainer_gradio.service.runs.control import CommandFolder
 from onetrainer_gradio.service.runs.ending import finish, recorded_end, send
 from onetrainer_gradio.service.runs.journal import Journal
@@ -97,3 +97,35 @@ def test_an_end_written_under_the_old_key_keeps_its_suggestion(folder: Path) -> 
         "suggestion": "lower the batch size",
     }
     assert entry.event() == recorded
+
+
+KILLED = ErrorInfo(type="WorkerDiedError", message="The training process ended with signal SIGKILL.")
+
+
+@pytest.mark.parametrize(
+    ("saved_at", "final", "stop", "end", "reason"),
+    [
+        (10, True, False, RunEnded(reason="failed", error=KILLED, signal="SIGKILL"), "completed"),
+        (10, True, False, RunEnded(reason="lost", error=KILLED), "completed"),
+        (10, True, True, RunEnded(reason="lost", error=KILLED), "stopped"),
+        (9, True, False, RunEnded(reason="lost", error=KILLED), "lost"),
+        (10, False, False, RunEnded(reason="lost", error=KILLED), "lost"),
+        (10, True, False, RunEnded(reason="failed", error=KILLED, exit_code=1), "failed"),
+    ],
+)
+def test_a_run_that_was_killed_after_its_last_save_has_completed(
+    folder: Path, saved_at: int, final: bool, stop: bool, end: RunEnded, reason: str
+) -> None:
+    """If that was the final model, of the last planned step; what fails by itself after its last save has failed."""
+    journal = Journal(folder / "journal.jsonl")
+    plan = {"total_steps": 10, "steps_per_epoch": 10, "total_updates": 10, "epochs": 1}
+    journal.append(RunPlanned(**plan, first_step=0, images=10, trainable_parameters=1, learning_rates=("unet",)))
+    journal.append(ModelSaved(path="/x", final=final, global_step=saved_at, bytes=1))
+    if stop:
+        CommandFolder(folder).note_stop(Stop())
+    finish(folder, end)
+    ended = journal.ended()
+    assert ended is not None
+    assert ended.body["reason"] == reason
+    warned = [entry.body["message"] for entry in journal.since(0, only=("warning_issued",))]
+    assert warned == ([] if reason in ("failed", "lost") else [f"{KILLED.message} The final model was already saved."])
