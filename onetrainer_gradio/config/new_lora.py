@@ -118,7 +118,8 @@ class Answers:
     ``images`` is the number of images in ``folder``, ``uncaptioned`` how many of them have no text file, ``preset`` the name of a
     preset of the model, ``base_model`` another base model than the preset's, ``caption_file`` the file with the caption of all
     images (only read without text files), and ``gpu`` whether there is a GPU to train on. ``download`` is the base model if it
-    isn't on this machine, ``download_gb`` about how much that is; 0 if that isn't known.
+    isn't on this machine, ``download_gb`` about how much that is; 0 if that isn't known. ``huggingface_cache_dir`` is that of the
+    current settings, where this machine has its models.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Answers:
     uncaptioned: int = 0
     download: str = ""
     download_gb: float = 0.0
+    huggingface_cache_dir: str = ""
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,8 @@ def _changes(answers: Answers, preset: Preset) -> Iterator[tuple[str, Any]]:
         yield f"{what}_unit", "EPOCH"
     if answers.base_model:
         yield "base_model_name", answers.base_model
+    if answers.huggingface_cache_dir:
+        yield "huggingface_cache_dir", answers.huggingface_cache_dir
     if not answers.gpu:
         yield from {"train_device": "cpu", "temp_device": "cpu", "train_dtype": "FLOAT_32"}.items()
 

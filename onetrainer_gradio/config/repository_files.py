@@ -21,6 +21,11 @@ TRANSFORMERS, DIFFUSERS = _names("model", "pytorch_model"), _names(*["diffusion_
 """The names that the weight file of a component can have, by its library: the first that a repository has is used."""
 
 
+def hub_cache(folder: str | Path) -> str:
+    """Return where repositories are stored in a Hugging Face cache folder, as with this folder in HF_HOME."""
+    return str(Path(folder) / "hub")
+
+
 def shards_of(name: str) -> str:
     """Return the pattern of the weight files that an index names; empty if ``name`` isn't an index."""
     return f"{name.partition('.')[0]}*-of-*{'.bin' if '.bin' in name else '.safetensors'}" if "index" in name else ""

@@ -23,6 +23,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.repository_files import hub_cache
 from onetrainer_gradio.errors import ModelNotFoundError
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -44,8 +45,7 @@ class Hub:
     @classmethod
     def of(cls, config: TrainConfig, progress: Callable[[int, int, str], None] = lambda done, total, detail: None) -> Hub:
         """Return the access with the settings of the configuration."""
-        # the setting stands for HF_HOME, in which the models lie under "hub"
-        folder = str(Path(config.huggingface_cache_dir) / "hub") if config.huggingface_cache_dir else None
+        folder = hub_cache(config.huggingface_cache_dir) if config.huggingface_cache_dir else None
         return cls(config.secrets.huggingface_token or None, config.offline_mode, folder, progress)
 
     def locate(self, name: str, patterns: Iterable[str]) -> Path:

@@ -22,7 +22,7 @@ from onetrainer_gradio.service.datasets.image_index import ImageIndex, Query
 from onetrainer_gradio.service.engines.preflight import Preflight
 from onetrainer_gradio.service.engines.selection import Engines
 from onetrainer_gradio.service.host.atomic import raising_storage_error
-from onetrainer_gradio.service.hub.models import is_local
+from onetrainer_gradio.service.hub.models import HubModels
 from onetrainer_gradio.service.runs.index import RunQuery
 from onetrainer_gradio.service.runs.record import RunStore
 from onetrainer_gradio.service.settings.comparison import Comparison, Difference, Source
@@ -64,9 +64,10 @@ class NewLora:
         runs: RunStore,
         comparison: Comparison,
         preflight: Preflight,
+        hub_models: HubModels,
     ) -> None:
         self._data, self._configs, self._engines, self._images, self._gpu_bytes = data_folder, configs, engines, images, gpu_bytes
-        self._runs, self._comparison, self._preflight = runs, comparison, preflight
+        self._runs, self._comparison, self._preflight, self._hub_models = runs, comparison, preflight, hub_models
 
     def models(self) -> list[dict[str, Any]]:
         """Return a row for each model type with a LoRA preset, those that can be trained here first.
@@ -141,8 +142,9 @@ class NewLora:
         images = self._images.page(folder, Query(), limit=0)["total"] if folder.strip() else 0
         files = images and answers.get("captions") == CaptionSource.FILES
         uncaptioned = self._images.page(folder, Query(caption="missing"), limit=0)["matches"] if files else 0
-        known = {"images": images, "uncaptioned": uncaptioned, "gpu": self._gpu_bytes() is not None, **_download(answers)}
-        given = Answers(**{**answers, **known})
+        known = {"images": images, "uncaptioned": uncaptioned, "gpu": self._gpu_bytes() is not None, **self._download(answers)}
+        kept = self._configs.train_config().huggingface_cache_dir
+        given = Answers(**{**answers, **known, "huggingface_cache_dir": kept})
         written = given.captions is not CaptionSource.FILES
         return Answers(**{**vars(given), "caption_file": f"{_CAPTIONS}/{file_name(given.name)}.txt" if written else ""})
 
@@ -169,7 +171,7 @@ class NewLora:
             "license": published.license,
             "gated": published.gated,
             "gigabytes": 0.0 if demo else published.gigabytes,
-            "local": _is_local(base, preset.model_type),
+            "local": self._is_local(base, preset.model_type),
             "trainable": usable is not None,
             "engine": usable["id"] if usable else "",
             "reason": "" if usable else next((engine["why"] for engine in support if engine["why"]), ""),
@@ -177,6 +179,18 @@ class NewLora:
             "resolution": str(preset.document.get("resolution", "")),
             "too_small": not demo and (gib is None or needed > gib * 1.05),
         }
+
+    def _download(self, answers: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the base model that the run downloads first, and about how large it is; empty if there is none."""
+        preset = read_preset(str(answers.get("preset", "")))
+        base = str(answers.get("base_model") or preset.document["base_model_name"])
+        if not looks_like_hub_name(base) or self._is_local(base, preset.model_type):
+            return {}
+        return {"download": base, "download_gb": PUBLISHED.get(base, UNPUBLISHED).gigabytes or 0.0}
+
+    def _is_local(self, base: str, model_type: str) -> bool:
+        """Return whether the model is a folder or file, or whole in the cache of the Hugging Face Hub."""
+        return Path(base).exists() or self._hub_models.is_local(base, model_type)
 
 
 @cache
@@ -192,17 +206,3 @@ def _by_model() -> tuple[tuple[Preset, ...], ...]:
 @cache
 def _vocabulary() -> Mapping[str, int]:
     return dict(json.loads(_VOCABULARY.read_text(encoding="utf-8")))
-
-
-def _download(answers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the base model that the run of these answers downloads first, and about how large it is; empty if there is none."""
-    preset = read_preset(str(answers.get("preset", "")))
-    base = str(answers.get("base_model") or preset.document["base_model_name"])
-    if not looks_like_hub_name(base) or _is_local(base, preset.model_type):
-        return {}
-    return {"download": base, "download_gb": PUBLISHED.get(base, UNPUBLISHED).gigabytes or 0.0}
-
-
-def _is_local(base: str, model_type: str) -> bool:
-    """Return whether the model is a folder or file, or whole in the cache of the Hugging Face Hub."""
-    return Path(base).exists() or is_local(base, model_type)

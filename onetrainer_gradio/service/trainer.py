@@ -23,6 +23,7 @@ from onetrainer_gradio.config.files.presets import DEMO_PRESET, PLACEHOLDERS, pr
 from onetrainer_gradio.config.files.resolve import absolute, pack, resolve_paths
 from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.options import AutoResume, RunOptions
+from onetrainer_gradio.config.repository_files import hub_cache
 from onetrainer_gradio.config.resume import nothing_left, nothing_left_of
 from onetrainer_gradio.errors import (
     BackupNotFoundError,
@@ -183,14 +184,19 @@ class TrainerService:
         )
         self.results = Results(self.runs, self.converter)
         self.hub = HubClient(self.secrets.huggingface_token)
-        self.hub_models = HubModels(self.hub, self._trainable_here)
+        self.hub_models = HubModels(self.hub, self._trainable_here, self._hub_cache)
         self.downloads = Downloads(
-            data / "downloads.json", self.hub, changed=lambda download: self.feed.publish("download", download=download)
+            data / "downloads.json",
+            self.hub,
+            changed=lambda download: self.feed.publish("download", download=download),
+            cache=self._hub_cache,
         )
         self.data_copy = DataCopy(data, self.hub, settings.push_to, settings.push_limit_bytes, self.feed)
         self.publishing = Publishing(self.runs, self.samples, self.images, self.hub, self._private_texts)
         images, runs = self.datasets.index, self.runs
-        self.new_lora = NewLora(data, self.configs, self.engines, images, self.gpu_bytes, runs, self.comparison, self.preflight)
+        self.new_lora = NewLora(
+            data, self.configs, self.engines, images, self.gpu_bytes, runs, self.comparison, self.preflight, self.hub_models
+        )
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
         )
@@ -566,6 +572,17 @@ class TrainerService:
         if any(engine["can"] for engine in support):
             return True, ""
         return False, next((str(engine["why"]) for engine in support if engine["why"]), "")
+
+    def _hub_cache(self) -> str:
+        """Return where a run with the current settings looks for models of the Hugging Face Hub ("": in the usual cache).
+
+        :raises ForbiddenPathError: if that is outside the allowed folders.
+        """
+        chosen = self.configs.train_config().huggingface_cache_dir
+        if not chosen:
+            return ""
+        folder = absolute(chosen, self.settings.data_folder)
+        return hub_cache(PathGuard(self._roots).resolve(folder) if self._roots else folder)
 
     def _private_texts(self) -> tuple[str, ...]:
         """Return what must never be published: the token, and folders of this machine."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from onetrainer_gradio.config.files.resolve import resolve_paths
+from onetrainer_gradio.engine.hub import Hub
+from onetrainer_gradio.errors import ForbiddenPathError
+from onetrainer_gradio.service import ServiceSettings, TrainerService
+from tests.api.test_new_lora import ANSWERS
 from tests.fakes.hub import FakeHub
 from tests.service.hub.test_downloads import NAME, add_model
 
 
 @pytest.fixture
-def hub(panel, monkeypatch, tmp_path):
+def hub(monkeypatch, tmp_path):
     """The stand-in, with the cache of the library in a folder of the test."""
     with FakeHub() as stand_in:
         monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
@@ -37,6 +44,36 @@ def test_a_model_is_found_described_and_downloaded(panel, hub):
     assert panel.client.get(f"/api/hub/downloads/{download['id']}").status_code == 404
 
 
+def test_a_download_lands_where_runs_with_the_current_settings_look(panel, hub, tmp_path):
+    """Also those of New LoRA, which keeps the folder; the usual cache has nothing."""
+    answers = {**ANSWERS, "preset": "SD 1.5/LoRA 4 GB", "base_model": NAME}
+    revision = panel.client.get("/api/config/current").json()["revision"]
+    body = {"revision": revision, "changes": {"huggingface_cache_dir": "own/cache"}}
+    assert panel.client.patch("/api/config/current", json=body).status_code == 200
+    download = panel.client.post("/api/hub/downloads", json={"repo": NAME}).json()["download"]
+    assert panel.service.downloads.wait(download["id"], 30)["state"] == "done"
+    assert panel.client.get(f"/api/hub/models/{NAME}").json()["model"]["local"] is True
+    planned = panel.client.post("/api/new_lora/plan", json=answers).json()
+    assert planned["changes"]["huggingface_cache_dir"] == "own/cache"
+    assert "model_download" not in [each["code"] for each in planned["findings"]]
+    config = resolve_paths(panel.service.configs.train_config(), panel.service.settings.data_folder)
+    access = replace(Hub.of(config), offline=True)
+    assert (access.locate(NAME, ("*.json",)) / "model_index.json").is_file()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_nothing_is_downloaded_outside_the_allowed_folders(hub, tmp_path):
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    settings = ServiceSettings(data_folder=data, backend="tests.fakes.rehearsal:run", allowed_roots=(tmp_path / "allowed",))
+    service = TrainerService(settings)
+    service.configs.replace(service.configs.train_config().model_copy(update={"huggingface_cache_dir": str(outside)}))
+    with pytest.raises(ForbiddenPathError, match="outside the allowed folders"):
+        service.downloads.start(NAME)
+    assert [each["local"] for each in service.hub_models.search("tiny")] == [False]
+    assert not outside.exists()
+    service.close()
+
+
 def test_a_download_is_paused_and_resumed(panel, hub):
     hub.fault("/resolve/", times=100, bytes_per_s=300_000)
     download = panel.client.post("/api/hub/downloads", json={"repo": NAME}).json()["download"]
@@ -50,6 +87,7 @@ def test_a_download_is_paused_and_resumed(panel, hub):
 def test_errors_of_the_hub_and_wrong_input_have_their_status(panel, hub):
     assert panel.client.get("/api/hub/models", params={"search": ""}).status_code == 422
     assert panel.client.post("/api/hub/downloads", json={"repo": "../x"}).status_code == 422
+    assert panel.client.post("/api/hub/downloads", json={"repo": NAME, "revision": "../../x"}).status_code == 422
     assert panel.client.post("/api/hub/downloads", json={"repo": "maker/none"}).status_code == 404
     hub.fault("GET /api/models", status=503, times=100)
     assert panel.client.get("/api/hub/models", params={"search": "x"}).status_code == 424

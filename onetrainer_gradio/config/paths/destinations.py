@@ -209,11 +209,12 @@ class Destinations:
         chosen = self._at(self.config.huggingface_cache_dir)
         if chosen is not None:
             yield chosen
+        for variable in ("HF_HOME", "HF_HUB_CACHE"):
+            if usual := os.environ.get(variable):
+                yield Path(os.path.expandvars(usual)).expanduser()
         home = _home()
-        if usual := os.environ.get("HF_HOME"):
-            yield Path(usual)
-        elif home is not None:
-            yield home / ".cache" / "huggingface"
+        if not os.environ.get("HF_HOME") and home is not None:
+            yield Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "huggingface"
 
     def _at(self, value: str | None) -> Path | None:
         text = (value or "").replace("\0", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -18,7 +19,9 @@ from typing import Any
 
 from onetrainer_gradio.errors import (
     BusyError,
+    ConfigValueError,
     DiskFullError,
+    HubError,
     ModelFormatError,
     PathNotFoundError,
     RunConflictError,
@@ -38,6 +41,8 @@ _SPARE_BYTES = 256 << 20
 """Space that stays free."""
 _LOCK_S = 1.0
 _ACTIVE = ("waiting", "running")
+_CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""A Git ID or SHA-256."""
 
 
 @dataclass
@@ -84,7 +89,8 @@ class _Worker:
 class Downloads:
     """Downloads of this panel, listed in ``path``, so that they continue after a restart. Safe from any thread.
 
-    ``changed`` is called with each download whose state changes.
+    ``changed`` is called with each download whose state changes, ``cache`` returns the cache folder of the library that training
+    reads ("": the usual one).
     """
 
     def __init__(
@@ -93,8 +99,9 @@ class Downloads:
         hub: HubClient,
         changed: Callable[[dict[str, Any]], object] = lambda download: None,
         pause_s: float = 1.0,
+        cache: Callable[[], str] = str,
     ) -> None:
-        self._path, self._hub, self._changed, self._pause_s = path, hub, changed, pause_s
+        self._path, self._hub, self._changed, self._pause_s, self._cache = path, hub, changed, pause_s, cache
         self._lock = threading.RLock()
         self._workers: dict[str, _Worker] = {}
         self._closed = False
@@ -104,25 +111,27 @@ class Downloads:
         """Continue the downloads that were running when the panel ended."""
         self._start_waiting()
 
-    def start(self, repository: str, revision: str = "main", model_type: str = "", cache: str = "") -> dict[str, Any]:
-        """Start to download what training needs of a repository. A download of the same model continues.
-
-        ``cache`` is a cache folder of the library ("": the usual one).
+    def start(self, repository: str, revision: str = "main", model_type: str = "") -> dict[str, Any]:
+        """Start to download what training needs of a repository. A download of the same model to the same folder continues.
 
         :raises HubError: if the hub doesn't list the files.
         :raises ConfigValueError: if the name isn't valid.
+        :raises ForbiddenPathError: if the cache folder is outside the allowed folders.
         :raises ModelFormatError: if the repository isn't a model in diffusers layout.
         :raises DiskFullError: if there is too little space.
         :raises BusyError: if there are too many downloads.
         """
+        if ".." in revision:
+            raise ConfigValueError("This isn't a valid revision", path="revision", value=revision, suggestion="Use “main”.")
+        made = Download(repository, revision, model_type, self._cache() or usual_cache())
         with self._lock:
-            for known in self._downloads.values():
-                if (known.repository, known.revision) == (repository, revision) and known.state != "done":
-                    return self.resume(known.id) if known.state not in _ACTIVE else known.described()
-        made = Download(repository, revision, model_type, cache or _usual_cache())
+            if (continued := self._continued(made)) is not None:
+                return continued
         self._list_files(made)
         _check_space(made)
         with self._lock:
+            if (continued := self._continued(made)) is not None:  # started in the meantime
+                return continued
             old = [each for each in self._downloads.values() if each.state == "done"]
             for each in old[: max(0, len(self._downloads) - _MOST_LISTED + 1)]:
                 del self._downloads[each.id]
@@ -133,6 +142,14 @@ class Downloads:
         self._tell(made)
         self._start_waiting()
         return self.get(made.id)
+
+    def _continued(self, wanted: Download) -> dict[str, Any] | None:
+        """Continue the download of the same model to the same folder, if there is one. Requires the lock."""
+        for known in self._downloads.values():
+            same = (known.folder, known.revision) == (wanted.folder, wanted.revision)
+            if same and known.state != "done":
+                return known.described() if known.state in _ACTIVE else self.resume(known.id)
+        return None
 
     def list(self) -> list[dict[str, Any]]:
         """Return the downloads, newest first."""
@@ -239,14 +256,21 @@ class Downloads:
     def _run(self, download: Download, stopping: threading.Event, before: _Worker | None) -> None:
         if before is not None:
             before.thread.join()
-        error: TrainerError | None = None
+        error: TrainerError | None = TrainerError(
+            "The download ended unexpectedly.", suggestion="Resume it, or see the panel's log."
+        )
         try:
             self._tell(download)
             self._transfer(download, stopping)
+            error = None
         except StoppedError:
-            return
+            error = None
         except TrainerError as raised:
             error = raised
+        finally:
+            self._end(download, stopping, error)
+
+    def _end(self, download: Download, stopping: threading.Event, error: TrainerError | None) -> None:
         with self._lock:
             if stopping.is_set():
                 return
@@ -309,10 +333,11 @@ class Downloads:
         with self._lock:
             others = [each for each in self._downloads.values() if each.folder == download.folder]
             needed = {file.etag for each in others for file in each.files}
-        needed |= _linked(download.folder)
         for file in download.files:
-            if file.etag in download.fetched and file.etag not in needed:
-                with suppress(OSError, StorageError, StoppedError), _locked(download, file, hurry):
+            if file.etag not in download.fetched or file.etag in needed:
+                continue
+            with suppress(OSError, StorageError, StoppedError), _locked(download, file, hurry):
+                if file.etag not in _linked(download.folder):
                     partial(file, blobs).unlink(missing_ok=True)
                     (blobs / file.etag).unlink(missing_ok=True)
 
@@ -346,10 +371,13 @@ class Downloads:
         if info.gated:  # everyone can list the files of a gated repository
             self._hub.check_access(download.repository, chosen[0])
         download.commit = str(info.sha)
-        download.files = [
+        files = [
             Blob(path, int(found.size or 0), found.lfs.sha256 if found.lfs else str(found.blob_id), found.lfs is not None)
             for path, found in ((path, sizes[path]) for path in chosen)
         ]
+        if odd := next((file for file in files if not _CHECKSUM.fullmatch(file.etag)), None):  # it becomes the name of a file
+            raise HubError(f"The Hugging Face Hub has no checksum of {odd.path}", value=download.repository)
+        download.files = files
 
     # -- the list -------------------------------------------------------------------------------------------------------
 
@@ -410,7 +438,8 @@ def _check_space(download: Download) -> None:
         )
 
 
-def _usual_cache() -> str:
+def usual_cache() -> str:
+    """Return the cache folder of the library: HF_HUB_CACHE, else ``hub`` in HF_HOME, else that in the home folder."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return str(HF_HUB_CACHE)

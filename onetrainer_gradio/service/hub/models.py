@@ -10,7 +10,7 @@ from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.base_models import PUBLISHED
 from onetrainer_gradio.config.families.models import MODELS, pipeline_types
 from onetrainer_gradio.config.repository_files import is_complete, training_files
-from onetrainer_gradio.errors import ConfigValueError
+from onetrainer_gradio.errors import ConfigValueError, ForbiddenPathError
 from onetrainer_gradio.service.hub.client import HubClient, raising_hub_error
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ Trainable = Callable[[str], tuple[bool, str]]
 
 
 class HubModels:
-    """Base models on the Hugging Face Hub. Safe from any thread."""
+    """Base models on the Hugging Face Hub. Safe from any thread.
+
+    ``cache`` returns the cache folder of the library that training reads ("": the usual one).
+    """
 
     def __init__(self, hub: HubClient, trainable: Trainable, cache: Callable[[], str] = str) -> None:
         self._hub, self._trainable, self._cache = hub, trainable, cache
@@ -77,7 +80,11 @@ class HubModels:
 
     def is_local(self, repository: str, model_type: str = "") -> bool:
         """Return whether everything that training needs of a repository is on this machine."""
-        return is_local(repository, model_type, self._cache())
+        try:
+            folder = local_folder(repository, self._cache())
+        except ForbiddenPathError:
+            return False
+        return folder is not None and is_complete(folder, _needed_parts([model_type] if model_type else []))
 
     def _row(self, info: ModelInfo, known: dict[str, tuple[bool, str]]) -> dict[str, Any]:
         types = _types(info)
@@ -109,12 +116,6 @@ def files_to_train(info: ModelInfo, model_type: str = "") -> tuple[tuple[str, ..
     types = [model_type] if model_type in MODELS else _types(info)
     parts = _parts(types) or tuple(dict.fromkeys(path.partition("/")[0] for path in paths if path.endswith("/config.json")))
     return training_files(paths, parts)
-
-
-def is_local(repository: str, model_type: str = "", cache: str = "") -> bool:
-    """Return whether everything that training needs of a repository is in the cache of the Hugging Face Hub."""
-    folder = local_folder(repository, cache)
-    return folder is not None and is_complete(folder, _needed_parts([model_type] if model_type else []))
 
 
 def local_folder(repository: str, cache: str = "") -> Path | None:

@@ -237,6 +237,26 @@ def test_home_and_current_directory_are_protected(place, tmp_path, monkeypatch):
     assert errors(place, WHOLE, {TO: str(home / "models" / "new")}) == []
 
 
+def test_the_caches_of_the_hugging_face_hub_are_protected(place, tmp_path, monkeypatch):
+    """Wherever the library has them; nothing is put into one."""
+    home = tmp_path / "home" / "me"
+    for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+
+    def protected(folder: Path) -> bool:
+        return [item.code for item in errors(place, WHOLE, {TO: str(folder / "models--a--b")})] == ["output-protected"]
+
+    assert protected(home / ".cache" / "huggingface" / "hub")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert protected(tmp_path / "xdg" / "huggingface" / "hub")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-only"))
+    assert protected(tmp_path / "hub-only")
+    monkeypatch.setenv("HF_HOME", "~/hf")
+    assert protected(home / "hf" / "hub")
+    assert not protected(tmp_path / "elsewhere")
+
+
 def test_the_installation_that_trains_is_protected(place):
     """OneTrainer's own folder is not replaced; its folder of models takes a result."""
     (place / "OneTrainer" / "models").mkdir(parents=True)

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import snapshot_download
@@ -21,6 +25,7 @@ from onetrainer_gradio.engine.hub import Hub
 from onetrainer_gradio.errors import (
     DiskFullError,
     HubAccessError,
+    HubError,
     HubNotFoundError,
     HubUnreachableError,
     ModelFormatError,
@@ -66,13 +71,19 @@ def add_model(hub: FakeHub, name: str = NAME, size: int = 300_000, **known):
 
 
 @pytest.fixture
-def make(tmp_path, hub):
+def cache(tmp_path):
+    """The cache folder of the library."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def make(tmp_path, cache, hub):
     """A function that returns the downloads of a panel, always of the same data folder."""
     made = []
 
     def new(token: str = "", **options) -> Downloads:
-        made.append(Downloads(tmp_path / "downloads.json", HubClient(lambda: token), pause_s=0.01, **options))
-        made[-1].cache = str(tmp_path / "cache")
+        known = {"pause_s": 0.01, "cache": lambda: str(cache), **options}
+        made.append(Downloads(tmp_path / "downloads.json", HubClient(lambda: token), **known))
         made[-1].open()
         return made[-1]
 
@@ -82,21 +93,21 @@ def make(tmp_path, hub):
 
 
 def start(downloads: Downloads, name: str = NAME, **chosen) -> dict:
-    return downloads.start(name, cache=downloads.cache, **chosen)
+    return downloads.start(name, **chosen)
 
 
 def finished(downloads: Downloads, name: str = NAME) -> dict:
     return downloads.wait(start(downloads, name)["id"], 30)
 
 
-def test_only_what_training_needs_arrives_in_the_cache_that_training_reads(make, hub):
+def test_only_what_training_needs_arrives_in_the_cache_that_training_reads(make, hub, cache):
     """No variants, other formats, safety checker or single files; the library then finds it offline."""
     model = add_model(hub)
     downloads = make()
     done = finished(downloads)
     assert (done["state"], done["done"]) == ("done", done["total"]), done
     patterns = (*SMALL, *(f"{part}/{name}" for part, name in PARTS.items()))
-    folder = Hub(None, True, downloads.cache).locate(NAME, patterns)
+    folder = Hub(None, True, str(cache)).locate(NAME, patterns)
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found == {
         "model_index.json",
@@ -111,7 +122,7 @@ def test_only_what_training_needs_arrives_in_the_cache_that_training_reads(make,
     }
     for name in found:
         assert (folder / name).read_bytes() == model.files[name]
-    assert not list(Path(downloads.cache).rglob("*.incomplete"))
+    assert not list(cache.rglob("*.incomplete"))
 
 
 def test_a_download_that_breaks_off_continues_where_it_was(make, hub):
@@ -122,18 +133,18 @@ def test_a_download_that_breaks_off_continues_where_it_was(make, hub):
     assert hub.ranges[:2] == ["bytes=100000-", "bytes=200000-"]
 
 
-def test_a_paused_download_resumes_also_in_another_panel(make, hub):
+def test_a_paused_download_resumes_also_in_another_panel(make, hub, cache):
     """Until it is whole, the model can't be found; afterwards it is whole."""
     add_model(hub, size=3_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=2_000_000)
     downloads = make()
     started = start(downloads)
-    until(lambda: arrived(downloads, hub) > 500_000)
+    until(lambda: arrived(cache, hub) > 500_000)
     paused = downloads.pause(started["id"])
     assert paused["state"] == "paused"
     assert 0 < paused["done"] < paused["total"]
     with pytest.raises(LocalEntryNotFoundError):
-        snapshot_download(NAME, cache_dir=downloads.cache, local_files_only=True)
+        snapshot_download(NAME, cache_dir=cache, local_files_only=True)
     downloads.close()
     later = make()
     assert [each["state"] for each in later.list()] == ["paused"]
@@ -142,17 +153,17 @@ def test_a_paused_download_resumes_also_in_another_panel(make, hub):
     assert any(int(each[6:-1]) >= 100_000 for each in hub.ranges)
 
 
-def test_a_download_that_runs_when_the_panel_ends_continues_with_the_next(make, hub):
+def test_a_download_that_runs_when_the_panel_ends_continues_with_the_next(make, hub, cache):
     add_model(hub, size=3_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=2_000_000)
     downloads = make()
     started = start(downloads)
-    until(lambda: arrived(downloads, hub) > 500_000)
+    until(lambda: arrived(cache, hub) > 500_000)
     downloads.close()
     assert make().wait(started["id"], 30)["state"] == "done"
 
 
-def test_wrong_bytes_are_downloaded_again_and_never_kept(make, hub):
+def test_wrong_bytes_are_downloaded_again_and_never_kept(make, hub, cache):
     """A wrong checksum once is repaired; always, it is named, and nothing of it remains."""
     add_model(hub)
     hub.fault("GET /maker/tiny-sd/resolve", wrong_bytes=True)
@@ -163,7 +174,7 @@ def test_wrong_bytes_are_downloaded_again_and_never_kept(make, hub):
     failed = finished(downloads, "maker/broken")
     assert failed["state"] == "failed"
     assert "checksum" in failed["error"]
-    blobs = Path(downloads.cache) / "models--maker--broken" / "blobs"
+    blobs = cache / "models--maker--broken" / "blobs"
     assert not list(blobs.iterdir())
     hub.faults.clear()
     downloads.resume(failed["id"])
@@ -222,31 +233,31 @@ def test_too_little_space_is_said_before(make, hub, monkeypatch):
     assert hub.hits("/resolve/") == 0
 
 
-def test_a_removed_download_leaves_nothing(make, hub):
+def test_a_removed_download_leaves_nothing(make, hub, cache):
     add_model(hub, size=3_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=2_000_000)
     downloads = make()
     started = start(downloads)
-    until(lambda: arrived(downloads, hub) > 500_000)
+    until(lambda: arrived(cache, hub) > 500_000)
     downloads.remove(started["id"])
     assert downloads.list() == []
-    assert not list((Path(downloads.cache) / "models--maker--tiny-sd" / "blobs").iterdir())
+    assert not list((cache / "models--maker--tiny-sd" / "blobs").iterdir())
     with pytest.raises(PathNotFoundError):
         downloads.get(started["id"])
 
 
-def test_a_removed_download_deletes_nothing_of_other_programs(make, hub):
+def test_a_removed_download_deletes_nothing_of_other_programs(make, hub, cache):
     """Neither what they had begun, nor what one of their snapshots contains, nor what another download needs."""
     model = add_model(hub, size=3_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", times=1000, bytes_per_s=2_000_000)
     downloads = make()
-    snapshot = snapshot_download(NAME, cache_dir=downloads.cache, endpoint=hub.url, allow_patterns="vae/config.json")
-    blobs = Path(downloads.cache) / "models--maker--tiny-sd" / "blobs"
+    snapshot = snapshot_download(NAME, cache_dir=cache, endpoint=hub.url, allow_patterns="vae/config.json")
+    blobs = cache / "models--maker--tiny-sd" / "blobs"
     theirs = blobs / f"{sha256(model.files['vae/diffusion_pytorch_model.safetensors'])}.incomplete"
     theirs.write_bytes(model.files["vae/diffusion_pytorch_model.safetensors"][:1000])
     hub.fault("vae/diffusion_pytorch_model.safetensors", times=1000, status=503)
     started = start(downloads)
-    until(lambda: arrived(downloads, hub) > 500_000)
+    until(lambda: arrived(cache, hub) > 500_000)
     encoder = Path(snapshot) / "text_encoder" / "model.safetensors"
     until((blobs / (used := sha256(model.files["text_encoder/model.safetensors"]))).exists)
     encoder.parent.mkdir()
@@ -257,12 +268,12 @@ def test_a_removed_download_deletes_nothing_of_other_programs(make, hub):
     assert encoder.read_bytes() == model.files["text_encoder/model.safetensors"]
 
 
-def test_a_removed_download_leaves_what_another_one_needs(make, hub):
+def test_a_removed_download_leaves_what_another_one_needs(make, hub, cache):
     add_model(hub)
     hub.fault("unet/diffusion_pytorch_model.safetensors", times=1000, status=404)
     downloads = make()
     first, second = finished(downloads), downloads.wait(start(downloads, revision="v1")["id"], 30)
-    blobs = Path(downloads.cache) / "models--maker--tiny-sd" / "blobs"
+    blobs = cache / "models--maker--tiny-sd" / "blobs"
     assert {first["state"], second["state"]} == {"failed"}
     before = sorted(blobs.iterdir())
     downloads.remove(first["id"])
@@ -285,16 +296,16 @@ def test_only_two_run_at_once(make, hub):
         downloads.resume(ids[2])
 
 
-def test_a_run_that_needs_the_model_meanwhile_waits_for_it(make, hub):
+def test_a_run_that_needs_the_model_meanwhile_waits_for_it(make, hub, cache):
     """The library waits for the lock of the file, and doesn't download it a second time."""
     add_model(hub, size=1_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=1_000_000)
     downloads = make()
     started = start(downloads)
-    until(lambda: arrived(downloads, hub) > 300_000)
+    until(lambda: arrived(cache, hub) > 300_000)
     path = snapshot_download(
         NAME,
-        cache_dir=downloads.cache,
+        cache_dir=cache,
         endpoint=hub.url,
         allow_patterns=["unet/*.safetensors", "unet/*.json"],
         ignore_patterns="*fp16*",
@@ -318,10 +329,59 @@ def test_a_changed_repository_is_downloaded_as_it_is_now(make, hub):
     assert done["commit"] == model.sha != failed["commit"]
 
 
-def arrived(downloads: Downloads, hub: FakeHub) -> int:
+def test_a_checksum_that_would_lead_elsewhere_is_rejected(tmp_path):
+    """It becomes the name of a file."""
+    paths = ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors")
+    files = [SimpleNamespace(rfilename=path, size=2, lfs=None, blob_id="../../../../escaped") for path in paths]
+    info = SimpleNamespace(id=NAME, sha="1", gated=False, tags=["diffusers:StableDiffusionPipeline"], config={}, siblings=files)
+
+    class Strange(HubClient):
+        def api(self):
+            return SimpleNamespace(model_info=lambda *names, **chosen: info)
+
+    downloads = Downloads(tmp_path / "downloads.json", Strange(), cache=lambda: str(tmp_path / "a" / "cache"))
+    with pytest.raises(HubError, match="no checksum"):
+        downloads.start(NAME)
+    downloads.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_unexpected_error_ends_a_download_as_failed(make, hub):
+    """It would run forever otherwise; it can be resumed."""
+    add_model(hub)
+    errors = [RuntimeError("a bug")]
+
+    def changed(download):
+        if download["state"] == "running" and errors:
+            raise errors.pop()
+
+    downloads = make(changed=changed)
+    failed = finished(downloads)
+    assert (failed["state"], failed["error"]) == ("failed", "The download ended unexpectedly.")
+    downloads.resume(failed["id"])
+    assert downloads.wait(failed["id"], 30)["state"] == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"HF_HOME": "/a"}, "/a/hub"),
+        ({"HF_HOME": "/a", "HF_HUB_CACHE": "/b"}, "/b"),
+        ({"HOME": "/c"}, "/c/.cache/huggingface/hub"),
+    ],
+)
+def test_the_usual_cache_follows_the_variables_of_the_library(variables, expected):
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("HF_", "XDG_", "HUGGINGFACE_"))}
+    code = "from onetrainer_gradio.service.hub.downloads import usual_cache; print(usual_cache())"
+    done = subprocess.run([sys.executable, "-c", code], env={**kept, **variables}, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def arrived(cache: Path, hub: FakeHub) -> int:
     """Return the size of the part of the UNet that has arrived."""
     name = sha256(hub.repositories[NAME].files["unet/diffusion_pytorch_model.safetensors"])
-    return max((path.stat().st_size for path in Path(downloads.cache).rglob(f"{name}.incomplete")), default=0)
+    return max((path.stat().st_size for path in cache.rglob(f"{name}.incomplete")), default=0)
 
 
 def sha256(content: bytes) -> str:

@@ -57,9 +57,9 @@ def test_a_model_counts_as_local_only_if_it_is_whole(hub, tmp_path):
     """A broken-off download isn't a model on this machine."""
     add_model(hub)
     cache = str(tmp_path / "cache")
-    downloads = Downloads(tmp_path / "downloads.json", HubClient(), pause_s=0.01)
+    downloads = Downloads(tmp_path / "downloads.json", HubClient(), pause_s=0.01, cache=lambda: cache)
     hub.fault("vae/diffusion", status=404)
-    first = downloads.wait(downloads.start(NAME, cache=cache)["id"], 30)
+    first = downloads.wait(downloads.start(NAME)["id"], 30)
     assert first["state"] == "failed"
     assert not models(cache=cache).is_local(NAME, "STABLE_DIFFUSION_15")
     downloads.resume(first["id"])
