@@ -834,3 +834,21 @@ def _columns() -> int:
         return os.get_terminal_size().columns
     except OSError:
         return 110
+
+
+def enter_data_folder(folder: Path) -> None:
+    """Create the data folder if it is missing, and make it the current one.
+
+    Relative paths in settings start there, and Gradio may serve files of the current folder.
+
+    :raises CommandLineError: if it can't be created, or nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandLineError(
+            f"Can't create the data folder {folder}: {error.strerror}", suggestion="Choose another folder with --data."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise CommandLineError(f"Can't write to the data folder {folder}.", suggestion="Choose another folder with --data.")
+    os.chdir(folder)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from onetrainer_gradio.cli import QueueOptions
+from onetrainer_gradio.cli import QueueOptions, enter_data_folder
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.errors import CommandLineError
 from onetrainer_gradio.service.queue.items import ItemChoices
 from onetrainer_gradio.service.queue.run_queue import choices_of
 from onetrainer_gradio.service.service_settings import ServiceSettings
@@ -25,16 +23,11 @@ _MOST_LISTED = 1000
 def change_queue(options: QueueOptions, out: TextIO | None = None) -> int:
     """Apply an action to the queue of a data folder, print its result, and return the exit status.
 
-    :raises CommandLineError: if a configuration doesn't exist or the data folder can't be created.
+    :raises CommandLineError: if a configuration doesn't exist or the data folder can't be used.
     :raises TrainerError: if the action isn't possible.
     """
     given = Path(options.config).expanduser().absolute()
-    try:
-        options.data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"Can't create the data folder {options.data}: {error.strerror}"
-        raise CommandLineError(message, suggestion="Choose another folder with --data.") from error
-    os.chdir(options.data)  # relative paths in settings start there
+    enter_data_folder(options.data)
     # not opened: a panel may be running, which owns the runs
     service = TrainerService(ServiceSettings(data_folder=options.data, runs_queue=False))
     try:

@@ -320,7 +320,7 @@ def serve(options: PanelOptions) -> int:
     settings = panel_settings(replace(options, token=token))
     check_bind(settings.access, host=options.host, share=options.share)
     _restore_copy(options)
-    _prepare_data_folder(options.data)
+    cli.enter_data_folder(options.data)
     https = https_options(options)
     certificate = certificate_of(https, options.data, options.host, options.public_hosts)
     listener = listen(options.host, options.port)
@@ -630,19 +630,6 @@ def _restore_copy(options: PanelOptions) -> None:
         message = pull_at_start(options.push_to, options.data)
         if message:
             print(message, flush=True)
-
-
-def _prepare_data_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandLineError(
-            f"Can't create the data folder {folder}: {error.strerror}", suggestion="Choose another folder with --data."
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise CommandLineError(f"Can't write to the data folder {folder}.", suggestion="Choose another folder with --data.")
-    # Gradio may serve files of the current folder, and relative paths in settings start at the data folder.
-    os.chdir(folder)
 
 
 def _prepare_environment(data_folder: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from onetrainer_gradio.cli import MemoryOptions, TrainOptions
+from onetrainer_gradio.cli import MemoryOptions, TrainOptions, enter_data_folder
 from onetrainer_gradio.config import RunOptions, TrainConfig, memory_estimate
 from onetrainer_gradio.config.files.documents import from_document, read_file
 from onetrainer_gradio.config.memory_estimate import CATEGORIES, NOT_CALIBRATED, MemoryEstimate
@@ -35,17 +35,12 @@ STOPPING = "Stopping: finishing the current step, then saving. Press Ctrl-C agai
 def train(options: TrainOptions, out: TextIO | None = None) -> int:
     """Train and return the exit status: 0 finished, 130 stopped, 1 failed or crashed.
 
-    :raises CommandLineError: if the configuration doesn't exist or the data folder can't be created.
+    :raises CommandLineError: if the configuration doesn't exist or the data folder can't be used.
     :raises ConfigError: if the configuration is invalid.
     """
     out = out or sys.stdout
     given = Path(options.config).expanduser().absolute()
-    try:
-        options.data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"Can't create the data folder {options.data}: {error.strerror}"
-        raise CommandLineError(message, suggestion="Choose another folder with --data.") from error
-    os.chdir(options.data)  # relative paths in settings start there
+    enter_data_folder(options.data)
     settings = ServiceSettings(
         data_folder=options.data,
         in_process=options.in_process,

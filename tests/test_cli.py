@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio import __version__, cli
-from onetrainer_gradio.cli import GENERATE, PanelOptions, TrainOptions, parse
+from onetrainer_gradio.cli import GENERATE, PanelOptions, TrainOptions, enter_data_folder, parse
 from onetrainer_gradio.errors import CommandLineError
 from onetrainer_gradio.server import main
 
@@ -170,6 +170,17 @@ def test_train_does_not_pass_over_who_is_to_train(tmp_path, capsys):
     assert main(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "mine:run"]) == 2
     assert "use one of them" in capsys.readouterr().err
     assert parse(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "onetrainer"], {}).checkout == tmp_path
+
+
+def test_a_data_folder_that_cannot_be_created_is_named(tmp_path, monkeypatch):
+    """The same for the panel, training and the queue; otherwise it is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CommandLineError, match=r"Can't create the data folder .*file/data: Not a directory"):
+        enter_data_folder(tmp_path / "file" / "data")
+    assert Path.cwd() == tmp_path
+    enter_data_folder(tmp_path / "new" / "data")
+    assert Path.cwd() == tmp_path / "new" / "data"
 
 
 def test_memory_takes_a_configuration_and_what_to_fit_into():
