@@ -73,6 +73,7 @@ class DataCopy:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._pushed: dict[str, list[int]] | None = None
+        self._pushed_at: Any = None
         self._history_bytes = 0
         self._state: dict[str, Any] = {"pushed_at": None, "files": 0, "bytes": 0, "omitted": [], "error": ""}
         self._thread: threading.Thread | None = None
@@ -155,6 +156,11 @@ class DataCopy:
             api = self._hub.api()
             if self._pushed is None:
                 api.create_repo(self._repository, private=True, exist_ok=True)
+                if api.repo_info(self._repository).private is False:
+                    raise StorageError(
+                        f"{self._repository} is public, so nothing is pushed.",
+                        suggestion="Choose another repository, or change its visibility on huggingface.co.",
+                    )
                 self._pushed = self._known_files()
         pushed = self._pushed
         changed = [name for name, fact in facts.items() if fact != pushed.get(name)]
@@ -180,15 +186,17 @@ class DataCopy:
         }
         adds.append(CommitOperationAdd(LIST, json.dumps(head, indent=1).encode()))
         deletes = [CommitOperationDelete(name) for name in gone]
+        # before the commit: after a kill in between, either of the two is this folder's
+        _remember(self._data, self._repository, head["at"], self._pushed_at)
+        self._pushed = None  # an error doesn't show whether the hub has the commit
         with raising_hub_error(self._repository):
             api.create_commit(self._repository, [*deletes, *adds], commit_message="Copy the data folder")
-        self._pushed = facts
-        _remember(self._data, self._repository, head["at"])
-        with raising_hub_error(self._repository):
-            self._forget_history(sum(facts[name][0] for name in changed if name in facts))
+        self._pushed, self._pushed_at = facts, head["at"]
         with self._lock:
             total = sum(size for size, _ in facts.values())
             self._state = {"pushed_at": time.time(), "files": len(facts), "bytes": total, "omitted": omitted, "error": ""}
+        with raising_hub_error(self._repository):
+            self._forget_history(sum(facts[name][0] for name in changed if name in facts))
 
     def _known_files(self) -> dict[str, list[int]]:
         """Return what the repository has.
@@ -198,12 +206,15 @@ class DataCopy:
         head = _list_of(self._hub, self._repository)
         if head is None:
             return {}
-        known = read_json(self._data / MEMORY)
-        if not isinstance(known, dict) or (known.get("repository"), known.get("at")) != (self._repository, head.get("at")):
+        document = read_json(self._data / MEMORY)
+        known = document if isinstance(document, dict) else {}
+        ours = head.get("at") in (known.get("at"), known.get("before")) and head.get("at") is not None
+        if not ours or known.get("repository") != self._repository:
             raise StorageError(
                 f"{self._repository} has the copy of another data folder, so nothing is pushed.",
                 suggestion="Choose another repository, or restart the panel with an empty data folder to restore the copy.",
             )
+        self._pushed_at = head.get("at")
         return _checked_files(head)
 
     def _forget_history(self, added_bytes: int) -> None:
@@ -243,10 +254,10 @@ def newest_backups(names: Iterable[str]) -> list[str]:
     return [name for name in names if not (found := _BACKUP.match(name)) or newest[found["workspace"]] == found["name"]]
 
 
-def _remember(data: Path, repository: str, at: Any) -> None:
-    """Record which copy this folder has, so that it never replaces the one of another folder."""
+def _remember(data: Path, repository: str, at: Any, before: Any = None) -> None:
+    """Record which copy this folder has, or had ``before``, so that it never replaces the one of another folder."""
     with raising_storage_error(MEMORY):
-        write_json(data / MEMORY, {"repository": repository, "at": at})
+        write_json(data / MEMORY, {"repository": repository, "at": at, "before": before})
 
 
 def _list_of(hub: HubClient, repository: str) -> dict[str, Any] | None:

@@ -135,6 +135,39 @@ def test_a_restored_folder_is_pushed_on_and_a_foreign_copy_is_never_replaced(dat
     assert "note.json" in hub.repositories[COPY].files
 
 
+def test_a_push_that_a_kill_or_an_error_interrupts_does_not_lock_the_folder_out(data: Path, hub: FakeHub) -> None:
+    """Whether the hub has its commit or not: the next panel pushes again."""
+    copy_of(data).push()
+    (data / "note.json").write_text("{}")
+    hub.fault("/commit/", status=503, times=20)
+    with pytest.raises(HubUnreachableError):
+        copy_of(data).push()
+    hub.faults.clear()
+    memory = read_json(data / MEMORY)
+    copy_of(data).push()
+    assert "note.json" in hub.repositories[COPY].files
+    assert memory["before"] not in (None, memory["at"])
+    model, copy = data / "runs" / "one" / "files" / "model.safetensors", copy_of(data, limit=100_000)
+    model.write_bytes(bytes(60_000))
+    copy.push()
+    model.write_bytes(b"2" * 60_000)
+    hub.fault("super-squash", status=503, times=20)  # the commit is there, and what comes after it fails
+    with pytest.raises(HubUnreachableError):
+        copy.push()
+    assert hub.repositories[COPY].files["runs/one/files/model.safetensors"] == b"2" * 60_000
+    assert copy.state()["pushed_at"]
+    hub.faults.clear()
+    copy_of(data).push()
+
+
+def test_nothing_is_pushed_to_a_public_repository(data: Path, hub: FakeHub) -> None:
+    """It may be one of the same name that exists for something else."""
+    hub.add(COPY, {"README.md": "for everyone"})
+    with pytest.raises(StorageError, match="is public"):
+        copy_of(data).push()
+    assert set(hub.repositories[COPY].files) == {"README.md"}
+
+
 def test_an_incompletely_restored_folder_never_replaces_its_copy(
     data: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
