@@ -19,6 +19,7 @@ from onetrainer_gradio.errors import (
     HubError,
     HubExistsError,
     HubNotFoundError,
+    RunNotFoundError,
     SampleNotFoundError,
     TrainerError,
     UnsupportedError,
@@ -41,7 +42,7 @@ from onetrainer_gradio.service.runs.record import Run, RunStore
 from onetrainer_gradio.service.runs.samples import SampleStore
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo
 
 MOST_SAMPLES = 12
 _USUAL_SAMPLES = 4
@@ -135,9 +136,11 @@ class Publishing:
         exists = None
         if account is not None:
             try:
-                exists = self._has_files(plan.repository)
+                existing = self._existing(plan.repository)
+                exists = _has_files(existing)
                 _check_permission(account, plan.repository)
-            except HubError as error:
+                _check_visibility(existing, wish)
+            except (HubError, ConfigValueError) as error:
                 problem, suggestion = error.message, error.suggestion
         sizes = [_size(each) for each in plan.uploads]
         return {
@@ -164,20 +167,24 @@ class Publishing:
         :raises UnsupportedError: if the run has no file that can be published.
         :raises HubAccessError: if there is no token, or it lacks the permission.
         :raises HubExistsError: if the repository has files, and no new revision is allowed.
+        :raises ConfigValueError: if it is public, and ``private`` is set.
         :raises HubError: if the hub doesn't answer.
         :raises BusyError: if something is being published.
         """
         account = self._hub.account()
         plan = self._plan(wish, account["name"])
         _check_permission(account, plan.repository)
-        if not wish.new_revision and self._has_files(plan.repository):
+        existing = self._existing(plan.repository)
+        _check_visibility(existing, wish)
+        if not wish.new_revision and _has_files(existing):
             raise HubExistsError(
                 f"The repository “{plan.repository}” already exists",
                 path="repository",
                 value=plan.repository,
                 suggestion="Choose another name, or publish a new revision of it.",
             )
-        known = {"run_id": wish.run_id, "repository": plan.repository, "private": wish.private, "file": plan.file.name}
+        private = wish.private if existing is None else bool(existing.private)
+        known = {"run_id": wish.run_id, "repository": plan.repository, "private": private, "file": plan.file.name}
         known["url"] = f"{self._hub.endpoint}/{plan.repository}"
         job = self._jobs.start("publish", wish.run_id, lambda job: self._work(job, plan, wish), known)
         return _described(job)
@@ -300,13 +307,12 @@ class Publishing:
 
     # at the hub
 
-    def _has_files(self, repository: str) -> bool:
+    def _existing(self, repository: str) -> ModelInfo | None:
         try:
             with raising_hub_error(repository):
-                found = self._hub.api().model_info(repository)
+                return self._hub.api().model_info(repository)
         except HubNotFoundError:
-            return False
-        return any(each.rfilename not in _OWN_FILES for each in found.siblings or ())
+            return None
 
     def _work(self, job: Job, plan: _Plan, wish: Wish) -> None:
         api = self._hub.api()
@@ -320,9 +326,10 @@ class Publishing:
             return
         published = {**job.result, "id": job.id, "at": time.time(), "commit": commit}
         job.result.update(published)
-        run = self._runs.get(wish.run_id)
-        with suppress(OSError):
-            write_json(run.folder / _FILE, [*_published(run), {**published, "state": "done"}][-_MOST_KEPT:])
+        with suppress(OSError, RunNotFoundError):  # a run that was deleted during the upload stays deleted
+            run = self._runs.get(wish.run_id)
+            made = [*_published(run), {**published, "state": "done"}][-_MOST_KEPT:]
+            write_json(run.folder / _FILE, made, make_folder=False)
 
 
 class _StoppedError(Exception):
@@ -394,6 +401,21 @@ class _Counted(io.BufferedIOBase):
     def seekable(self) -> bool:
         """Return True."""
         return True
+
+
+def _has_files(existing: ModelInfo | None) -> bool:
+    return existing is not None and any(each.rfilename not in _OWN_FILES for each in existing.siblings or ())
+
+
+def _check_visibility(existing: ModelInfo | None, wish: Wish) -> None:
+    """Check that nothing private becomes public: a repository that exists keeps its visibility."""
+    if wish.private and existing is not None and existing.private is False:
+        raise ConfigValueError(
+            f"The repository “{existing.id}” is public",
+            path="private",
+            value=True,
+            suggestion="Choose another name, or set “Who can see it” to Public.",
+        )
 
 
 def _check_permission(account: Mapping[str, Any], repository: str) -> None:

@@ -135,6 +135,21 @@ def test_an_existing_repository_changes_only_as_a_new_revision(finished, hub):
 
 
 @pytest.mark.slow
+def test_what_is_to_be_private_is_not_published_in_a_public_repository(finished, hub):
+    """Neither in one with files nor in an empty one; a private repository stays private."""
+    service, run_id = finished
+    for name, files in (("ada/empty", {".gitattributes": ""}), ("ada/full", {"README.md": "mine"})):
+        hub.add(name, files)
+        assert service.publishing.preview(Wish(run_id, repository=name))["problem"] == f"The repository “{name}” is public"
+        with pytest.raises(ConfigValueError, match="is public"):
+            service.publishing.start(Wish(run_id, repository=name, new_revision=True))
+        assert hub.repositories[name].commits == []
+    assert publish(service, run_id, repository="ada/full", private=False, new_revision=True)["private"] is False
+    hub.add("ada/hidden", {".gitattributes": ""}, private=True)
+    assert publish(service, run_id, repository="ada/hidden", private=False)["private"] is True
+
+
+@pytest.mark.slow
 def test_without_a_token_or_permission_the_reason_is_named(finished, hub):
     service, run_id = finished
     with pytest.raises(HubAccessError, match="isn't a member of “other”"):
