@@ -282,5 +282,5 @@ def lora_problem(program: Program, names: LoraNames, model_type: str) -> tuple[s
 
 def _reading(program: Program, path: Path, kind: str, problem: str, wanted: str = "", names: LoraNames | None = None) -> Reading:
     folder, instruction = program.places.get(kind, ("", ""))
-    text = instruction.replace("{name}", path.stem if path.suffix else path.name).replace("{path}", str(path))
+    text = instruction.replace("{name}", path.stem if path.suffix else path.name).replace("{path}", path.as_posix())
     return Reading(program, not problem, problem, wanted, folder, text)

@@ -102,6 +102,7 @@ class Generations:
         self._lock = threading.Lock()
         self._closed = False
         self._displaced = ""
+        self._runs_of: dict[str, str] = {}
 
     def start(self, wish: Wish) -> dict[str, Any]:
         """Start to generate, and return the grid.
@@ -219,13 +220,21 @@ class Generations:
             if not skipped:
                 skipped = grid_id == before
                 continue
+            if run_id and self._run_of(grid_id) != run_id:
+                continue
             saved = self._saved(grid_id)
-            if saved is None or (run_id and saved.get("run_id") != run_id):
+            if saved is None:
                 continue
             if len(page) == limit:
                 return {"generations": page, "next": page[-1]["id"]}
             page.append(self._described(grid_id, saved))
         return {"generations": page, "next": None}
+
+    def _run_of(self, grid_id: str) -> str:
+        """Return the run of a grid, which never changes: it is read once."""
+        if grid_id not in self._runs_of and (saved := self._saved(grid_id)) is not None:
+            self._runs_of[grid_id] = str(saved.get("run_id", ""))
+        return self._runs_of.get(grid_id, "")
 
     def _ids(self) -> Iterator[str]:
         """Return the grids, newest first, by when their files were written."""
@@ -316,8 +325,7 @@ class Generations:
         if running is not None and running.folder == run_id:
             self.stop(running.id)
         for grid_id in list(self._ids()):
-            saved = self._saved(grid_id)
-            if saved and saved.get("run_id") == run_id and not (running and running.id == grid_id):
+            if self._run_of(grid_id) == run_id and not (running and running.id == grid_id):
                 shutil.rmtree(self._place(grid_id), ignore_errors=True)
 
     def wait(self, grid_id: str, seconds: float) -> dict[str, Any]:

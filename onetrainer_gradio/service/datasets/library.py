@@ -54,23 +54,24 @@ class DatasetLibrary:
 
     def list(self) -> list[dict[str, Any]]:
         """Return the datasets by name: ``name``, ``folder`` (for a concept), ``images``, ``modified_at`` and ``created_by``."""
+        return [self._described(name) for name in self._names()[:_MOST_LISTED]]
+
+    def _names(self) -> tuple[str, ...]:
         try:
             with os.scandir(self.own) as found:
-                folders = sorted(
-                    (each for each in found if each.is_dir() and not each.name.startswith(".")), key=lambda e: e.name
-                )
+                return tuple(sorted(each.name for each in found if each.is_dir() and not each.name.startswith(".")))
         except OSError:
-            return []
-        return [
-            {
-                "name": each.name,
-                "folder": f"{OWN}/{each.name}",
-                "images": _count(Path(each.path)),
-                "modified_at": each.stat().st_mtime,
-                "created_by": creator_of(Path(each.path))["name"],
-            }
-            for each in folders[:_MOST_LISTED]
-        ]
+            return ()
+
+    def _described(self, name: str) -> dict[str, Any]:
+        folder = self.own / name
+        return {
+            "name": name,
+            "folder": f"{OWN}/{name}",
+            "images": _count(folder),
+            "modified_at": folder.stat().st_mtime,
+            "created_by": creator_of(folder)["name"],
+        }
 
     def create(self, name: str) -> dict[str, Any]:
         """Create an empty dataset.
@@ -79,7 +80,7 @@ class DatasetLibrary:
         :raises PathExistsError: if a dataset with this name exists, in any capitalization.
         """
         name, who = _checked(name), acting()
-        if any(name.casefold() == known["name"].casefold() for known in self.list()):
+        if any(name.casefold() == known.casefold() for known in self._names()):
             raise PathExistsError(
                 f"The dataset {name!r} already exists", path="name", value=name, suggestion="Choose another name."
             )
@@ -102,7 +103,7 @@ class DatasetLibrary:
             raise PathExistsError(f"The dataset {to!r} already exists", path="to", value=to, suggestion="Choose another name.")
         with raising_storage_error(f"the dataset {to}"):
             folder.rename(self.own / to)
-        return next(known for known in self.list() if known["name"] == to)
+        return self._described(to)
 
     def delete(self, name: str) -> Path:
         """Move a dataset to the trash folder of the datasets, and return its path there.
