@@ -156,7 +156,8 @@ def test_the_entry_point_starts_the_panel_or_another_command(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @posix
-def test_the_container_start_serves_the_panel_and_its_health_check_passes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [[], ["--ssl", "self"]], ids=["http", "https"])
+def test_the_container_start_serves_the_panel_and_its_health_check_passes(tmp_path: Path, words: list[str]) -> None:
     """The entry point and the health check as the image runs them, under its environment variables."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -172,7 +173,7 @@ def test_the_container_start_serves_the_panel_and_its_health_check_passes(tmp_pa
     }
     check = [sys.executable, str(DOCKER / "healthcheck.py")]
     assert subprocess.run(check, env=environment, capture_output=True, timeout=30, check=False).returncode == 1
-    program = subprocess.Popen(["sh", str(DOCKER / "entrypoint.sh")], env=environment, stdout=subprocess.PIPE, text=True)
+    program = subprocess.Popen(["sh", str(DOCKER / "entrypoint.sh"), *words], env=environment, stdout=subprocess.PIPE, text=True)
     try:
         read_until(program, "Ctrl-C")
         give_up_at = time.monotonic() + 60
