@@ -21,6 +21,7 @@ class DataCopyReply(BaseModel):
     repository: str = Field(description="Empty: nothing is pushed.")
     limit_bytes: int
     pushed_at: float | None = Field(description="Seconds since the epoch. Null: not pushed since the panel started.")
+    tried_at: float | None = Field(description="When the last push ended, whether it failed, found nothing new or pushed.")
     files: int
     bytes: int
     omitted: list[str] = Field(description="What is omitted because of the limit.")

@@ -62,6 +62,7 @@ from onetrainer_gradio.service.hub.publishing import Publishing
 from onetrainer_gradio.service.new_lora import NewLora
 from onetrainer_gradio.service.notifications.center import Notifications
 from onetrainer_gradio.service.notifications.from_queue import queue_notification
+from onetrainer_gradio.service.notifications.notification import Notification
 from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.roles import Kind, acting, author
 from onetrainer_gradio.service.processes.follower import console_line
@@ -191,7 +192,9 @@ class TrainerService:
             changed=lambda download: self.feed.publish("download", download=download),
             cache=self._hub_cache,
         )
-        self.data_copy = DataCopy(data, self.hub, settings.push_to, settings.push_limit_bytes, self.feed)
+        self.data_copy = DataCopy(
+            data, self.hub, settings.push_to, settings.push_limit_bytes, self.feed, failing=self._notify_of_push
+        )
         self.publishing = Publishing(self.runs, self.samples, self.images, self.hub, self._private_texts)
         images, runs = self.datasets.index, self.runs
         self.new_lora = NewLora(
@@ -478,6 +481,12 @@ class TrainerService:
             return
         if found is not None:
             self.notifications.post(found)
+
+    def _notify_of_push(self, why: str) -> None:
+        title = f"The data folder can't be pushed to {self.settings.push_to}"
+        text = f"{why} The panel tries again. If this machine loses its disk, what is new is lost."
+        now = time.time()
+        self.notifications.post(Notification(key=f"push:{now:.0f}", kind="push_failed", at=now, title=title, text=text))
 
     # resuming and deleting
 

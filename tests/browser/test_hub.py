@@ -129,3 +129,30 @@ def test_a_run_is_published_from_its_page(profile: Any, connected: Panel, hub: F
     assert made.private
     assert len(made.commits) == 2
     assert "A toy." in made.files["README.md"].decode()
+
+
+def test_the_copy_of_the_data_folder_shows_its_last_push_and_why_one_failed(
+    profile: Any, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The System tab shows it, and pushes at once."""
+    monkeypatch.setenv("ONETRAINER_GRADIO_PUSH_TO", "ada/panel-data")
+    panel = Panel(tmp_path).start()
+    panel.send("PUT", "api/secrets", {"huggingface_token": "hf_writer"})
+    try:
+        with Visitor(profile, panel.url).watched() as visitor:
+            page = visitor.open("system")
+            copy = page.get_by_role("region", name="Copy of the data folder")
+            expect(copy).to_contain_text("None since the panel started")
+            hub.fault("/commit/", status=403, times=20)
+            copy.get_by_role("button", name="Push now").click()
+            expect(copy.get_by_role("status")).to_contain_text("The last push failed", timeout=60_000)
+            copy.scroll_into_view_if_needed()
+            narrow(page, "data-copy")
+            hub.faults.clear()
+            copy.get_by_role("button", name="Push now").click()
+            expect(copy.get_by_role("status")).to_be_hidden(timeout=60_000)
+            expect(copy).not_to_contain_text("None since the panel started", timeout=60_000)
+            expect(copy).to_contain_text("of at most 20.0 GB")
+            assert violations(page) == []
+    finally:
+        panel.stop()

@@ -43,12 +43,15 @@ _BACKUP = re.compile(r"(?P<workspace>.*?)(?:^|/)backup/(?P<name>[^/]+)/")
 _EVERY_S = 900.0
 _SETTLES_S = 5.0
 _RETRIES_S = (30.0, 120.0, 600.0)
+# A hub that doesn't answer once needs nobody's attention.
+_FAILURES_TOLD = 2
 
 
 class DataCopy:
     """Push the data folder to ``repository`` in the background: after each backup, save and end of a run, and now and then.
 
-    A failure is logged, shown in `state`, and retried after growing waits. Without a repository, nothing happens.
+    A failure is logged, shown in `state`, and retried after growing waits. ``failing`` gets the reason once if a retry failed,
+    too. Without a repository, nothing happens.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class DataCopy:
         limit_bytes: int,
         feed: Feed,
         *,
+        failing: Callable[[str], None] = lambda why: None,
         settles_s: float = _SETTLES_S,
         retries_s: tuple[float, ...] = _RETRIES_S,
     ) -> None:
@@ -67,6 +71,7 @@ class DataCopy:
         self._repository = repository
         self._limit_bytes = limit_bytes
         self._feed = feed
+        self._failing = failing
         self._settles_s = settles_s
         self._retries_s = retries_s
         self._wanted = threading.Event()
@@ -75,6 +80,7 @@ class DataCopy:
         self._pushed: dict[str, list[int]] | None = None
         self._pushed_at: Any = None
         self._history_bytes = 0
+        self._tried_at: float | None = None
         self._state: dict[str, Any] = {"pushed_at": None, "files": 0, "bytes": 0, "omitted": [], "error": ""}
         self._thread: threading.Thread | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -100,7 +106,7 @@ class DataCopy:
     def state(self) -> dict[str, Any]:
         """Return the repository, when it was last pushed, how much, what was omitted, and the last error."""
         with self._lock:
-            return {"repository": self._repository, "limit_bytes": self._limit_bytes, **self._state}
+            return {"repository": self._repository, "limit_bytes": self._limit_bytes, "tried_at": self._tried_at, **self._state}
 
     def _look(self, message: Mapping[str, Any]) -> None:
         event = message.get("event")
@@ -123,6 +129,10 @@ class DataCopy:
                 _LOG.warning("Can't push the data folder to %s: %s", self._repository, error)
                 with self._lock:
                     self._state["error"] = str(error)
+                if failures == _FAILURES_TOLD:
+                    self._failing(str(error))
+            with self._lock:
+                self._tried_at = time.time()
 
     def push(self) -> None:
         """Push what changed since the last push.

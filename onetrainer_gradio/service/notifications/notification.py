@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["finished", "stopped", "failed", "loss_not_finite", "stalled", "waiting", "disk_low", "quota"]
+Kind = Literal["finished", "stopped", "failed", "loss_not_finite", "stalled", "waiting", "disk_low", "quota", "push_failed"]
 Level = Literal["info", "success", "warning", "failure"]
 
 
@@ -28,6 +28,7 @@ KINDS: Mapping[Kind, KindFacts] = {
     "waiting": KindFacts("A run or the queue waits for you", "warning"),
     "disk_low": KindFacts("The disk is nearly full", "warning"),
     "quota": KindFacts("A quota is used up", "warning"),
+    "push_failed": KindFacts("The data folder can't be pushed to the Hugging Face Hub", "warning"),
 }
 
 

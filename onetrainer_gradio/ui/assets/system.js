@@ -59,7 +59,9 @@ export function mount(place) {
 function forOperators(place) {
   const checkouts = el('div', {});
   const downloads = el('div', {});
-  place.append(checkouts, hubToken(), downloads);
+  const copy = el('div', {});
+  place.append(checkouts, hubToken(), copy, downloads);
+  import('./data-copy.js').then(({ mount: copyCard }) => copyCard(copy)).catch(() => {});
   import('./hub-downloads.js').then(({ card: downloadsCard }) => downloadsCard(downloads)).catch(() => {});
   import('./checkouts.js').then(async ({ checkoutsCard }) => checkouts.replaceChildren(await checkoutsCard()));
 }

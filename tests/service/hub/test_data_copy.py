@@ -242,6 +242,34 @@ def test_a_failure_is_a_warning_and_is_retried(data: Path, hub: FakeHub) -> None
         hub.faults.clear()
         wait_until(lambda: copy.state()["pushed_at"])
         assert copy.state()["error"] == ""
+        tried_at = copy.state()["tried_at"]
+        copy.request()
+        wait_until(lambda: copy.state()["tried_at"] != tried_at)
+    finally:
+        copy.close()
+
+
+def test_a_push_that_keeps_failing_is_reported_once(data: Path) -> None:
+    """Not every retry, and not a hub that doesn't answer once."""
+    pushes: list[str] = []
+
+    class Failing(DataCopy):
+        def push(self) -> None:
+            pushes.append("failed" if len(pushes) in {0, 2, 3, 4, 5} else "worked")
+            if pushes[-1] == "failed":
+                raise HubUnreachableError(f"attempt {len(pushes)}")
+
+    told: list[str] = []
+    hub = HubClient(lambda: "")
+    copy = Failing(data, hub, COPY, 10**9, Feed(dict), failing=told.append, settles_s=0.01, retries_s=(0.01,))
+    copy.open()
+    try:
+        copy.request()
+        wait_until(lambda: pushes == ["failed", "worked"] or len(pushes) > 2)
+        assert told == []
+        copy.request()
+        wait_until(lambda: len(pushes) >= 7)
+        assert told == ["attempt 4."]
     finally:
         copy.close()
 
