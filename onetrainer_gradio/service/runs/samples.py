@@ -49,6 +49,7 @@ class SampleStore:
         self._decoder = decoder or ImageDecoder()
         self._cache = cache_folder
         self._lock = threading.Lock()
+        self._keeping = threading.Lock()
         self._index: dict[str, tuple[int, Samples]] = {}
         self._ended: set[str] = set()
         self._counts: dict[str, int] = {}
@@ -167,7 +168,8 @@ class SampleStore:
         :raises RunNotFoundError: if there is no such run.
         :raises StorageError: if it can't be written.
         """
-        number = kept_samples.keep(self._runs.get(run_id).folder, image, source, facts)
+        with self._keeping:  # two images at once would get the same number
+            number = kept_samples.keep(self._runs.get(run_id).folder, image, source, facts)
         self._runs_with_kept().add(run_id)
         return self.get(f"{run_id}.{number}")
 

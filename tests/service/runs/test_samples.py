@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,21 @@ def test_a_broken_or_missing_image_is_said_to_be_so(runs: RunStore, samples: Sam
     with pytest.raises(SampleNotFoundError, match="deleted"):
         samples.path(sample_id)
     assert samples.get(sample_id)["prompt"] == "prompt 1"
+
+
+def test_images_that_are_kept_at_once_are_all_kept(runs: RunStore, samples: SampleStore, tmp_path: Path) -> None:
+    """Each gets its own number, and the same image is kept once."""
+    run = create(runs, new_run_id(1e6))
+    images = [tmp_path / f"{number}.png" for number in range(8)]
+    for number, image in enumerate(images):
+        image.write_bytes(png(8, 8, (number, 0, 0)))
+    together = threading.Barrier(16)
+
+    def keep(image: Path) -> tuple[Path, str]:
+        together.wait(20)
+        return image, str(samples.keep(run.id, image, image.stem, {"prompt": image.stem})["id"])
+
+    with ThreadPoolExecutor(16) as pool:
+        kept = set(pool.map(keep, images * 2))
+    assert len(kept) == len({sample_id for _, sample_id in kept}) == 8
+    assert all(samples.path(sample_id).read_bytes() == image.read_bytes() for image, sample_id in kept)
