@@ -284,9 +284,18 @@ def _holds(path: Path, facts: FileFacts, moved: bool, thorough: bool) -> bool:
             return False
         if not thorough and facts.bytes > _UNHURRIED_BYTES:
             return True
-        return sha256_of(path) == facts.sha256
+        found = FileFacts.of(status)
+        # a file that is being written may change again without another time
+        settled = time.time() - status.st_mtime > _CLOCK_S
+        return (_known_sha256(path, found) if settled else sha256_of(path)) == facts.sha256
     except OSError:
         return False
+
+
+@lru_cache(maxsize=1024)
+def _known_sha256(path: Path, facts: FileFacts) -> str:
+    """Return the SHA-256 of a file; one with the same facts isn't read again for each state of its run."""
+    return sha256_of(path)
 
 
 def plausible(path: Path, body: Mapping[str, Any]) -> bool:

@@ -7,16 +7,18 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from onetrainer_gradio.errors import DiskFullError, RunNotFoundError, StorageError
 from onetrainer_gradio.events import BackupCreated, Event, ModelSaved, SampleGenerated
-from onetrainer_gradio.service.runs.artifacts import MissingFile, all_files, find_file
+from onetrainer_gradio.service.runs.artifacts import MissingFile, all_files, find_file, kept_or_original
 from onetrainer_gradio.service.runs.file_preserver import FilePreserver, freed_bytes, keep_before_replacing, keep_copy
 from onetrainer_gradio.service.runs.file_records import FileRecord, kept_path, read_records
 from onetrainer_gradio.service.runs.journal import Journal
@@ -146,6 +148,20 @@ def test_a_touched_file_is_recognized_by_its_hash(runs: Runs) -> None:
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
     os.utime(runs.destination, (1, 1))
     assert runs.content(1) == b"weights"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what the process reads")
+def test_a_touched_file_is_read_once_however_often_its_run_is_shown(runs: Runs) -> None:
+    """Each state of a run has the place of its model."""
+    runs.saved(1, bytes(8 << 20), link=no_links, small_bytes=0)
+    os.utime(runs.destination, (1, 1))
+    (record,) = read_records(runs.run(1)).values()
+    read = [psutil.Process().io_counters().read_chars]
+    for _ in range(5):
+        assert kept_or_original(runs.run(1), record.path, record.at) == str(runs.destination)
+        read.append(psutil.Process().io_counters().read_chars)
+    assert read[1] - read[0] >= 8 << 20
+    assert read[-1] - read[1] < 1 << 20
 
 
 def test_without_hard_links_a_small_model_is_copied_at_once(runs: Runs) -> None:
