@@ -243,7 +243,8 @@ class DetachedRun:
         if not worker.pid and self._supervisor_process is None and time.time() - self.run.record.created_at < GRACE_S:
             return True
         try:
-            finish(self.run.folder, self._end(worker))
+            rebooted = self._rebooted(worker)
+            finish(self.run.folder, self._end(worker, rebooted=rebooted), killed=not rebooted)
             note_exit(self.run.folder)
         except OSError:
             return True  # a full disk; the next look tries again
@@ -257,7 +258,11 @@ class DetachedRun:
         self._watch = self._watch or StopWatch(self.run.folder, worker_pid)
         return self._watch.wait_for_child_process()
 
-    def _end(self, worker: ProcessIdentity) -> RunEnded:
+    def _rebooted(self, worker: ProcessIdentity) -> bool:
+        known = worker if worker.pid else self._identity("supervisor")
+        return bool(known.boot) and known.boot != boot_id()
+
+    def _end(self, worker: ProcessIdentity, *, rebooted: bool) -> RunEnded:
         stage = self._watch.escalation.stage if self._watch else None
         if stage in ("interrupt", "terminate", "kill"):
             return RunEnded(reason="stopped")
@@ -269,8 +274,7 @@ class DetachedRun:
             message = f"The training process could not be started: its supervisor ended with code {code}."
             error = ErrorInfo(type="WorkerDiedError", message=message, suggestion="Check the end of the console log.")
             return RunEnded(reason="failed", error=error, exit_code=code)
-        known = worker if worker.pid else self._identity("supervisor")
-        return end_of_lost_run(rebooted=bool(known.boot) and known.boot != boot_id(), in_process=False)
+        return end_of_lost_run(rebooted=rebooted, in_process=False)
 
     def processes(self) -> list[tuple[str, int]]:
         """Return supervisor, worker and child process that are alive."""
@@ -451,5 +455,6 @@ def adopt(run: Run) -> RunHandle:
     """
     identity = ProcessIdentity.from_dict(read_json(run.folder / "worker.json"))
     if run.options().in_process or (identity is not None and identity.pid == os.getpid()):
-        finish(run.folder, end_of_lost_run(rebooted=identity is not None and identity.boot != boot_id(), in_process=True))
+        rebooted = identity is not None and identity.boot != boot_id()
+        finish(run.folder, end_of_lost_run(rebooted=rebooted, in_process=True), killed=not rebooted)
     return DetachedRun(run)

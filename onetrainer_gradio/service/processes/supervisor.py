@@ -342,7 +342,7 @@ def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counte
         if watch.folder_gone:
             return
         try:
-            finish(run_folder, end)
+            finish(run_folder, end, killed=bool(end.signal))
             note_exit(run_folder, exit_code=end.exit_code, by_signal=end.signal, stage=watch.escalation.stage)
             return
         except OSError as error:  # a full disk: the end is worth waiting for

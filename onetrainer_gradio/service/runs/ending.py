@@ -89,11 +89,12 @@ def answered_commands(journal: Journal) -> set[str]:
     return {entry.body["command_id"] for entry in entries}
 
 
-def finish(folder: Path, end: RunEnded) -> bool:
+def finish(folder: Path, end: RunEnded, *, killed: bool = False) -> bool:
     """Answer remaining commands and record the end, unless it is already recorded. Return whether this call did it.
 
-    An end in exit.json takes precedence over ``end``. A run whose process was killed after the final model of its last step was
-    saved has completed, with a warning about the kill: only the record of its end is missing.
+    An end in exit.json takes precedence over ``end``. A run whose process was ``killed`` after it had saved the final model of
+    its last step has completed, with a warning about the kill: only the record of its end is missing. A power cut is no such
+    kill, because it may damage what was just written.
 
     :raises OSError: if the journal cannot be written.
     """
@@ -104,7 +105,7 @@ def finish(folder: Path, end: RunEnded) -> bool:
                 return False
             if (recorded := recorded_end(folder)) is not None:
                 end = recorded
-            elif (end.reason == "lost" or end.signal) and _saved_last_step(journal):
+            elif killed and end.reason in ("failed", "lost") and _saved_last_step(journal):
                 cause = f"{end.error.message} " if end.error else ""
                 journal.append(WarningIssued(code="killed_after_save", message=f"{cause}The final model was already saved."))
                 end = RunEnded(reason="stopped" if CommandFolder(folder).stops() else "completed")

@@ -103,27 +103,28 @@ KILLED = ErrorInfo(type="WorkerDiedError", message="The training process ended w
 
 
 @pytest.mark.parametrize(
-    ("saved_at", "final", "stop", "end", "reason"),
+    ("saved_at", "final", "stop", "end", "killed", "reason"),
     [
-        (10, True, False, RunEnded(reason="failed", error=KILLED, signal="SIGKILL"), "completed"),
-        (10, True, False, RunEnded(reason="lost", error=KILLED), "completed"),
-        (10, True, True, RunEnded(reason="lost", error=KILLED), "stopped"),
-        (9, True, False, RunEnded(reason="lost", error=KILLED), "lost"),
-        (10, False, False, RunEnded(reason="lost", error=KILLED), "lost"),
-        (10, True, False, RunEnded(reason="failed", error=KILLED, exit_code=1), "failed"),
+        (10, True, False, RunEnded(reason="failed", error=KILLED, signal="SIGKILL"), True, "completed"),
+        (10, True, False, RunEnded(reason="lost", error=KILLED), True, "completed"),
+        (10, True, False, RunEnded(reason="lost", error=KILLED), False, "lost"),
+        (10, True, True, RunEnded(reason="lost", error=KILLED), True, "stopped"),
+        (9, True, False, RunEnded(reason="lost", error=KILLED), True, "lost"),
+        (10, False, False, RunEnded(reason="lost", error=KILLED), True, "lost"),
+        (10, True, False, RunEnded(reason="failed", error=KILLED, exit_code=1), False, "failed"),
     ],
 )
 def test_a_run_that_was_killed_after_its_last_save_has_completed(
-    folder: Path, saved_at: int, final: bool, stop: bool, end: RunEnded, reason: str
+    folder: Path, saved_at: int, final: bool, stop: bool, end: RunEnded, killed: bool, reason: str
 ) -> None:
-    """If that was the final model, of the last planned step; what fails by itself after its last save has failed."""
+    """If that was the final model, of the last planned step. What fails by itself has failed; a power cut may damage it."""
     journal = Journal(folder / "journal.jsonl")
     plan = {"total_steps": 10, "steps_per_epoch": 10, "total_updates": 10, "epochs": 1}
     journal.append(RunPlanned(**plan, first_step=0, images=10, trainable_parameters=1, learning_rates=("unet",)))
     journal.append(ModelSaved(path="/x", final=final, global_step=saved_at, bytes=1))
     if stop:
         CommandFolder(folder).note_stop(Stop())
-    finish(folder, end)
+    finish(folder, end, killed=killed)
     ended = journal.ended()
     assert ended is not None
     assert ended.body["reason"] == reason
