@@ -23,8 +23,8 @@ hold           wait at step N until the file ``go`` lies in the workspace
 print          print a line each so many steps
 weights        what the model file holds (weights)
 saved          what the file of a save holds (what ``weights`` says)
-killed         end by SIGKILL once the final model is written (written), or once that is recorded (recorded); a resumed run
-               lives on. The file of the model is a whole one
+killed         end by SIGKILL once the final model is written (written), or once that is recorded (recorded), or not at all
+               (never); a resumed run lives on. The file of the model is a whole one
 linger_s       seconds to stay after the end with a thread that does not end
 ============== ======================================================================================================
 """

@@ -212,6 +212,20 @@ def test_a_run_killed_once_its_result_is_recorded_has_completed(make_service: Ma
     assert len(service.runs.ids()) == 1
 
 
+def test_a_run_suspended_in_its_last_step_finishes_when_it_is_released(make_service: MakeService, tmp_path):
+    """All its steps are done and its result is whole, but it waits in the queue: it ends well, and isn't held for that."""
+    service = make_service()
+    item_id = add(service, tmp_path, "one", "hold=3", "killed=never", max_steps=4)
+    until(lambda: service.get_state()["update_step"] == 3)
+    assert service.suspend_training() == item_id
+    until(lambda: state_of(service, item_id) == "waiting")
+    assert (tmp_path / "lora.safetensors").read_bytes() == whole_model()
+    service.queue.edit(item_id, ItemChoices(held=False))
+    finished(service, item_id)
+    second, first = service.runs.all()
+    assert (state_of(service, item_id), second.resumes_run(), second.resumed_step()) == ("completed", first.id, 4)
+
+
 def test_a_stopped_run_is_no_failure(make_service: MakeService, tmp_path):
     service = make_service()
     stopped = add(service, tmp_path, "one", "hold=1", on_failure="hold")
