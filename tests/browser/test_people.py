@@ -310,3 +310,24 @@ def test_an_owner_sets_quotas_and_fair_share(studio: Studio) -> None:
     assert studio.owner.get("/api/queue").json()["fair_share_days"] == 7
     assert dialog.evaluate("node => node.scrollWidth <= node.clientWidth")
     studio.owner.put("/api/queue/fair-share", json={"days": 0}).raise_for_status()
+
+
+@pytest.mark.usefixtures("run_id")  # the button is there while a run trains
+def test_too_many_requests_are_explained(studio: Studio) -> None:
+    """The notice has the seconds to wait, and other people aren't slowed down. ``tests/js`` shows that it is sent again."""
+    page = studio.enter("Otto", viewport=PHONE)
+    address, invalid = f"{studio.address}/api/queue", {"item": 1}
+    replies = (page.request.post(address, data=invalid) for _ in range(200))
+    slowed = next(reply for reply in replies if reply.status != 422)
+    assert slowed.status == 429
+    assert 0 < int(slowed.headers["retry-after"]) <= 60
+    sent: list[int] = []
+    page.on("response", lambda reply: sent.append(reply.status) if reply.url == address else None)
+    page.goto(f"{studio.address}/#training")
+    page.get_by_role("button", name="Add to queue").click()
+    notice = page.get_by_text(re.compile(r"Too many requests\. Trying again in \d+ seconds?…"))
+    expect(notice).to_be_visible()
+    assert sent == [429]
+    box = notice.bounding_box()
+    assert 0 <= box["x"] <= box["x"] + box["width"] <= PHONE["width"]
+    assert studio.owner.post("/api/queue", json=invalid).status_code == 422
