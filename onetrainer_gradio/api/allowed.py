@@ -40,7 +40,10 @@ async def record(
         await app(scope, receive, watched)
     finally:
         note, address = people.audit.note, client_of(scope)
-        await in_thread(Threads.CONTROL, note, identity, matched.key, target=target, address=address, status=status)
+        try:
+            await in_thread(Threads.CONTROL, note, identity, matched.key, target=target, address=address, status=status)
+        except BusyError as error:
+            log.warning("The audit log misses an entry (%s %s): %s", identity.name, matched.key, error)
 
 
 async def note_use(people: People, identity: Identity) -> None:

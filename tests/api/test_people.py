@@ -120,7 +120,7 @@ def test_guessing_is_slowed_down_over_rest_and_the_page(app):
     assert client.post("/login", data={"name": "owner", "password": PASSWORD}).status_code == 429
 
 
-def test_a_foreign_page_changes_nothing_with_somebodys_cookie(app):
+def test_a_foreign_page_changes_nothing_with_the_cookie_of_another_page(app):
     """CSRF: another origin, or a cross-site request without one; and a form that looks like JSON."""
     client = signed_in(app, "owner")
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import httpx
+import pyotp
 import pytest
 from joserfc import jws
 from joserfc.jwk import RSAKey
@@ -105,6 +106,21 @@ def test_the_same_person_keeps_the_account_and_the_role_that_an_owner_gave(app, 
     client, reply = sign_in(app)
     assert (reply.status_code, "disabled" in reply.text) == (403, True)
     assert client.get("/api/session").status_code == 401
+
+
+def test_the_provider_is_responsible_for_a_second_factor(app):
+    """An app that nothing asks for can't be set up. With a password, it protects the sign-in with the password only."""
+    client, _ = sign_in(app)
+    refused = client.post("/api/account/two-factor/offer")
+    assert (refused.status_code, "has no password" in refused.json()["error"]) == (422, True)
+    assert client.post("/api/account/password", json={"new": PASSWORD}).status_code == 200
+    secret = client.post("/api/account/two-factor/offer").json()["secret"]
+    body = {"secret": secret, "code": pyotp.TOTP(secret).now(), "password": PASSWORD}
+    assert client.put("/api/account/two-factor", json=body).status_code == 200
+    by_password = client_of(app).post("/api/login", json={"name": "ada", "password": PASSWORD})
+    assert (by_password.status_code, by_password.json()["errors"][0]["path"]) == (401, "code")
+    again, _ = sign_in(app)
+    assert again.get("/api/session").json()["name"] == "ada"
 
 
 def test_a_password_account_of_the_same_name_is_not_taken_over(app):
@@ -261,7 +277,7 @@ def test_a_stolen_code_is_worth_nothing_in_another_sign_in(app):
     assert_refused(app, client, come_back(client, swapped), 401, "doesn&#x27;t accept the code")
 
 
-def test_two_tabs_sign_in_side_by_side_and_many_are_forgotten(app):
+def test_two_tabs_sign_in_side_by_side_and_many_are_removed(app):
     client = client_of(app)
     first, second = begin(client, "/?tab=1"), begin(client, "/?tab=2")
     assert come_back(client, second).headers["location"] == "/?tab=2"

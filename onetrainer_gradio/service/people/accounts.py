@@ -197,16 +197,20 @@ class Accounts:
     # authenticator apps
 
     def offer_totp(self, account_id: str) -> dict[str, str]:
-        """Return a new secret for an authenticator app, and its address for a QR code. Nothing is stored yet."""
+        """Return a new secret for an authenticator app, and its address for a QR code. Nothing is stored yet.
+
+        :raises AccountError: if the account has no password: no sign-in with a provider asks for the code.
+        """
+        name = self._with_password(account_id).name
         secret = pyotp.random_base32()
-        name = self.get(account_id).name
         return {"secret": secret, "address": pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=ISSUER)}
 
     def turn_on_totp(self, account_id: str, secret: str, code: str) -> list[str]:
         """Require a code of the app from now on. Return the recovery codes, which are shown only once.
 
-        :raises AccountError: if the code doesn't match the secret.
+        :raises AccountError: if the code doesn't match the secret, or the account has no password.
         """
+        self._with_password(account_id)
         if not re.fullmatch(r"[A-Z2-7]{32}", secret) or not self._totp_step(secret, code, 0):
             raise AccountError("The code doesn't match.", path="code", suggestion="Enter the current code of the app.")
         codes = ["-".join((secrets.token_hex(3), secrets.token_hex(3))) for _ in range(RECOVERY_CODES)]
@@ -215,6 +219,15 @@ class Accounts:
             digests = json.dumps([_digest(each) for each in codes])
             self._put(replace(self.get(account_id), totp=secret, totp_step=step, recovery=digests))
         return codes
+
+    def _with_password(self, account_id: str) -> Account:
+        account = self.get(account_id)
+        if not account.password:
+            raise AccountError(
+                "This account has no password.",
+                suggestion="Turn on a second factor at your sign-in provider, or set a password first.",
+            )
+        return account
 
     def turn_off_totp(self, account_id: str) -> None:
         """Require only the password from now on."""

@@ -14,6 +14,10 @@ export function twoFactor() {
     const found = await sent('GET', 'api/account');
     const on = Boolean(found?.account?.two_factor);
     const left = found?.account?.recovery_codes;
+    if (found?.account && !found.account.has_password) {
+      state.textContent = 'Your account has no password. Turn on a second factor at your sign-in provider.';
+      return;
+    }
     state.textContent = on ? `On. Unused recovery codes: ${left}.` : 'Off. Only the password is required.';
     place.replaceChildren(on ? off(draw) : button('Set up…', { kind: 'small', onclick: () => offer(place, draw) }));
   };
