@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.cookies import client_of, session_of
 from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.schemas import Done
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.errors import AccountError, NotAuthenticatedError, NotPermittedError
 from onetrainer_gradio.service.people.accounts import MOST_PASSWORD, Account
@@ -86,12 +87,6 @@ class TokenReply(BaseModel):
     ok: bool = True
     token: dict[str, Any]
     secret: str = Field(description="Send it as `Authorization: Bearer`.")
-
-
-class Done(BaseModel):
-    """It is done."""
-
-    ok: bool = True
 
 
 @router.get("", response_model=AccountReply)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.dependencies import Service
-from onetrainer_gradio.api.schemas import ERRORS
+from onetrainer_gradio.api.schemas import ERRORS, Done
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.service.datasets.uploads import PIECE_BYTES
 from onetrainer_gradio.service.host.threads import Threads, in_thread
@@ -55,12 +55,6 @@ class UploadList(BaseModel):
     uploads: list[Upload]
 
 
-class Cancelled(BaseModel):
-    """The upload was cancelled."""
-
-    ok: Literal[True] = True
-
-
 @router.post("", response_model=Upload)
 @slow
 def begin(service: Service, body: NewUpload) -> dict[str, Any]:
@@ -104,7 +98,7 @@ async def write(
     return await in_thread(Threads.SLOW, service.datasets.uploads.write, upload_id, offset, data, sha256=sha256)
 
 
-@router.delete("/{upload_id}", response_model=Cancelled)
+@router.delete("/{upload_id}", response_model=Done)
 @slow
 def cancel(service: Service, upload_id: UploadId) -> dict[str, Any]:
     """Cancel an upload and remove its bytes. An archive that is being unpacked stops; its files so far stay."""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from onetrainer_gradio.api.config import attachment
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.samples import FOREVER, Sample
-from onetrainer_gradio.api.schemas import ERRORS, Open
+from onetrainer_gradio.api.schemas import ERRORS, Done, Open
 from onetrainer_gradio.api.threads import images, slow
 from onetrainer_gradio.service.generations import GRIDS_PER_PAGE, MOST_CELLS, Wish
 
@@ -60,12 +60,6 @@ class GridList(BaseModel):
     ok: Literal[True] = True
     generations: list[Grid]
     next: str | None = Field(None, description="The `before` of the next page; null on the last one.")
-
-
-class Deleted(BaseModel):
-    """A grid was deleted."""
-
-    ok: Literal[True] = True
 
 
 @router.post("", response_model=Grid)
@@ -150,7 +144,7 @@ def stop(service: Service, grid_id: GridId) -> dict[str, Any]:
     return service.generations.stop(grid_id)
 
 
-@router.delete("/{grid_id}", response_model=Deleted)
+@router.delete("/{grid_id}", response_model=Done)
 @slow
 def delete(service: Service, grid_id: GridId) -> dict[str, Any]:
     """Delete a grid with its images."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.dependencies import Service
-from onetrainer_gradio.api.schemas import ERRORS, Open
+from onetrainer_gradio.api.schemas import ERRORS, Done, Open
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.service.hub.models import MOST_FOUND
 
@@ -61,6 +61,7 @@ class DownloadState(Open):
 
     id: str
     repository: str
+    cache: str = Field(description="The cache folder of the Hugging Face libraries that it is stored in.")
     state: str = Field(description="`waiting`, `running`, `paused`, `done` or `failed`.")
     done: int = Field(description="Bytes on this machine.")
     total: int
@@ -80,12 +81,6 @@ class DownloadReply(BaseModel):
 
     ok: Literal[True] = True
     download: DownloadState
-
-
-class Removed(BaseModel):
-    """A download was removed."""
-
-    ok: Literal[True] = True
 
 
 @router.get("/models", response_model=FoundModels)
@@ -147,7 +142,7 @@ def resume(service: Service, download_id: DownloadId) -> dict[str, Any]:
     return {"ok": True, "download": service.downloads.resume(download_id)}
 
 
-@router.delete("/downloads/{download_id}", response_model=Removed)
+@router.delete("/downloads/{download_id}", response_model=Done)
 @slow
 def remove(service: Service, download_id: DownloadId) -> dict[str, Any]:
     """Remove a download. If it isn't done, what it downloaded is deleted."""

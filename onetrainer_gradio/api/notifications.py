@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.dependencies import Service
-from onetrainer_gradio.api.schemas import ERRORS, Open
+from onetrainer_gradio.api.schemas import ERRORS, Done, Open
 from onetrainer_gradio.api.threads import slow
 
 router = APIRouter(prefix="/api/notifications", tags=["notifications"], responses=ERRORS)
@@ -90,12 +90,6 @@ class ChannelReply(BaseModel):
 
     ok: bool = True
     channel: dict[str, Any]
-
-
-class Done(BaseModel):
-    """Success."""
-
-    ok: bool = True
 
 
 class TestReply(BaseModel):

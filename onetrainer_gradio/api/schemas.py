@@ -31,6 +31,12 @@ class Open(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class Done(BaseModel):
+    """The request succeeded. There is nothing else to return."""
+
+    ok: Literal[True] = True
+
+
 class Progress(Open):
     """Progress of the run, in OneTrainer's counters."""
 

@@ -320,7 +320,7 @@ class Generations:
             shutil.rmtree(self._place(grid_id))
 
     def forget(self, run_id: str) -> None:
-        """Delete the grids of a deleted run. One that is being generated ends, and stays."""
+        """Delete the grids of a deleted run. One that is being generated ends first."""
         running = self._jobs.running()
         if running is not None and running.folder == run_id:
             self.stop(running.id)
@@ -368,6 +368,13 @@ class Generations:
         return {**grid, **state}
 
     def _work(self, job: Job, run: Run, config: Mapping[str, Any], grid: Mapping[str, Any]) -> None:
+        try:
+            self._generate(job, run, config, grid)
+        finally:
+            if not run.folder.is_dir():  # the run was deleted meanwhile
+                shutil.rmtree(self._place(job.id), ignore_errors=True)
+
+    def _generate(self, job: Job, run: Run, config: Mapping[str, Any], grid: Mapping[str, Any]) -> None:
         place, self._displaced = self._place(job.id), ""
         with raising_storage_error("the generated images"):
             (place / _STOP).unlink(missing_ok=True)

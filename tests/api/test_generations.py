@@ -129,6 +129,14 @@ def test_lists_are_paged_and_end_with_the_run(finished):
     assert list((finished.folder / "generations").iterdir()) == []
 
 
+def test_a_grid_of_a_run_that_is_deleted_ends_and_is_deleted(finished):
+    made = start(finished, prompts=["a", "b", "c"], sample={"diffusion_steps": 30}, base=False)
+    until(lambda: finished.service.generations.get(made["id"])["cells"][0]["done"])
+    finished.service.delete_run(finished.run_id)
+    finished.service.generations.wait(made["id"], 20)
+    assert list((finished.folder / "generations").iterdir()) == []
+
+
 def test_images_come_with_their_parameters_and_as_a_zip(finished):
     """The text is the one in the file; the zip has only finished images, under names that say what they are."""
     made = start(finished, prompts=["a cat, red"], strengths=[0.5], seed=9)

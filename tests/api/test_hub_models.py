@@ -51,6 +51,7 @@ def test_a_download_lands_where_runs_with_the_current_settings_look(panel, hub, 
     body = {"revision": revision, "changes": {"huggingface_cache_dir": "own/cache"}}
     assert panel.client.patch("/api/config/current", json=body).status_code == 200
     download = panel.client.post("/api/hub/downloads", json={"repo": NAME}).json()["download"]
+    assert download["cache"] == str(panel.service.settings.data_folder / "own" / "cache" / "hub")
     assert panel.service.downloads.wait(download["id"], 30)["state"] == "done"
     assert panel.client.get(f"/api/hub/models/{NAME}").json()["model"]["local"] is True
     planned = panel.client.post("/api/new_lora/plan", json=answers).json()

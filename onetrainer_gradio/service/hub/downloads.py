@@ -74,10 +74,16 @@ class Download:
     def described(self) -> dict[str, Any]:
         """Return the download with its progress in bytes."""
         blobs = self.folder / "blobs"
-        shown = ("id", "repository", "revision", "commit", "model_type", "state", "error", "suggestion", "created_at", "ended_at")
+        shown = ("id", "repository", "revision", "commit", "model_type", "cache", "state", "error", "suggestion")
+        times = ("created_at", "ended_at")
         total = sum(file.size for file in self.files)
         done = total if self.state == "done" else sum(present_bytes(file, blobs) for file in self.files)
-        return {**{name: getattr(self, name) for name in shown}, "done": done, "total": total, "files": len(self.files)}
+        return {
+            **{name: getattr(self, name) for name in (*shown, *times)},
+            "done": done,
+            "total": total,
+            "files": len(self.files),
+        }
 
 
 @dataclass
