@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.digits import is_whole
+from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.errors import RunNotFoundError
 from onetrainer_gradio.service.runs.archive import Member, folder_members, unique, zip_chunks
 from onetrainer_gradio.service.runs.file_records import (
@@ -82,8 +83,18 @@ class RunFile:
         }
 
     def members(self, name: str) -> Iterator[Member]:
-        """Yield the file, or the files of the folder, under ``name`` in an archive."""
-        return folder_members(self.path, name) if self.folder else iter([(self.path, name)])
+        """Yield the file, or the files of the folder, under ``name`` in an archive.
+
+        Of a model's folder, only what the run wrote: the folder may have existed before, and others may put files into it.
+        """
+        if not self.folder:
+            yield self.path, name
+            return
+        made = marker.read(self.path)
+        ours = made.files if made is not None and made.kind == marker.MODEL else None
+        for path, within in folder_members(self.path, name):
+            if ours is None or within.removeprefix(f"{name}/") in ours:
+                yield path, within
 
     def zip_chunks(self) -> Iterator[bytes]:
         """Yield the folder as a zip, piece by piece."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.errors import RunNotFoundError
 from onetrainer_gradio.events import BackupCreated, ModelSaved, SampleGenerated, WarningIssued
 from onetrainer_gradio.service.runs.artifacts import archive_chunks, find_file, newest_result, run_files
@@ -107,6 +108,22 @@ def test_a_folder_is_given_out_as_a_zip_in_pieces(journal: Journal) -> None:
         assert archive.testzip() is None
         assert sorted(archive.namelist()) == ["backup/meta.json", "backup/unet/weights"]
         assert archive.read("backup/unet/weights") == b"w" * 3_000_000
+
+
+def test_of_a_models_folder_only_what_the_run_wrote_is_given_out(journal: Journal, tmp_path: Path) -> None:
+    """The folder had a file of someone before, and gets another one afterwards."""
+    folder = tmp_path / "own"
+    (folder / "unet").mkdir(parents=True)
+    for name in ("model_index.json", "unet/config.json", "diary.txt"):
+        (folder / name).write_text(name)
+    marker.write(folder, marker.MODEL, without={"diary.txt"})
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    journal.append(ModelSaved(path=str(folder), final=True, global_step=4, bytes=size))
+    file = newest_result(journal)
+    assert file is not None
+    (folder / "unet" / "passwords.txt").write_text("secret")
+    assert sorted(name for _, name in file.members("m")) == ["m/model_index.json", "m/unet/config.json"]
+    assert sorted(name for _, name in file.members("")) == ["/model_index.json", "/unet/config.json"]
 
 
 def unzipped(pieces: Iterator[bytes]) -> zipfile.ZipFile:
