@@ -166,7 +166,7 @@ class AutoResumer:
         options = run.options()
         attempt = (options.resumption.attempt if options.resumption else 0) + 1
         error = state["error_info"] or {}
-        if state["final_model"]:  # it was killed between its last save and its end
+        if run.has_result():  # it was killed between its last save and its end
             return Plan("saved", attempt, wanted.attempts, reason="Its final model is saved.")
         if attempt > wanted.attempts:
             return Plan("exhausted", wanted.attempts, wanted.attempts, reason="All automatic resumes are used up.")

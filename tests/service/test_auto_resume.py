@@ -10,7 +10,7 @@ import pytest
 
 from onetrainer_gradio.config.options import AutoResume, Resumption, RunOptions
 from onetrainer_gradio.errors import ConfigInvalidError, DiskFullError, QueueItemNotFoundError, RunConflictError
-from onetrainer_gradio.events import BackupCreated, ErrorInfo, Event, ModelSaved, PhaseChanged, RunEnded, RunStarted
+from onetrainer_gradio.events import BackupCreated, ErrorInfo, Event, ModelSaved, PhaseChanged, RunEnded, RunPlanned, RunStarted
 from onetrainer_gradio.service.auto_resume import NOTE, AutoResumer, message_of
 from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.queue.items import ItemChoices
@@ -154,6 +154,22 @@ def test_a_run_killed_after_its_last_save_is_not_resumed(panel: Panel) -> None:
     assert panel.resumer.follow_up(run) == "It isn't resumed by itself. Its final model is saved."
     assert panel.queue.items == {}
     assert panel.resumer.status(run.id)["state"] == "saved"
+
+
+def test_a_model_that_was_saved_in_the_middle_is_no_result(panel: Panel) -> None:
+    """A OneTrainer whose worker died backs up, saves and exits; the steps that are left are trained."""
+    saved = panel.folder / "lora.safetensors"
+    write_result(saved)
+    plan = {"total_steps": 40, "steps_per_epoch": 10, "total_updates": 40, "epochs": 4, "first_step": 0, "images": 10}
+    events = (
+        RunPlanned(**plan, trainable_parameters=1, learning_rates=("unet",)),
+        ModelSaved(path=str(saved), final=True, global_step=12, bytes=1),
+    )
+    run = panel.run("failed", None, before_end=events)
+    assert run.state()["final_model"] == str(saved)
+    found = panel.resumer.plan(run)
+    assert found is not None
+    assert found.decision == "queued"
 
 
 def test_waits_grow_and_attempts_end(panel: Panel) -> None:

@@ -418,7 +418,7 @@ class Dispatcher:
         self._changed(state, item.id)
 
     def _fail(self, item: QueueItem, error: Mapping[str, Any], *, run: Run | None) -> None:
-        saved = run is not None and bool(run.state()["final_model"])  # killed between its last save and its end
+        saved = run is not None and run.has_result()  # killed between its last save and its end
         if item.on_failure == "retry" and item.attempts < item.retries and not saved:
             backup = newest_whole_backup(run) if run is not None else None
             resumes = {"resume_from": str(backup), "resumes_run": run.id} if backup and run is not None else {}

@@ -118,15 +118,22 @@ def finish(folder: Path, end: RunEnded, *, killed: bool = False) -> bool:
 
 
 def _saved_last_step(journal: Journal) -> bool:
-    """Return whether the journal has the final model of the last planned step."""
-    planned, saved = 0, -1
+    planned, saved = None, None
     for entry in journal.since(0, journal.length(), only=(tag(RunPlanned), tag(ModelSaved))):
         event = entry.event()
         if isinstance(event, RunPlanned):
-            planned = event.total_steps
+            planned = event
         elif isinstance(event, ModelSaved) and event.final:
-            saved = event.global_step
-    return 0 < planned <= saved
+            saved = event
+    return saved_last_step(planned, saved)
+
+
+def saved_last_step(planned: RunPlanned | None, saved: ModelSaved | None) -> bool:
+    """Return whether a final model is that of the last planned step.
+
+    A OneTrainer whose worker died saves one, too, in the middle of its training.
+    """
+    return saved is not None and (planned is None or saved.global_step >= planned.total_steps)
 
 
 def send(folder: Path, command: Command) -> None:

@@ -45,7 +45,7 @@ from onetrainer_gradio.service.runs.artifacts import (
     run_files,
 )
 from onetrainer_gradio.service.runs.control import CommandFolder, received_event
-from onetrainer_gradio.service.runs.ending import finish, recorded_end
+from onetrainer_gradio.service.runs.ending import finish, recorded_end, saved_last_step
 from onetrainer_gradio.service.runs.file_preserver import FilePreserver, freed_bytes, size_on_disk
 from onetrainer_gradio.service.runs.file_records import kept_path
 from onetrainer_gradio.service.runs.index import RunIndex, RunQuery
@@ -261,6 +261,13 @@ class Run:
         if saved is not None:
             state["final_model"] = kept_or_original(self.folder, saved.path, saved.at)
         return state
+
+    def has_result(self) -> bool:
+        """Return whether the final model of the last step was saved and still exists, also if the run was killed afterwards."""
+        if not self.state()["final_model"]:
+            return False
+        with self._lock:
+            return saved_last_step(self._view.planned, self._view.final_saved)
 
     def replaced(self) -> bool:
         """Return whether the folder is gone, or is another one than when this run had ended.
