@@ -60,7 +60,7 @@ def test_samples_of_all_runs_come_newest_first_in_pages(runs: RunStore, samples:
         write_sample(older, number)
         write_sample(newer, 10 + number)
     seen, before = [], None
-    while True:
+    for _ in range(4):
         page = samples.list(limit=4, before=before)
         seen += [sample["prompt"] for sample in page["samples"]]
         before = page["next"]
