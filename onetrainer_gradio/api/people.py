@@ -9,10 +9,11 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from starlette.responses import StreamingResponse
 
-from onetrainer_gradio.api.account import Done, qr_code
+from onetrainer_gradio.api.account import qr_code
 from onetrainer_gradio.api.dependencies import AccessRules, Service
 from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.public_address import public_address
+from onetrainer_gradio.api.schemas import Done
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.service.people.accounts import MOST_PASSWORD
 from onetrainer_gradio.service.people.audit import MOST_ENTRIES, AuditQuery
