@@ -276,8 +276,10 @@ def test_a_manual_start_conflicts_while_a_queued_run_trains(make_service: MakeSe
 
 
 def test_several_devices_train_side_by_side(make_service: MakeService, tmp_path):
-    """Two runs for one device follow each other; a third one for another device doesn't wait."""
+    """Two runs for one device follow each other; a third one for another device doesn't wait. Viewers get the state of each."""
     service = make_service(in_process=False, machine=TWO_GPUS)
+    heard: list[dict[str, Any]] = []
+    service.feed.subscribe(heard.append)
     a = add(service, tmp_path / "a", "a", "hold=1")
     b = add(service, tmp_path / "b", "b", "steps=2")
     c = add(service, tmp_path / "c", "c", "hold=1", settings={"train_device": "cuda:1"})
@@ -291,6 +293,10 @@ def test_several_devices_train_side_by_side(make_service: MakeService, tmp_path)
     service.pause_training(run_c.id)
     until(lambda: run_c.state()["paused"])
     assert not run_a.state()["paused"]
+    until(lambda: any(message["type"] == "run_state" and message["state"]["paused"] for message in heard))
+    states = [(message["type"], message["state"]["run_id"]) for message in heard if message["type"].endswith("_state")]
+    assert {run_id for kind, run_id in states if kind == "run_state"} == {run_c.id}
+    assert run_c.id not in {run_id for kind, run_id in states if kind == "training_state"}
     service.resume_training(run_c.id)
     until(lambda: not run_c.state()["paused"])
     service.stop_training(run_id=run_a.id)
