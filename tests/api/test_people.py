@@ -1,6 +1,6 @@
 """Accounts, tokens, links and the audit log over REST, and attacks on them.
 
-Covers ``api/account.py``, ``api/allowed.py`` and ``api/shared.py``.
+Covers ``api/account.py``, ``api/allowed.py``, ``api/public_address.py`` and ``api/shared.py``.
 """
 
 from __future__ import annotations
