@@ -272,7 +272,8 @@ def _concept(answers: Answers) -> dict[str, Any]:
     text = {"prompt_source": "sample"}
     if answers.captions is not CaptionSource.FILES:
         text = {"prompt_source": "concept", "prompt_path": answers.caption_file}
-    return {"name": answers.name, "path": answers.folder, "text": text}
+    # uploads keep their folders, and the images of all folders are counted
+    return {"name": answers.name, "path": answers.folder, "include_subdirectories": True, "text": text}
 
 
 def _samples(answers: Answers, preset: Preset) -> Iterator[dict[str, Any]]:

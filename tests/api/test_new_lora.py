@@ -104,6 +104,19 @@ def test_images_without_a_caption_are_counted_before_the_start(panel) -> None:
     assert "few_images" in findings("TRIGGER_WORD")
 
 
+def test_images_in_subfolders_are_counted_and_trained(panel) -> None:
+    """An uploaded folder, or a zip file with folders, keeps them."""
+    folder = panel.service.settings.data_folder / "datasets" / "nested" / "holiday" / "beach"
+    folder.mkdir(parents=True)
+    for place, number in ((folder, 1), (folder.parent, 2), (folder.parent, 3)):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(place / f"{number}.png")
+    answers = {**ANSWERS, "folder": "datasets/nested"}
+    made = panel.client.post("/api/new_lora/settings", json=answers).json()
+    assert [each["message"] for each in made["findings"] if each["code"] == "few_images"] == ["There are only 3 images"]
+    statistics = panel.client.post("/api/concepts/statistics", json={}).json()["concepts"]
+    assert [concept["per_epoch"] for concept in statistics] == [3]
+
+
 def test_a_download_is_announced_before_the_start(panel, tmp_path, monkeypatch) -> None:
     """For a base model of the Hugging Face Hub that isn't in the cache, with its size; not for a folder."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import re
+import shutil
+import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from onetrainer_gradio.demo import MODEL_FOLDER
 from tests.browser.conftest import Panel, Visitor, becomes
 from tests.browser.test_axe import violations
 from tests.models.annotators import write_blip
@@ -218,6 +221,90 @@ def test_images_that_are_added_during_an_upload_follow_it(visitor: Visitor, pane
     assert {file.name for file in folder.glob("*.png")} == {"photo 0.png", "later photo 0.png", "later photo 1.png"}
 
 
+# A folder in a drop: entries, as the browser gives them.
+DROP_FOLDER = """(node, files) => {
+  const bytes = (data) => Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
+  const entries = files.map(([name, data]) => ({
+    isFile: true,
+    name,
+    file: (resolve) => resolve(new File([bytes(data)], name)),
+  }));
+  const folder = (name, inside) => {
+    const parts = [inside.slice(0, 1), inside.slice(1), []];
+    return { isFile: false, name, createReader: () => ({ readEntries: (resolve) => resolve(parts.shift()) }) };
+  };
+  const top = folder('holiday', [...entries.slice(0, -1), folder('beach', entries.slice(-1))]);
+  const drop = new DragEvent('drop', { bubbles: true, cancelable: true });
+  Object.defineProperty(drop, 'dataTransfer', { value: { items: [{ webkitGetAsEntry: () => top }], files: [] } });
+  node.dispatchEvent(drop);
+}"""
+
+
+def test_a_dropped_folder_is_uploaded_with_its_subfolders(visitor: Visitor, panel: Panel) -> None:
+    """All parts of a folder that the browser lists in parts, captions too, and nothing else."""
+    dropped = [("one.png", png(3)), ("one.txt", b"zorble, one"), ("notes.exe", b"no image"), ("two.png", png(5))]
+    page = visitor.open("new-lora")
+    zone = page.locator(".og-new-drop")
+    zone.evaluate(DROP_FOLDER, [[name, base64.b64encode(data).decode()] for name, data in dropped])
+    expect(page.locator(".og-new-thumbs img")).to_have_count(2, timeout=60_000)
+    folder = panel.folder / page_folder(page)
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and "/." not in f"/{path}"}
+    assert found == {"holiday/one.png", "holiday/one.txt", "holiday/beach/two.png"}
+    assert (folder / "holiday/beach/two.png").read_bytes() == png(5)
+
+
+DROP_FILE = """(node, [name, data]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([Uint8Array.from(atob(data), (each) => each.charCodeAt(0))], name));
+  node.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_dropped_zip_is_unpacked(visitor: Visitor, panel: Panel) -> None:
+    """Its images and captions are in the dataset, and the zip file isn't."""
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in {"a/one.png": png(3), "a/one.txt": b"zorble, one", "two.png": png(5), "three.png": png(7)}.items():
+            archive.writestr(name, data)
+    page = visitor.open("new-lora")
+    page.locator(".og-new-drop").evaluate(DROP_FILE, ["photos.zip", base64.b64encode(packed.getvalue()).decode()])
+    expect(page.locator(".og-new-thumbs img")).to_have_count(3, timeout=60_000)
+    folder = panel.folder / page_folder(page)
+    assert (folder / "a/one.txt").read_bytes() == b"zorble, one"
+    assert {path.name for path in folder.rglob("*.png")} == {"one.png", "two.png", "three.png"}
+    assert not list(folder.rglob("*.zip"))
+
+
+def test_a_base_model_in_a_folder_of_this_machine_is_trained(visitor: Visitor, panel: Panel) -> None:
+    """It is chosen in the file picker, is a row of the list, and is what the run trains; the list leads back to the others."""
+    own = panel.folder / "models" / "my model"
+    shutil.copytree(MODEL_FOLDER, own)
+    page = visitor.open("new-lora")
+    page.get_by_label("Upload files", exact=True).last.set_input_files(files(3, 5))
+    expect(page.locator(".og-new-thumbs img")).to_have_count(2, timeout=20_000)
+    page.get_by_role("textbox", name="Trigger word", exact=True).fill("zorble")
+    demo = page.locator(".og-new-option", has=page.locator("b", has_text="Demo model"))
+    demo.click()
+    page.get_by_role("button", name="Folder or file on this machine…").click()
+    picker = page.get_by_role("dialog", name="Base model of type Demo model")
+    picker.get_by_role("textbox", name="Folder").fill(str(own))
+    picker.get_by_role("textbox", name="Folder").press("Enter")
+    expect(picker.get_by_role("button", name="unet")).to_be_visible()
+    picker.get_by_role("button", name="Choose this folder").click()
+    added = page.get_by_role("radiogroup", name="Base model", exact=True).locator(".og-new-option", has_text="my model")
+    expect(added.get_by_role("radio")).to_be_checked()
+    expect(page.get_by_text("of memory. Estimate")).to_be_visible(timeout=60_000)
+    assert violations(page) == []
+    shot(page, "new-lora-own-model")
+    with page.expect_response("**/api/new_lora/plan") as answer:
+        demo.click()
+    assert answer.value.request.post_data_json["base_model"] == ""
+    added.click()
+    page.get_by_role("button", name="Open in the form").click()
+    expect(page.get_by_role("tab", name="Configuration", selected=True)).to_have_count(1)
+    panel.expect_settings(base_model_name=str(own))
+
+
 def page_folder(page: Any) -> str:
     """The folder of the images, as the page shows it."""
     return str(page.locator(".og-new-drop [role=status]").text_content()).split(" in ")[1].rstrip(".")
@@ -225,6 +312,8 @@ def page_folder(page: Any) -> str:
 
 def test_the_check_and_the_differences_are_shown_before_the_start(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
     """Memory, time, what differs from the preset; and the whole as a file for OneTrainer."""
+    for run in panel.get("api/runs")["runs"]:  # the time follows an earlier run of the model
+        panel.send("DELETE", f"api/runs/{run['id']}")
     page = visitor.open("new-lora")
     page.get_by_label("Upload files", exact=True).last.set_input_files(files(3, 5))
     expect(page.locator(".og-new-thumbs img")).to_have_count(2, timeout=20_000)

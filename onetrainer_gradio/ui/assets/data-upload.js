@@ -130,7 +130,7 @@ export async function droppedFiles(transfer) {
     for (;;) {
       const part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
       if (!part.length) return;
-      for (const each of part) await walk(each, path);
+      for (const each of part) await walk(each, `${path}${entry.name}/`);
     }
   }
   for (const entry of entries) await walk(entry, '');

@@ -1,6 +1,7 @@
 // The base models that a new LoRA can be trained on, with what each needs.
 
-import { el, format, setText } from './dom.js';
+import { button, el, format, setText } from './dom.js';
+import { choosePath } from './files.js';
 import { api } from './live.js';
 
 /** A list to choose from; `chosen(model)` follows. Models that can't be trained here are listed below, with the reason. */
@@ -11,9 +12,13 @@ export function models(chosen) {
   const more = el('details', { hidden: true }, el('summary', { text: 'Models that need another engine' }), others);
   const download = el('div', { 'aria-label': 'Download', role: 'group' });
   let usable = [];
+  /** @type {any} */
+  let current = null;
+  const disk = onThisMachine(list, () => usable.find(({ preset }) => preset === current?.preset), choose);
   const hub = searchBox((type) => usable.find((model) => model.model_type === type && onHub(model)), choose);
 
   function choose(model) {
+    current = model;
     chosen(model);
     download.replaceChildren();
     delete download.dataset.model;
@@ -37,11 +42,40 @@ export function models(chosen) {
       setText(status, error.message);
     }
   }
-  return { node: el('div', { class: 'og-new-body' }, status, list, hub, download, more), load };
+  return { node: el('div', { class: 'og-new-body' }, status, list, disk, hub, download, more), load };
 }
 
 /** Whether the base model is a repository of the Hugging Face Hub, not a folder. */
 const onHub = (model) => /^[\w.-]+\/[\w.-]+$/.test(model.base_model);
+
+/** A button that adds a folder or file of this machine to the list, to be trained like the model `like()` that is chosen there. */
+function onThisMachine(list, like, chosen) {
+  let added = el('span');
+  return button('Folder or file on this machine…', {
+    icon: 'folder',
+    onclick: async () => {
+      const model = like();
+      const path = model && (await choosePath({ title: `Base model of type ${model.label}`, wants: 'model' }));
+      if (!path) return;
+      const label = path.split(/[\\/]/).filter(Boolean).pop();
+      const own = {
+        ...model,
+        label,
+        base_model: path,
+        own_base: path,
+        license: `type ${model.label}`,
+        local: true,
+        gated: false,
+      };
+      added.remove();
+      added = row(own, true, chosen);
+      added.title = path;
+      list.prepend(added);
+      added.scrollIntoView({ block: 'nearest' });
+      chosen(own);
+    },
+  });
+}
 
 /** The search of the Hugging Face Hub, which loads when it is unfolded. */
 function searchBox(known, chosen) {
