@@ -134,6 +134,27 @@ def test_captions_are_changed_in_bulk_after_a_preview(visitor: Visitor, panel: P
         assert violations(page) == [], view
 
 
+def test_the_balance_between_concepts_is_shown(visitor: Visitor, panel: Panel) -> None:
+    """As shares of the images per epoch, of the enabled concepts only; repeats count."""
+    for name, images in (("many", 6), ("few", 2), ("unused", 4)):
+        dataset(panel, f"balance {name}", images)
+    concepts = [
+        {"name": name, "path": f"datasets/balance {name}", "balancing": 1.0, "enabled": name != "unused"}
+        for name in ("many", "few", "unused")
+    ]
+    panel.change(concepts=concepts)
+    page = opened(visitor, "balance many")
+    page.get_by_role("button", name="Buckets", exact=True).click()
+    lines = page.locator(".og-data-other section").filter(has_text="Balance between concepts").locator("li")
+    expect(lines).to_have_text(["many6 images per epoch, 75%", "few2 images per epoch, 25%"])
+    expect(page.get_by_label("Share of many")).to_have_js_property("value", 0.75)
+    assert violations(page) == []
+    panel.change(**{"concepts.1.balancing": 3.0})
+    page.get_by_role("button", name="Images", exact=True).click()
+    page.get_by_role("button", name="Buckets", exact=True).click()
+    expect(lines).to_have_text(["many6 images per epoch, 50%", "few6 images per epoch, 50%"])
+
+
 def test_images_are_deleted_and_restored(visitor: Visitor, panel: Panel) -> None:
     """Delete moves them to the trash; Restore brings back image and caption."""
     folder = dataset(panel, "trash", 3)
