@@ -232,6 +232,25 @@ def test_an_owner_shares_a_run(studio: Studio, run_id: str) -> None:
         assert page.evaluate(APART) == [], width
 
 
+def test_a_link_for_operators_offers_what_the_run_can_do_now(studio: Studio, run_id: str) -> None:
+    """Pause while it trains, Resume while it is paused; numbers are written as on the other pages."""
+    asked = {"name": "class", "shows": "run", "role": "operator", "days": 1, "run_id": run_id}
+    context = studio.chromium.new_context(viewport=PHONE)
+    studio.contexts.append(context)
+    phone = context.new_page()
+    phone.goto(studio.owner.post("/api/links", json=asked).json()["address"])
+    pause, resume = (phone.get_by_role("button", name=name, exact=True) for name in ("Pause", "Resume"))
+    expect(pause).to_be_visible()
+    expect(resume).to_be_hidden()
+    expect(phone.locator("#facts")).to_contain_text("of 100,000")
+    pause.click()
+    expect(resume).to_be_visible()
+    expect(pause).to_be_hidden()
+    resume.click()
+    expect(pause).to_be_visible()
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_an_app_is_set_up_asked_for_and_turned_off(studio: Studio) -> None:
     """With recovery codes that are shown once; sessions are listed and ended."""
     page = studio.enter("Vera")

@@ -4,6 +4,8 @@ const EVERY_MS = 5000;
 const WORDS = { idle: 'Ended', starting: 'Starting', running: 'Training', stopping: 'Stopping', completed: 'Finished', error: 'Failed' };
 const COMMANDS = { pause: 'Pause', resume: 'Resume', sample: 'Sample now', backup: 'Back up now', save: 'Save now', stop: 'Stop' };
 
+const count = (number) => number.toLocaleString('en');
+
 let shown = null;
 let oldest = null;
 
@@ -41,7 +43,7 @@ function showRun(run, loss) {
   at('state').textContent = run.paused ? 'Paused' : WORDS[run.status] || run.status;
   at('progress').value = run.total_steps ? Math.min(1, run.global_step / run.total_steps) : 0;
   const facts = {
-    Step: run.total_steps ? `${run.global_step} of ${run.total_steps}` : `${run.global_step}`,
+    Step: run.total_steps ? `${count(run.global_step)} of ${count(run.total_steps)}` : count(run.global_step),
     Epoch: run.epoch,
     Loss: run.loss == null ? '–' : run.loss.toPrecision(4),
     'Time left': run.active ? duration(run.eta_s) : '–',
@@ -64,13 +66,19 @@ function draw(loss) {
   const line = document.createElementNS('http://www.w3.org/2000/svg', 'polyline');
   line.setAttribute('points', points.map(place).join(' '));
   at('chart').replaceChildren(line);
-  at('range').textContent = points.length ? `${low.toPrecision(3)} to ${high.toPrecision(3)}, steps ${left} to ${right}` : 'No steps yet.';
+  at('range').textContent = points.length ? `${low.toPrecision(3)} to ${high.toPrecision(3)}, steps ${count(left)} to ${count(right)}` : 'No steps yet.';
 }
 
 function showControls(run, role) {
   const place = at('controls');
   place.hidden = role !== 'operator' || !run?.controllable;
-  if (place.hidden || place.childElementCount) return;
+  if (place.hidden) return;
+  if (!place.childElementCount) addControls(place);
+  place.querySelector('.pause').hidden = run.paused;
+  place.querySelector('.resume').hidden = !run.paused;
+}
+
+function addControls(place) {
   for (const [name, label] of Object.entries(COMMANDS)) {
     const button = made('button', label, { type: 'button', class: name });
     button.addEventListener('click', async () => {
@@ -89,7 +97,7 @@ function sampleOf(sample) {
   const link = made('a', '', { href: `api/samples/${sample.id}/image`, target: '_blank', rel: 'noopener' });
   const prompt = sample.prompt || 'Sample';
   link.append(made('img', '', { src: `api/samples/${sample.id}/thumbnail`, alt: prompt, loading: 'lazy' }));
-  link.append(made('span', `Step ${sample.step}: ${prompt}`));
+  link.append(made('span', `Step ${count(sample.step)}: ${prompt}`));
   item.append(link);
   return item;
 }

@@ -125,7 +125,7 @@ export async function bucketsView(place, { images }) {
     type: 'text',
     class: 'og-text',
     id: 'og-data-resolution',
-    placeholder: 'That of the settings',
+    placeholder: 'As in the settings',
     onchange: () => draw(),
   });
   const list = el('div', {});

@@ -6,7 +6,8 @@ import { sheet } from './sheet.js';
 
 const LIBRARY = 'vendor/uplot/uPlot.iife.min.js';
 const STYLES = 'vendor/uplot/uPlot.min.css';
-const STEPS_BETWEEN = [1, 2, 5]
+/** The distances between the labels of a step axis: there is no half step. */
+export const STEPS_BETWEEN = [1, 2, 5]
   .flatMap((each) => Array.from({ length: 10 }, (_, power) => each * 10 ** power))
   .sort((a, b) => a - b);
 const LEAST_DRAG = 8; // pixels: less is a click

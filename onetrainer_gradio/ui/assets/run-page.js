@@ -81,7 +81,7 @@ function factsOf({ record, state, config, model_title: title }) {
     ['Base model', config.base_model_name],
     ['Steps', `${format.count(state.progress.global_step)}${state.total_steps ? ` of ${format.count(state.total_steps)}` : ''}`],
     ['Time', format.span(state.elapsed_s)],
-    ['Final loss', format.number(state.smooth_loss ?? state.loss)],
+    [state.end_reason ? 'Final loss' : 'Loss', format.number(state.smooth_loss ?? state.loss)],
     ['Samples', format.count(state.samples)],
     ['Engine', engineName(state)],
     ['Started', format.time(record.created_at)],

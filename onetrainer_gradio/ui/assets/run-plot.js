@@ -4,8 +4,11 @@ import { el, format } from './dom.js';
 
 /** What draws: uPlot, and the arithmetic of the chart on the Training tab. Loaded with the first chart. */
 export async function drawing() {
-  const [{ library }, { bounds, smooth }] = await Promise.all([import('./plot.js'), import('./curves.js')]);
-  return { uPlot: await library(), bounds, smooth };
+  const [{ library, STEPS_BETWEEN: stepsBetween }, { bounds, smooth }] = await Promise.all([
+    import('./plot.js'),
+    import('./curves.js'),
+  ]);
+  return { uPlot: await library(), stepsBetween, bounds, smooth };
 }
 
 // told apart by people who see colors differently, and dashed from the ninth run on
@@ -69,8 +72,9 @@ const AXES = { step: format.count, epoch: format.number, time: format.span };
 
 /** A plot of one metric. `shared` is {key, zoom(from, to), moved(plot, place)} of all plots of the page. */
 export class RunPlot {
-  constructor({ uPlot, bounds, smooth }, place, metric, title, shared) {
+  constructor({ uPlot, stepsBetween, bounds, smooth }, place, metric, title, shared) {
     this.uPlot = uPlot;
+    this.stepsBetween = stepsBetween;
     this.bounds = bounds;
     this.smooth = smooth;
     this.metric = metric;
@@ -152,7 +156,15 @@ export class RunPlot {
         y: { distr: log ? 3 : 1, range: () => this.limits },
       },
       axes: [
-        { ...line, size: 24, gap: 4, space: 80, grid: { show: false }, values: (_, all) => all.map(AXES[axis]) },
+        {
+          ...line,
+          size: 24,
+          gap: 4,
+          space: 80,
+          grid: { show: false },
+          incrs: axis === 'step' ? this.stepsBetween : undefined,
+          values: (_, all) => all.map(AXES[axis]),
+        },
         {
           ...line,
           grid,
