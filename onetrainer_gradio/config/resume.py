@@ -99,7 +99,7 @@ def result_missing(config: TrainConfig, backup: Path, base_folder: Path = Path()
         return False
     try:
         made_ns = (backup / META).stat().st_mtime_ns
-    except OSError:
+    except (OSError, ValueError):  # a ValueError for characters that no path can contain
         return False
     return not final_model_exists(config, base_folder, made_ns)
 
