@@ -108,8 +108,8 @@ class TimestepSampler:
         self._first_shift.append(shift)
         del self._first_shift[1:]
         table = self.table(high - low, self._first_shift[0]).to(generator.device)
-        drawn = torch.multinomial(table, num_samples=batch, replacement=True, generator=generator)
-        return (drawn + low).int()
+        sampled = torch.multinomial(table, num_samples=batch, replacement=True, generator=generator)
+        return (sampled + low).int()
 
     def table(self, steps: int, shift: float) -> Tensor:
         """Return the weights of a discrete distribution over ``steps`` timesteps."""

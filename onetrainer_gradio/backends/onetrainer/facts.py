@@ -101,7 +101,7 @@ def compare_fields(facts: CheckoutFacts) -> FieldComparison:
     defaults = {
         path: (here[path], item.default)
         for path, item in there.items()
-        if path in here and not _same(here[path], item.default) and not _drawn(path)
+        if path in here and not _same(here[path], item.default) and not _differs_by_machine(path)
     }
     return FieldComparison(newer=newer, lacking=lacking, defaults=defaults)
 
@@ -112,7 +112,7 @@ def _same(here: Any, there: Any) -> bool:
     return bool(here == there) or (here in (None, [], {}) and there in (None, [], {}))
 
 
-def _drawn(path: str) -> bool:
+def _differs_by_machine(path: str) -> bool:
     return path.rpartition(".")[2] in ("uuid", "seed", "train_device")
 
 

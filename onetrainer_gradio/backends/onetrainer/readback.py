@@ -12,7 +12,7 @@ from onetrainer_gradio.events import WarningIssued
 
 CODE = "config_read_back"
 _MISSING = object()
-_NOT_TOLD = ("secrets", "note")  # secrets are never told; a note is the panel's own
+_NOT_SENT = ("secrets", "note")  # secrets are never sent; a note is the panel's own
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def differences(given: Mapping[str, Any], used: Mapping[str, Any], defaults: Map
     Settings that it lacks count only where they differ from ``defaults``: those have no effect either way.
     """
     for key, value in given.items():
-        if key not in _NOT_TOLD:
+        if key not in _NOT_SENT:
             yield from _compare(key, value, used.get(key, _MISSING), defaults.get(key, _MISSING))
 
 

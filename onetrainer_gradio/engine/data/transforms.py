@@ -80,7 +80,7 @@ class Transforms:
         text = image.resolution_override if image.enable_resolution_override else self.config.resolution
         circle = self._circle(item)
         crop = self._crop(item, circle)
-        drawn = sample_image_augmentation(
+        augmentation = sample_image_augmentation(
             item.image.size_px if crop is None else crop.size_px,
             image,
             self._resolution(text),
@@ -88,7 +88,7 @@ class Transforms:
             self.seeds.of_item(item.image_variation, item.image.index),
             bucketing=self.config.aspect_ratio_bucketing,
         )
-        return Transform(drawn, circle, crop)
+        return Transform(augmentation, circle, crop)
 
     def reads_masks(self, concept: int) -> bool:
         """Return whether the sizes of the images of a concept depend on their masks."""

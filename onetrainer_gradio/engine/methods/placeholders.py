@@ -197,7 +197,7 @@ def _vectors(model: Model, encoder: TextEncoder, keys: EncoderKeys, one: TrainEm
     outputs = None
     is_output = one.is_output_embedding and _has_hidden(encoder)
     if found is None:
-        found, outputs = _drawn(model, encoder, one, table)
+        found, outputs = _from_initial_text(model, encoder, one, table)
     elif is_output:
         outputs = found
     elif found.dim() != 2 or found.shape[1] != table.shape[1]:
@@ -218,7 +218,9 @@ def _vectors(model: Model, encoder: TextEncoder, keys: EncoderKeys, one: TrainEm
 
 
 @torch.no_grad()
-def _drawn(model: Model, encoder: TextEncoder, one: TrainEmbeddingConfig, table: Tensor) -> tuple[Tensor, Tensor | None]:
+def _from_initial_text(
+    model: Model, encoder: TextEncoder, one: TrainEmbeddingConfig, table: Tensor
+) -> tuple[Tensor, Tensor | None]:
     """Return the rows of the initial text, and for an output embedding the states of an encoder that has some.
 
     The states are those of the text and as many ``*`` as there are vectors, from the second on.

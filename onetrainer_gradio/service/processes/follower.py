@@ -21,7 +21,7 @@ from onetrainer_gradio.service.runs.samples import sample_dict
 _LOG = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.1
 SEND_EVERY_S = 0.25
-# More rows than this are not sent: a viewer that was told the new row count reads the curve afresh.
+# More rows than this aren't sent: a viewer that receives the new row count reads the curve again.
 MOST_ROWS = 2000
 _LOG_BYTES = 32 << 10
 _PAGE = 500

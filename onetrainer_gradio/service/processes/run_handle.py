@@ -317,7 +317,7 @@ class HeartbeatWatch:
         if beat != self._beat or not beat:
             self._beat, self._silent_s = beat, 0.0
         else:
-            self._silent_s += min(passed_s, 1.0)  # a machine that slept, or a panel that was stopped, tells nothing
+            self._silent_s += min(passed_s, 1.0)  # time in which the machine slept or the panel was stopped doesn't count
         return self._silent_s >= FROZEN_S
 
 

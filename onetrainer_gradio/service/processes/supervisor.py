@@ -155,7 +155,7 @@ class StopWatch:
         self._outputs_reported = True
         try:
             events = find_unreported_outputs(self.folder, self._journal)
-        except OSError as error:  # what cannot be looked at cannot be told; the end of the run still is
+        except OSError as error:  # the end of the run is recorded even so
             print(f"Can't find the last written files: {error}", file=sys.stderr, flush=True)
             return
         for event in events:

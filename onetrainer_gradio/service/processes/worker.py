@@ -90,7 +90,7 @@ def final_commands(config: TrainConfig) -> tuple[Command, ...]:
 def _touch(path: Path) -> None:
     try:
         path.touch()
-    except OSError:  # a full disk: the process number tells that we live, too
+    except OSError:  # a full disk: the process ID also shows that this process is alive
         return
 
 
@@ -175,7 +175,7 @@ def next_folder(folder: Path, supervisor: TextIO) -> Path | None:
     _, options = load_run(folder)
     try:
         HandOver(folder).park(options.keep_loaded_s or 0.0)
-    except OSError as error:  # nobody can be told that we wait
+    except OSError as error:  # the panel wouldn't see that this process waits
         print(f"The training process is not kept loaded: {error}", file=sys.stderr, flush=True)
         return None
     line = supervisor.readline().strip()

@@ -23,8 +23,8 @@ WITH_WEIGHT = ("lora_down", "lora_up", "oft_R")
 class Adapter(nn.Module, ABC):
     """Trained tensors over one layer.
 
-    The tensors are created in ``lora_weight_dtype``. Those that are drawn are drawn in float32, so that every data type
-    starts from the same numbers.
+    The tensors are created in ``lora_weight_dtype``. Random ones are sampled in float32, so that every data type starts from
+    the same numbers.
     """
 
     rank_setting: ClassVar[str] = "lora_rank"
@@ -101,10 +101,10 @@ def _file_name(name: str) -> str:
 
 @torch.no_grad()
 def draw(parameter: Parameter, initialize: partial[Tensor], generator: Generator) -> None:
-    """Fill a parameter with numbers that ``initialize``, a function of torch.nn.init, draws in float32."""
-    drawn = torch.empty(parameter.shape, dtype=torch.float32)
-    initialize(drawn, generator=generator)
-    parameter.copy_(drawn)
+    """Fill a parameter with numbers that ``initialize``, a function of torch.nn.init, samples in float32."""
+    sampled = torch.empty(parameter.shape, dtype=torch.float32)
+    initialize(sampled, generator=generator)
+    parameter.copy_(sampled)
 
 
 def require_one_group(layer: Layer, adapter: str) -> None:
