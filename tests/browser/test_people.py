@@ -350,3 +350,29 @@ def test_too_many_requests_are_explained(studio: Studio) -> None:
     box = notice.bounding_box()
     assert 0 <= box["x"] <= box["x"] + box["width"] <= PHONE["width"]
     assert studio.owner.post("/api/queue", json=invalid).status_code == 422
+
+
+def test_a_link_for_an_operator_controls_its_run_on_a_phone(studio: Studio, run_id: str) -> None:
+    """Without an account. The buttons are there while the run trains; a viewer has none."""
+    phones = {}
+    for role in ("viewer", "operator"):
+        link = {"name": f"for a phone, {role}", "shows": "run", "run_id": run_id, "role": role, "days": 1}
+        address = studio.owner.post("/api/links", json=link).raise_for_status().json()["address"]
+        context = studio.chromium.new_context(viewport=PHONE)
+        studio.contexts.append(context)
+        phones[role] = context.new_page()
+        phones[role].goto(address)
+        expect(phones[role].locator("#state")).to_have_text("Training")
+    phone, controls = phones["operator"], phones["operator"].locator("#controls")
+    controls.get_by_role("button", name="Pause").click()
+    expect(phone.locator("#state")).to_have_text("Paused")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    controls.get_by_role("button", name="Resume").click()
+    expect(phone.locator("#state")).to_have_text("Training")
+    controls.get_by_role("button", name="Stop").click()
+    studio.wait(lambda state: not state["is_training"])
+    expect(controls).to_be_hidden()
+    expect(phones["viewer"].locator("#state")).not_to_have_text("Training")
+    expect(phones["viewer"].locator("#controls")).to_be_hidden()
+    people = {entry["who"] for entry in studio.owner.get("/api/audit?search=shared").json()["entries"]}
+    assert people == {"link “for a phone, operator”"}
