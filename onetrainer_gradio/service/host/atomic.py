@@ -21,6 +21,8 @@ _NOT_A_FILE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
 )
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextlib.contextmanager
 def raising_storage_error(what: str) -> Iterator[None]:
@@ -32,7 +34,7 @@ def raising_storage_error(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_SPACE:
             raise DiskFullError(
                 f"Can't write {what}: no space left on device", suggestion="Free up space on the disk of the data folder."
             ) from error

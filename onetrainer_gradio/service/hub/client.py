@@ -14,6 +14,7 @@ from onetrainer_gradio.errors import (
     HubNotFoundError,
     HubUnreachableError,
 )
+from onetrainer_gradio.service.host.atomic import NO_SPACE, raising_storage_error
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -92,6 +93,7 @@ def raising_hub_error(name: str) -> Iterator[None]:
     :raises HubUnreachableError: if the hub can't be reached, or is busy.
     :raises HubError: if the hub reports anything else.
     :raises ConfigValueError: if the name isn't valid.
+    :raises StorageError: if the library can't write a file.
     """
     import httpx2
     from huggingface_hub.errors import (
@@ -99,6 +101,7 @@ def raising_hub_error(name: str) -> Iterator[None]:
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
+        LocalEntryNotFoundError,
         LocalTokenNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -141,12 +144,19 @@ def raising_hub_error(name: str) -> Iterator[None]:
             value=name,
             suggestion="Check the name.",
         ) from error
+    except LocalEntryNotFoundError as error:  # the library got no answer, and looked into its cache
+        raise unreachable(error.__cause__ if isinstance(error.__cause__, Exception) else error) from error
     except EntryNotFoundError as error:
         raise HubNotFoundError(f"A file of “{name}” doesn't exist on the Hugging Face Hub", value=name) from error
     except HfHubHTTPError as error:
         raise _by_status(error.response.status_code, name) from error
-    except (httpx2.HTTPError, OSError) as error:
+    except httpx2.HTTPError as error:
         raise unreachable(error) from error
+    except OSError as error:
+        if error.filename is None and error.errno not in NO_SPACE:
+            raise unreachable(error) from error
+        with raising_storage_error(f"files of “{name}”"):  # the disk of this machine, not the connection
+            raise
     except (ValueError, KeyError) as error:
         raise HubError(f"The Hugging Face Hub doesn't accept “{name}”: {error}", value=name) from error
 

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -42,7 +42,7 @@ from onetrainer_gradio.service.runs.record import Run, RunStore
 from onetrainer_gradio.service.runs.samples import SampleStore
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo
+    from huggingface_hub import HfApi, ModelInfo
 
 MOST_SAMPLES = 12
 _USUAL_SAMPLES = 4
@@ -88,7 +88,12 @@ class _Upload:
     source: Path | bytes
 
     def open(self) -> ModelFile | io.BytesIO:
-        return io.BytesIO(self.source) if isinstance(self.source, bytes) else ModelFile(self.source)
+        """Open it for reading.
+
+        :raises RunNotFoundError: if it was deleted, or can't be read.
+        """
+        with _reading(self.path):
+            return io.BytesIO(self.source) if isinstance(self.source, bytes) else ModelFile(self.source)
 
 
 @dataclass(frozen=True)
@@ -332,6 +337,14 @@ class Publishing:
             write_json(run.folder / _FILE, made, make_folder=False)
 
 
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunNotFoundError(f"Can't read {name}: {error.strerror or error}", value=name) from error
+
+
 class _StoppedError(Exception):
     """The publication was stopped."""
 
@@ -339,11 +352,13 @@ class _StoppedError(Exception):
 def _commit(api: HfApi, plan: _Plan, job: Job) -> str:
     from huggingface_hub import CommitOperationAdd
 
-    with ExitStack() as stack, raising_hub_error(plan.repository):
-        operations: list[CommitOperationAdd] = []
-        for upload in plan.uploads:
-            file = stack.enter_context(upload.open())
-            operations.append(CommitOperationAdd(upload.path, cast("BinaryIO", _Counted(file, job))))
+    with ExitStack() as stack:
+        files = [stack.enter_context(upload.open()) for upload in plan.uploads]
+        stack.enter_context(raising_hub_error(plan.repository))
+        operations = [
+            CommitOperationAdd(upload.path, cast("BinaryIO", _Counted(file, job)))
+            for upload, file in zip(plan.uploads, files, strict=True)
+        ]
         _stop_if_asked(job)
         try:
             for operation in operations:  # one by one: for several, the library draws a progress bar
@@ -453,7 +468,9 @@ def _model_uploads(file: RunFile) -> Iterator[_Upload]:
     for path, name in file.members(""):
         relative = name.lstrip("/")
         if Path(relative).suffix in (".safetensors", ".json", ".txt", ".model") and not Path(relative).name.startswith("."):
-            yield _Upload(relative, public_content(path))
+            with _reading(relative):
+                content = public_content(path)
+            yield _Upload(relative, content)
 
 
 def _repository_name(text: str) -> str:
@@ -489,7 +506,7 @@ def _folders(config: Mapping[str, Any]) -> Iterator[str]:
 def _size(upload: _Upload) -> int:
     if isinstance(upload.source, bytes):
         return len(upload.source)
-    with ModelFile(upload.source) as file:
+    with _reading(upload.path), ModelFile(upload.source) as file:
         return len(file)
 
 

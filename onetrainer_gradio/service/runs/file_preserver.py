@@ -9,7 +9,6 @@ one that is too large for the background is noted in ``unlinked/`` and made befo
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import queue
@@ -24,7 +23,7 @@ from typing import Any
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.errors import DiskFullError, StorageError
 from onetrainer_gradio.events import Event, encode
-from onetrainer_gradio.service.host.atomic import read_json, write_json
+from onetrainer_gradio.service.host.atomic import NO_SPACE, read_json, write_json
 from onetrainer_gradio.service.runs.file_records import (
     KEPT_FOLDER,
     KINDS,
@@ -233,7 +232,7 @@ def _replace_link(place: Path, facts: FileFacts, *, clone_only: bool) -> str | N
         os.replace(temporary, place)
         return sha256
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_SPACE:
             return None  # the link stays
         raise
     finally:
@@ -345,7 +344,7 @@ def _keep_noted(
         append_record(owner, copy(owner, record))
         (owner / "summary.json").unlink(missing_ok=True)  # it names the output file
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in NO_SPACE
         kind = DiskFullError if full else StorageError
         reason = "No space is left on the disk" if full else str(error)
         raise kind(

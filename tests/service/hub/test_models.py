@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from onetrainer_gradio.config.repository_files import training_files
-from onetrainer_gradio.errors import ConfigValueError, HubAccessError, HubNotFoundError, HubUnreachableError
-from onetrainer_gradio.service.hub.client import HubClient
+from onetrainer_gradio.errors import (
+    ConfigValueError,
+    DiskFullError,
+    HubAccessError,
+    HubNotFoundError,
+    HubUnreachableError,
+    StorageError,
+)
+from onetrainer_gradio.service.hub.client import HubClient, raising_hub_error
 from onetrainer_gradio.service.hub.downloads import Downloads
 from onetrainer_gradio.service.hub.models import HubModels
 from tests.service.hub.test_downloads import NAME, add_model
@@ -83,6 +92,20 @@ def test_errors_name_the_reason(hub, monkeypatch):
     hub.fault("GET /api/models", status=403)
     with pytest.raises(HubAccessError, match="no permission"):
         models().search("xl")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), DiskFullError),
+        (PermissionError(errno.EACCES, "Permission denied", "/cache/x"), StorageError),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), HubUnreachableError),
+        (LocalEntryNotFoundError("not in the cache, and no connection"), HubUnreachableError),
+    ],
+)
+def test_the_disk_of_this_machine_is_not_taken_for_the_connection(error, kind):
+    with pytest.raises(kind), raising_hub_error(NAME):
+        raise error
 
 
 def test_a_search_without_a_connection_fails_at_once(monkeypatch):
