@@ -111,10 +111,10 @@ PLACES = [[str(ROOT), "/home/you/onetrainer-gradio"]]
 
 
 def save(page: Page, name: str) -> None:
-    """Save a screenshot; one without samples has 256 colors, so that the repository stays small."""
+    """Save a screenshot; one without large samples has 256 colors, so that the repository stays small."""
     page.evaluate(NEUTRAL, PLACES)
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    if not name.startswith(("sample", "training-wide")):
+    if not name.startswith("sample"):
         image = image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
     image.save(IMAGES / name, optimize=True)
 
@@ -282,7 +282,7 @@ def main() -> None:
         post(url, "api/training/start")
         while state(url)["progress"]["global_step"] < arguments.from_step and state(url)["is_training"]:
             time.sleep(0.5)
-        shoot(browser, url, tuple(tab for tab in TITLES if tab not in ("configuration", "data", "new-lora")))
+        shoot(browser, url, tuple(tab for tab in TITLES if tab not in ("configuration", "data", "new-lora", "runs")))
         shoot(browser, url, ("training",), "dark", "-dark")
         large_view(browser, url)
         dialogs(browser, url)

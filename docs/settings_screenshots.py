@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from typing import Any
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Locator, Page
 
+from onetrainer_gradio.config.declarations.groups import GROUPS
+
+TITLES = {group.key: group.title for group in GROUPS}
 FOLDER = Path(__file__).resolve().parent / "images" / "settings"
 # the window is as high as the longest group, so that no fixed element covers a part of it
 SIZES = {"wide": (1240, 2600), "narrow": (390, 4200)}
@@ -122,6 +126,7 @@ def take(page: Page, group: str, size: str, neutral: str, places: list[list[str]
     else:
         page.locator("#og-group").select_option(group)
     page.mouse.move(0, 0)
+    page.locator("#og-group-title", has_text=re.compile(f"^{re.escape(TITLES[group])}$")).wait_for()
     page.wait_for_timeout(500)  # the effect of its settings is loaded
     keep(page, page.locator(".og-group-card"), group, size, neutral, places)
 
@@ -162,7 +167,7 @@ def main() -> None:
     from screenshots import FLAGS, NAMES, NEUTRAL, PLACES, panel
 
     path = os.environ.get("ONETRAINER_GRADIO_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
-    with panel() as url, sync_playwright() as playwright:
+    with panel("--demo") as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         settings_screenshots(browser, url, NEUTRAL, PLACES, sys.argv[1:])
         browser.close()

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.language import READERS, files
 
@@ -49,6 +50,16 @@ def broken_links(page: Path) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_leads_somewhere(page: Path) -> None:
     assert list(broken_links(page)) == []
+
+
+def test_every_image_of_the_docs_is_whole_and_small() -> None:
+    """None is empty or cut off, and none makes a clone of the repository slow."""
+    images = [path for path in sorted((ROOT / "docs" / "images").rglob("*")) if path.is_file()]
+    assert images
+    for path in images:
+        assert 0 < path.stat().st_size < 250_000, path
+        with Image.open(path) as image:
+            image.load()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
