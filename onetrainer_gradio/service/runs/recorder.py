@@ -81,6 +81,9 @@ class Recorder:
 
     def __call__(self, event: Event, /) -> None:
         """Record the event; never raises."""
+        if isinstance(event, RunEnded):
+            self._end(event)
+            return
         with self._lock:
             if self._ended or self._end_waits:
                 return
@@ -102,9 +105,6 @@ class Recorder:
                 self._record_child_process(event)
             if isinstance(event, RunPlanned):
                 self._metrics.plan(event.learning_rates)
-            if isinstance(event, RunEnded):
-                self._end(event)
-                return
             self._files.take(event)  # before anybody reads of the file
             self._waiting.append(event)
             self.flush(force=isinstance(event, PhaseChanged))
@@ -156,11 +156,17 @@ class Recorder:
         return True
 
     def _end(self, event: RunEnded) -> None:
+        with self._lock:
+            if self._ended or self._end_waits:
+                return
         self._files.settle(SETTLE_S)
         give_up_at = self._clock() + self._last_try_s
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # the folder is gone, or a frozen process holds the lock: the end counts more
                 stack.enter_context(FolderLock(self._folder))
+            stack.enter_context(self._lock)  # after that of the folder, as for a command: otherwise each would wait for the other
+            if self._ended or self._end_waits:
+                return
             self._waiting.extend(unanswered(self._received(), self._answered, event.reason))
             self._waiting.append(event)
             self.flush()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from onetrainer_gradio.events import (
     RunPlanned,
     WarningIssued,
 )
+from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.runs.journal import Journal
 from onetrainer_gradio.service.runs.metrics import MetricsReader
 from onetrainer_gradio.service.runs.recorder import PROGRESS_EVERY_S, Recorder
@@ -106,6 +109,21 @@ def test_what_was_left_is_answered_before_the_end(tmp_path: Path) -> None:
         ("run_ended", None, None),
     ]
     assert "ended" in bodies[1]["reason"]
+
+
+def test_a_command_and_the_end_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """A command holds the lock of the folder while it is recorded; the end waits for that lock."""
+    recorder = Recorder(tmp_path, lambda: [Stop(id="a")])
+    with FolderLock(tmp_path):
+        end = threading.Thread(target=recorder, args=(RunEnded(reason="stopped"),))
+        end.start()
+        time.sleep(0.1)  # it is at the lock of the folder now
+        command = threading.Thread(target=recorder, args=(CommandReceived(command_id="a", command="stop"),))
+        command.start()
+        command.join(5.0)
+        assert not command.is_alive()
+    end.join(5.0)
+    assert kinds(tmp_path) == ["command_received", "command_completed", "run_ended"]
 
 
 def test_followers_in_this_process_are_told_of_each_write(tmp_path: Path) -> None:
