@@ -85,7 +85,7 @@ class Recorder:
             self._end(event)
             return
         with self._lock:
-            if self._ended or self._end_waits:
+            if self._takes_nothing():
                 return
             if isinstance(event, StepDone):
                 self._metrics.add(event)
@@ -155,9 +155,12 @@ class Recorder:
         self._progress = (event.phase, now)
         return True
 
+    def _takes_nothing(self) -> bool:
+        return self._ended or self._end_waits
+
     def _end(self, event: RunEnded) -> None:
         with self._lock:
-            if self._ended or self._end_waits:
+            if self._takes_nothing():
                 return
         self._files.settle(SETTLE_S)
         give_up_at = self._clock() + self._last_try_s
@@ -165,7 +168,7 @@ class Recorder:
             with contextlib.suppress(OSError):  # the folder is gone, or a frozen process holds the lock: the end counts more
                 stack.enter_context(FolderLock(self._folder))
             stack.enter_context(self._lock)  # after that of the folder, as for a command: otherwise each would wait for the other
-            if self._ended or self._end_waits:
+            if self._takes_nothing():
                 return
             self._waiting.extend(unanswered(self._received(), self._answered, event.reason))
             self._waiting.append(event)
