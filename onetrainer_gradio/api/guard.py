@@ -29,6 +29,7 @@ from onetrainer_gradio.errors import (
     TooManyAttemptsError,
 )
 from onetrainer_gradio.service.host.access import Access, is_loopback
+from onetrainer_gradio.service.host.threads import Threads, in_thread
 from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.permissions import check, needed, recorded
 from onetrainer_gradio.service.people.roles import IDENTITY_KEY, LOCAL, PANEL, STRANGER, Identity, Kind, Role, act_as
@@ -72,8 +73,13 @@ class Guard:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
+        secret = _link_in(scope) if self.access.required else None
         try:
-            answer = self._answer(scope)
+            self._check_source(scope)
+            if secret is None:
+                answer = self._answer(scope)
+            else:  # writes the session into a file
+                answer = await in_thread(Threads.CONTROL, self._by_link, scope, secret)
         except AccessError as error:
             answer = error
         if answer is None:
@@ -90,11 +96,7 @@ class Guard:
         :raises AccessError: if the request is rejected.
         """
         headers = Headers(scope=scope)
-        self._check_host(host_of(scope))
-        self._check_origin(scope, headers)
         matched = self.table.match(scope) if self.table else None
-        if self.access.required and (by_link := self._by_link(scope)) is not None:
-            return by_link
         identity = self._identify(scope, headers, matched)
         if identity is None:
             return _not_signed_in(scope, headers)
@@ -138,6 +140,10 @@ class Guard:
         except TooManyAttemptsError:
             return STRANGER  # what is open to everyone stays open
 
+    def _check_source(self, scope: Scope) -> None:
+        self._check_host(host_of(scope))
+        self._check_origin(scope, Headers(scope=scope))
+
     def _check_host(self, host: str) -> None:
         """Reject foreign host names: another site's name may resolve to this machine's address (DNS rebinding).
 
@@ -169,17 +175,11 @@ class Guard:
             return False
         return bool(parts.netloc) and (parts.netloc == host or hostname(parts.netloc) in self.access.settings.hosts)
 
-    def _by_link(self, scope: Scope) -> Response | None:
+    def _by_link(self, scope: Scope, secret: str) -> Response:
         """Exchange the token of a start link for a session."""
-        if scope["type"] != "http" or scope["method"] != "GET":
-            return None
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        links = [value for key, value in query if key == LINK_PARAMETER]
-        if not links or scope["path"].startswith(("/api/", "/gradio_api/")):
-            return None
-        rest = urlencode([(key, value) for key, value in query if key != LINK_PARAMETER])
+        rest = urlencode([(key, value) for key, value in _query(scope) if key != LINK_PARAMETER])
         clean = prefix_of(scope) + local_path(scope["path"]) + (f"?{rest}" if rest else "")
-        session = self._session_by_link(scope, links[0])
+        session = self._session_by_link(scope, secret)
         reply = RedirectResponse(clean, status_code=303, headers={"Cache-Control": "no-store"})
         if session is not None:
             reply.headers["Set-Cookie"] = session_cookie(scope, session, hosted=self.access.settings.hosted)
@@ -229,6 +229,17 @@ class Guard:
             await send(message)
 
         return send_with_headers
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _link_in(scope: Scope) -> str | None:
+    """Return the token of a link in the address of a page, or None if there is none."""
+    if scope["type"] != "http" or scope["method"] != "GET" or scope["path"].startswith(("/api/", "/gradio_api/")):
+        return None
+    return next((value for key, value in _query(scope) if key == LINK_PARAMETER), None)
 
 
 def people_of(scope: Scope) -> People | None:

@@ -6,9 +6,12 @@ Covers ``api/account.py``, ``api/allowed.py``, ``api/public_address.py`` and ``a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import sqlite3
 
+import httpx
 import pyotp
 import pytest
 from starlette.websockets import WebSocketDisconnect
@@ -19,6 +22,7 @@ from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.errors import DiskFullError
 from onetrainer_gradio.service.host.access import FREE_ATTEMPTS, Access, AccessSettings
 from onetrainer_gradio.service.people.roles import Role, Scope
+from onetrainer_gradio.service.people.store import PEOPLE_FILE
 from tests.api.conftest import rehearsal_service
 from tests.api.people import HTML, PASSWORD, by_link, client_of, panel_with_accounts, signed_in, with_token
 from tests.fakes.configs import small_config
@@ -291,6 +295,26 @@ def test_a_link_leaves_no_secret_in_the_address_and_opens_only_its_run(app):
         assert owner.delete(f"/api/runs/{run_id}").status_code == 200
         assert phone.get("/api/shared").status_code == 401, "the link of a deleted run"
         assert client_of(app).get(made["path"], headers=HTML).headers.get("set-cookie") is None
+
+
+def test_a_link_that_waits_for_the_disk_holds_up_nobody(app):
+    """Opening it starts a session, which is written to the file of the accounts."""
+    _, secret = app.state.service.people.links.add("owner", "class", "gallery", Role.VIEWER, 1)
+    file = app.state.service.settings.data_folder / PEOPLE_FILE
+
+    async def try_it() -> tuple[bool, int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7860", headers=HTML) as client:
+            with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                opening = asyncio.ensure_future(client.get(f"/?token={secret}"))
+                await asyncio.sleep(0.2)
+                assert (await client.get("/health/live")).status_code == 200
+                waits = not opening.done()
+                other.execute("ROLLBACK")
+            return waits, (await opening).status_code
+
+    assert asyncio.run(asyncio.wait_for(try_it(), 8)) == (True, 303)
 
 
 def test_a_link_gives_commands_to_its_run_only_while_it_trains(app):
