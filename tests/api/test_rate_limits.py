@@ -15,6 +15,7 @@ from onetrainer_gradio.service.host.access import Access, AccessSettings
 from onetrainer_gradio.service.host.rate_limits import PEOPLE_PER_ADDRESS, RATE_LIMITS, RateLimiter
 from onetrainer_gradio.service.people.permissions import PERMISSIONS
 from tests.api.conftest import ADDRESS, rehearsal_service
+from tests.api.people import PASSWORD, panel_with_accounts, signed_in
 
 TOKEN = "a-token-for-programs-of-people"
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
@@ -74,6 +75,17 @@ def test_logins_are_limited_by_address(tmp_path):
         codes = [client.post("/api/login", json={"password": "a password"}).status_code for _ in range(4)]
         assert codes == [200, 200, 200, 429]
         assert client.post("/login", data={"password": "a password"}).status_code == 429
+
+
+def test_changes_of_passwords_are_limited(tmp_path):
+    """Also those with the right password: each computes hashes that take much memory."""
+    app = panel_with_accounts(tmp_path / "data")
+    app.state.rate_limiter.factor = 0.1
+    with signed_in(app, "viewer") as client:
+        body = {"current": PASSWORD, "new": PASSWORD}
+        codes = [client.post("/api/account/password", json=body).status_code for _ in range(4)]
+        assert codes == [200, 200, 200, 429]
+        assert client.get("/api/account").status_code == 200
 
 
 def test_a_faked_address_does_not_help(tmp_path):

@@ -35,6 +35,12 @@ RATE_LIMITS: tuple[RateLimit, ...] = (
         30,
         ("POST /login", "POST /api/login", "POST /setup", "POST /api/setup", "GET /login/start", "GET /login/callback"),
     ),
+    # each computes a password hash, which takes 64 MB for a moment
+    RateLimit(
+        "changes of passwords",
+        30,
+        ("POST /api/account/password", "PUT /api/account/two-factor", "DELETE /api/account/two-factor"),
+    ),
     RateLimit("connections", 120, ("WEBSOCKET /ws",)),
     RateLimit(
         "uploads", 6000, ("POST /api/datasets/uploads", "PUT /api/datasets/uploads/{upload_id}", "PUT /api/datasets/masks")
@@ -88,6 +94,7 @@ RATE_LIMITS: tuple[RateLimit, ...] = (
             "POST /api/generations/{grid_id}/resume",
             "POST /api/samples/default",
             "POST /api/samples/custom",
+            "POST /api/shared/{command}",
         ),
     ),
     RateLimit(
