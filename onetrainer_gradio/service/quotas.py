@@ -21,10 +21,10 @@ _GB = 1e9
 class Quotas:
     """What each account may use. Links, and the password and token of the panel, have no quota. Safe from any thread."""
 
-    def __init__(self, accounts: Accounts, usage: Usage, tell: Callable[[Notification], Any]) -> None:
+    def __init__(self, accounts: Accounts, usage: Usage, notify: Callable[[Notification], Any]) -> None:
         self._accounts = accounts
         self._usage = usage
-        self._tell = tell
+        self._notify = notify
         self._looked_at = -LOOK_EVERY_S
 
     def report(self, account: Account) -> dict[str, Any]:
@@ -79,7 +79,9 @@ class Quotas:
                 title = f"A quota is used up while “{run.name or run.id}” trains"
                 more = "The run continues. Further runs wait."
                 key = f"quota:{run.id}"
-                self._tell(Notification(key=key, kind="quota", at=time.time(), title=title, text=f"{text} {more}", run_id=run.id))
+                self._notify(
+                    Notification(key=key, kind="quota", at=time.time(), title=title, text=f"{text} {more}", run_id=run.id)
+                )
 
     def _limited(self, account_id: str) -> Account | None:
         """Return an account that has a quota. Nothing is measured for others."""

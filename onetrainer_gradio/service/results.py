@@ -186,8 +186,8 @@ class Results:
                 shutil.copytree(file.path, new)
             else:
                 shutil.copy2(file.path, new)
-            beside = file.written_to.with_name(file.written_to.stem + _EMBEDDINGS)
-            return f"The additional embeddings of this save stay in “{beside}”." if beside.is_dir() else ""
+            embeddings = file.written_to.with_name(file.written_to.stem + _EMBEDDINGS)
+            return f"The additional embeddings of this save stay in “{embeddings}”." if embeddings.is_dir() else ""
         if config.get("training_method") != TrainingMethod.LORA:
             raise UnsupportedError(
                 "Only backups of LoRA runs can become the result.",

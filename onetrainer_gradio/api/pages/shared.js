@@ -26,7 +26,7 @@ async function asked(path, options = {}) {
   return body;
 }
 
-function say(text, bad = false) {
+function setMessage(text, bad = false) {
   const place = at('message');
   if (place.textContent !== text) place.textContent = text;
   place.classList.toggle('bad', bad);
@@ -84,8 +84,8 @@ function addControls(place) {
     button.addEventListener('click', async () => {
       button.disabled = true;
       await asked(`api/shared/${name}`, { method: 'POST' })
-        .then(() => say(`${label}: sent to the run.`))
-        .catch((error) => say(error.message, true));
+        .then(() => setMessage(`${label}: sent to the run.`))
+        .catch((error) => setMessage(error.message, true));
       button.disabled = false;
     });
     place.append(button);
@@ -124,12 +124,12 @@ async function look() {
     if (found.run) showRun(found.run, found.loss);
     showControls(found.run, found.role);
     await showSamples();
-    if (at('message').classList.contains('bad')) say('');
+    if (at('message').classList.contains('bad')) setMessage('');
   } catch (error) {
-    say(error.message, true);
+    setMessage(error.message, true);
   }
   setTimeout(look, document.hidden ? 4 * EVERY_MS : EVERY_MS);
 }
 
-at('more').addEventListener('click', () => showSamples(true).catch((error) => say(error.message, true)));
+at('more').addEventListener('click', () => showSamples(true).catch((error) => setMessage(error.message, true)));
 look();

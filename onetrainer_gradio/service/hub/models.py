@@ -139,7 +139,7 @@ def _types(info: ModelInfo) -> list[str]:
     if isinstance(diffusers, Mapping) and isinstance(diffusers.get("_class_name"), str):
         names.append(str(diffusers["_class_name"]))
     possible = list(dict.fromkeys(str(each) for name in names for each in pipeline_types(name)))
-    # one pipeline loads several types: the base model that it was made from tells which one it is
+    # one pipeline loads several types: the base model that it was made from shows which one it is
     bases = {info.id, *(tag.rpartition(":")[2] for tag in info.tags or () if tag.startswith("base_model:"))}
     known = [str(name) for name, facts in MODELS.items() if facts.base.hub in bases and (str(name) in possible or not possible)]
     return known or possible

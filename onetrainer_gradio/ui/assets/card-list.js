@@ -90,7 +90,7 @@ class CardList {
     this.open = new Set(this.items().length === 1 ? [0] : []);
     this.unfolded = new Set(this.groups.slice(0, 1).map((group) => group.key));
     this.pinned = '';
-    this.drawn = -1;
+    this.rendered = -1;
     /** @type {any} */
     this.beside = null;
   }
@@ -154,8 +154,8 @@ class CardList {
 
   update() {
     const now = this.items();
-    if (this.drawn !== now.length) {
-      this.drawn = now.length;
+    if (this.rendered !== now.length) {
+      this.rendered = now.length;
       this.cards.replaceChildren(...now.map((item, at) => card(this, item, at)));
     }
     this.beside?.update();
@@ -176,7 +176,7 @@ class CardList {
     this.open = new Set(was.cards);
     for (const key of was.sections) this.unfolded.add(key);
     this.filter.value = was.words;
-    this.drawn = -1;
+    this.rendered = -1;
     this.update();
   }
 
@@ -210,7 +210,7 @@ class CardList {
   put(beside) {
     this.beside = beside;
     this.empty.before(beside.head);
-    this.drawn = -1;
+    this.rendered = -1;
     const focused = this.node.contains(document.activeElement) && document.activeElement?.id;
     this.update();
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });

@@ -52,8 +52,8 @@ export function changedTools(settings) {
     if (settings.against && !options.some(([value]) => value === settings.against))
       options.push([settings.against, settings.againstTitle || settings.against]);
     const key = JSON.stringify(options);
-    if (select.dataset.drawn !== key) {
-      select.dataset.drawn = key;
+    if (select.dataset.rendered !== key) {
+      select.dataset.rendered = key;
       select.replaceChildren(...options.map(([value, text]) => el('option', { value, text })));
     }
     if (select.value !== settings.against) select.value = settings.against;

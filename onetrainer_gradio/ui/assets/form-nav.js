@@ -51,8 +51,8 @@ export function navigation(view, open) {
   function update() {
     const { tabs, extra } = view.navigation();
     const key = JSON.stringify([view.group, view.searching, tabs, extra]);
-    if (nav.dataset.drawn === key) return;
-    nav.dataset.drawn = key;
+    if (nav.dataset.rendered === key) return;
+    nav.dataset.rendered = key;
     const focused = nav.contains(document.activeElement) && document.activeElement?.dataset.group;
     put(
       extras,

@@ -61,7 +61,7 @@ export class Rows {
     this.findings = findings;
     this.all = all;
     this.node = el('div', { class: 'og-rows', 'data-og-needs': 'operator' });
-    this.drawn = '';
+    this.rendered = '';
     /** @type {Map<string, any>} */
     this.nodes = new Map();
     listen(this.node, view.settings);
@@ -72,8 +72,8 @@ export class Rows {
     const { view } = this;
     const fields = view.searching ? all.slice(0, view.most) : all;
     const key = `${view.group} ${view.query} ${fields.map((field) => field.path)}`;
-    if (fresh || key !== this.drawn) {
-      this.drawn = key;
+    if (fresh || key !== this.rendered) {
+      this.rendered = key;
       const old = this.nodes;
       this.nodes = new Map(fields.map((field) => [field.path, old.get(field.path) || row(view.settings, field)]));
       const found = inside(view, within.slice(0, view.most), this.jump);

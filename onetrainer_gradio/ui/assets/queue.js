@@ -32,7 +32,7 @@ class Queue {
     this.paused = false;
     this.timer = 0;
     this.asked = 0; // a later answer replaces an earlier one, in whatever order they come
-    this.drawn = new Map(); // item -> what its line was made of, and the line
+    this.rendered = new Map(); // item -> what its line was made of, and the line
     /** @type {Record<string, (item: any) => any>} */
     this.actions = {
       // what this page shows may be older than the queue: the server knows where the ends are
@@ -120,10 +120,10 @@ class Queue {
     const { list } = this.view;
     const nodes = this.items.map((item) => {
       const of = JSON.stringify([item, count]);
-      const known = this.drawn.get(item.id);
+      const known = this.rendered.get(item.id);
       return [item.id, known?.of === of ? known : { of, node: itemLine(item, count, this.actions) }];
     });
-    this.drawn = new Map(/** @type {any} */ (nodes));
+    this.rendered = new Map(/** @type {any} */ (nodes));
     const focused = /** @type {HTMLElement | null} */ (document.activeElement?.closest?.('[data-item]'));
     /** @type {[any, any] | null} */
     const inside = focused && list.contains(focused) ? [focused.dataset.item, document.activeElement] : null;

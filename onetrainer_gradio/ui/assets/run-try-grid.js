@@ -84,8 +84,8 @@ class Grid {
     setVisible(this.resume, !running && done < grid.cells.length);
     setVisible(this.zip, done > 0);
     const key = JSON.stringify(grid.cells.map((cell) => cell.done));
-    if (key === this.drawn) return;
-    this.drawn = key;
+    if (key === this.rendered) return;
+    this.rendered = key;
     this.rows.replaceChildren(...[...grouped(grid.cells)].map(([prompt, cells]) => this.part(prompt, cells)));
   }
 

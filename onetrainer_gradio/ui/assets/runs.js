@@ -17,7 +17,7 @@ export function mount(place) {
   on('training_state', () => runs.follow(store.state || {}));
   on('event', (/** @type {any} */ { run_id: id, event }) => {
     if (!['model_saved', 'backup_created'].includes(event?.type)) return;
-    runs.drawn.delete(id); // it has more files now
+    runs.rendered.delete(id); // it has more files now
     runs.load();
   });
   on('view', () => runs.draw());
@@ -35,7 +35,7 @@ class Runs {
     /** @type {Set<string>} */
     this.opened = new Set();
     /** @type {Map<string, {of: string, node: HTMLElement}>} */
-    this.drawn = new Map(); // run -> what its line was made of, and the line
+    this.rendered = new Map(); // run -> what its line was made of, and the line
     this.known = '';
     this.list = el('div', { class: 'og-runs' });
     this.empty = el(
@@ -62,14 +62,14 @@ class Runs {
     setVisible(this.more, Boolean(this.next));
     this.more.title = `${format.count(runs.length)} of ${format.count(this.total)} runs shown`;
     // what did not change stays as it is, with what was unfolded and ticked in it
-    this.drawn = new Map(
+    this.rendered = new Map(
       runs.map((run) => {
         const of = JSON.stringify([run, Boolean(run.error) && viewed() === run.id]);
-        const before = this.drawn.get(run.id);
+        const before = this.rendered.get(run.id);
         return [run.id, before?.of === of ? before : { of, node: this.line(run) }];
       }),
     );
-    const nodes = [...this.drawn.values()].map(({ node }) => node);
+    const nodes = [...this.rendered.values()].map(({ node }) => node);
     if (list.children.length !== nodes.length || nodes.some((node, at) => node !== list.children[at]))
       list.replaceChildren(...nodes);
   }

@@ -593,7 +593,7 @@ export class Settings {
     }
   }
 
-  /** Somebody else changed the settings: send again, unless it was this very field; then the person decides. */
+  /** Someone else changed the settings: send again, unless it was this very field; then the person decides. */
   async conflict(path, draft) {
     await this.take(await api('GET', 'api/config/current'));
     if (same(this.value(path), draft.value)) this.forget(path);

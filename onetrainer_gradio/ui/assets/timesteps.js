@@ -47,7 +47,7 @@ const nameOf = (curve) => (curve.width ? `${curve.width} × ${curve.height}` : '
 class Plot {
   constructor() {
     /** @type {Answer | null} */
-    this.drawn = null;
+    this.answer = null;
     /** @type {number | null} */
     this.pointed = null; // as a part of all timesteps
     this.canvas = el('canvas', { class: 'og-canvas', role: 'img', tabindex: 0 });
@@ -68,8 +68,8 @@ class Plot {
       [this.wrap, this.keys, this.notes],
     );
     this.listen();
-    new ResizeObserver(() => this.paint()).observe(this.wrap);
-    document.addEventListener('og-theme', () => this.paint());
+    new ResizeObserver(() => this.render()).observe(this.wrap);
+    document.addEventListener('og-theme', () => this.render());
   }
 
   listen() {
@@ -81,7 +81,7 @@ class Plot {
     canvas.addEventListener('blur', () => this.point(null));
     canvas.addEventListener('keydown', ({ key }) => {
       const by = key === 'ArrowLeft' ? -0.01 : key === 'ArrowRight' ? 0.01 : 0;
-      if (by && this.drawn) this.point((this.pointed ?? 0.5) + by);
+      if (by && this.answer) this.point((this.pointed ?? 0.5) + by);
       if (key === 'Escape') this.point(null);
     });
   }
@@ -89,12 +89,12 @@ class Plot {
   /** @param {number | null} part */
   point(part) {
     this.pointed = part === null ? null : Math.min(1, Math.max(0, part));
-    this.paint();
+    this.render();
   }
 
   /** @param {Answer} answer */
   put(answer) {
-    this.drawn = answer;
+    this.answer = answer;
     const { curves, dynamic, notes, timesteps: all } = answer;
     this.keys.replaceChildren(...curves.map((curve, at) => key(curve, at, dynamic)));
     this.notes.replaceChildren(...notes.map((text) => el('p', { class: 'og-note', text })));
@@ -103,33 +103,33 @@ class Plot {
       return `${nameOf(curve)} ${mean}, median ${curve.quantiles[1]}`;
     });
     this.canvas.setAttribute('aria-label', words.join('; '));
-    this.paint();
+    this.render();
   }
 
-  paint() {
-    if (!this.drawn || !this.wrap.clientWidth) return;
+  render() {
+    if (!this.answer || !this.wrap.clientWidth) return;
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     const [width, height] = [this.wrap.clientWidth, this.wrap.clientHeight];
     this.canvas.width = width * ratio;
     this.canvas.height = height * ratio;
     const brush = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext('2d'));
     brush.scale(ratio, ratio);
-    const drawing = new Drawing(brush, getComputedStyle(this.wrap), width, height, this.drawn.curves);
-    drawing.grid(this.drawn.timesteps);
-    drawing.curves(this.drawn.curves, this.pointed);
-    this.tell(drawing);
+    const drawing = new Drawing(brush, getComputedStyle(this.wrap), width, height, this.answer.curves);
+    drawing.grid(this.answer.timesteps);
+    drawing.curves(this.answer.curves, this.pointed);
+    this.showReadout(drawing);
   }
 
   /** @param {Drawing} drawing */
-  tell(drawing) {
-    const { pointed, readout, drawn } = this;
+  showReadout(drawing) {
+    const { pointed, readout, answer } = this;
     setVisible(readout, pointed !== null);
-    if (pointed === null || !drawn) return;
+    if (pointed === null || !answer) return;
     const rows = [
-      ['Timestep', format.count(pointed * drawn.timesteps)],
-      ...drawn.curves.map((curve) => {
+      ['Timestep', format.count(pointed * answer.timesteps)],
+      ...answer.curves.map((curve) => {
         const bin = Math.min(curve.density.length - 1, Math.floor(pointed * curve.density.length));
-        return [nameOf(curve) || 'Drawn', `× ${curve.density[bin].toFixed(2)}`];
+        return [nameOf(curve) || 'Sampled', `× ${curve.density[bin].toFixed(2)}`];
       }),
     ];
     readout.replaceChildren(...rows.map(([name, value]) => el('div', {}, el('span', { text: name }), el('b', { text: value }))));
