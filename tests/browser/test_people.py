@@ -13,6 +13,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import BRISK, READY
+from tests.browser.test_new_lora import shot
+from tests.fakes.openid import CLIENT, SECRET, FakeProvider
 from tests.panel_process import REHEARSAL, Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -372,3 +374,40 @@ def test_a_link_for_an_operator_stops_its_run_from_a_phone(studio: Studio, run_i
     entries = studio.owner.get("/api/audit?search=shared").json()["entries"]
     (stop,) = (entry for entry in entries if entry["who"].startswith("link “for a phone"))
     assert (stop["who"], stop["target"], stop["status"]) == ("link “for a phone, operator”", "stop", 200)
+
+
+def test_someone_signs_in_with_a_provider_and_sets_a_password(tmp_path: Path, chromium: Any) -> None:
+    """The account has no password at first, so no current one is asked for, and there is no authenticator app to set up."""
+    provider = FakeProvider()
+    words = (
+        "--oidc-issuer",
+        provider.issuer,
+        "--oidc-client-id",
+        CLIENT,
+        "--oidc-title",
+        "Example",
+        "--oidc-allow",
+        "owner=user:ada",
+    )
+    panel = Running(tmp_path, "--accounts", "--backend", REHEARSAL, *words, ONETRAINER_GRADIO_OIDC_CLIENT_SECRET=SECRET)
+    context = chromium.new_context(viewport=PHONE)
+    try:
+        page = context.new_page()
+        page.goto(panel.address)
+        page.get_by_role("link", name="Sign in with Example").click()
+        page.locator(".og-link[data-state=live]").wait_for()
+        page.get_by_role("button", name="Account", exact=True).click()
+        dialog = page.locator(".og-people")
+        expect(dialog.get_by_role("heading", name="ada")).to_be_visible()
+        expect(dialog.locator(".og-people-factor")).to_contain_text("Your account has no password.")
+        expect(dialog.get_by_role("button", name="Set up…")).to_have_count(0)
+        expect(dialog.get_by_label("Current password")).to_have_count(0)
+        shot(page, "account-of-a-provider-390")
+        dialog.get_by_label("New password").fill(PASSWORD)
+        dialog.get_by_role("button", name="Set password").click()
+        expect(dialog.get_by_role("button", name="Set up…")).to_be_visible()
+        expect(dialog.get_by_label("Current password")).to_be_visible()
+    finally:
+        context.close()
+        panel.end()
+        provider.close()

@@ -6,22 +6,23 @@ import { code, field, form, input, once, qr, sent } from './people-parts.js';
 const password = () =>
   field('Current password', input({ name: 'password', type: 'password', autocomplete: 'current-password', required: true }));
 
-/** Whether the app is on, with the form that changes it. */
-export function twoFactor() {
+/** Whether the app is on, with the form that changes it. `opened` is the account. */
+export function twoFactor(opened) {
   const state = el('p', { role: 'status' });
   const place = el('div', {});
-  const draw = async () => {
-    const found = await sent('GET', 'api/account');
+  const show = (found) => {
     const on = Boolean(found?.account?.two_factor);
     const left = found?.account?.recovery_codes;
     if (found?.account && !found.account.has_password) {
-      state.textContent = 'Your account has no password. Turn on a second factor at your sign-in provider.';
+      state.textContent =
+        'Your account has no password. Turn on a second factor at your sign-in provider, or set a password first.';
       return;
     }
     state.textContent = on ? `On. Unused recovery codes: ${left}.` : 'Off. Only the password is required.';
     place.replaceChildren(on ? off(draw) : button('Set up…', { kind: 'small', onclick: () => offer(place, draw) }));
   };
-  draw();
+  const draw = async () => show(await sent('GET', 'api/account'));
+  opened.then(show);
   return el('div', { class: 'og-people-factor' }, el('h3', { text: 'Authenticator app' }), state, place);
 }
 

@@ -40,10 +40,11 @@ function account(session) {
   const shown = el('div', {});
   const usage = el('p', {});
   place.append(el('p', { text: `Role: ${session.role}` }), usage);
-  if (session.kind === 'account') place.append(password(), twoFactor(), sessions());
   if (session.kind === 'link') return place;
-  const draw = async () => {
-    const found = await sent('GET', 'api/account');
+  const opened = sent('GET', 'api/account');
+  const again = () => place.replaceWith(account(session));
+  if (session.kind === 'account') place.append(password(opened, again), twoFactor(opened), sessions(opened));
+  const show = (found) => {
     const lines = (found?.tokens ?? []).map((token) =>
       line(
         `${token.name} (${token.scope})`,
@@ -59,6 +60,7 @@ function account(session) {
     setText(usage, own ? `Used: ${own}` : '');
     tokens.replaceChildren(...(lines.length ? lines : [el('li', { text: 'No tokens yet.' })]));
   };
+  const draw = async () => show(await sent('GET', 'api/account'));
   const name = input({ name: 'name', required: true, maxlength: 80 });
   const days = input({ name: 'days', type: 'number', min: 1, max: 366, value: 30 });
   const scopes = choice(SCOPES[session.role], 'read', { name: 'scope' });
@@ -70,22 +72,34 @@ function account(session) {
     await draw();
   });
   place.append(el('h3', { text: 'API tokens' }), tokens, shown, add);
-  draw();
+  opened.then(show);
   return place;
 }
 
-function password() {
-  const current = input({ name: 'current', type: 'password', autocomplete: 'current-password', required: true });
-  const fresh = input({
-    name: 'new',
-    type: 'password',
-    autocomplete: 'new-password',
-    minlength: 8,
-    maxlength: 256,
-    required: true,
+/** The form for a new password. An account of a sign-in provider has none at first; then `first` follows. */
+function password(opened, first) {
+  const place = el('div', {});
+  opened.then((found) => {
+    if (found) place.append(found.account?.has_password ? changedPassword() : firstPassword(first));
   });
-  const parts = [field('Current password', current), field('New password', fresh)];
-  return form('Change password', parts, async (values, node) => {
+  return place;
+}
+
+function newPassword() {
+  const attributes = { name: 'new', type: 'password', autocomplete: 'new-password', minlength: 8, maxlength: 256 };
+  return field('New password', input({ ...attributes, required: true }));
+}
+
+const firstPassword = (done) =>
+  form('Set password', [newPassword()], async (values) => {
+    if (!(await sent('POST', 'api/account/password', values))) return;
+    toast('Password set.');
+    done();
+  });
+
+function changedPassword() {
+  const current = input({ name: 'current', type: 'password', autocomplete: 'current-password', required: true });
+  return form('Change password', [field('Current password', current), newPassword()], async (values, node) => {
     if (await sent('POST', 'api/account/password', values)) {
       node.reset();
       toast('Password changed. Other sessions have ended.');
@@ -94,10 +108,9 @@ function password() {
 }
 
 /** The browsers that are signed in as this person. */
-function sessions() {
+function sessions(opened) {
   const list = el('ul', { class: 'og-people-list', 'aria-label': 'Sessions' });
-  const draw = async () => {
-    const found = await sent('GET', 'api/account');
+  const show = (found) => {
     const lines = (found?.sessions ?? []).map(({ id, address, created, expires, current }) => {
       const title = `${address || 'Unknown address'}${current ? ' (this browser)' : ''}`;
       return line(title, `since ${day(created)}, expires ${day(expires)}`, current ? 'Log out' : 'End', async () => {
@@ -108,7 +121,8 @@ function sessions() {
     });
     list.replaceChildren(...lines);
   };
-  draw();
+  const draw = async () => show(await sent('GET', 'api/account'));
+  opened.then(show);
   return el('div', {}, el('h3', { text: 'Sessions' }), list);
 }
 
