@@ -321,6 +321,7 @@ def test_an_owner_sets_quotas_and_fair_share(studio: Studio) -> None:
         expect(line).to_contain_text(words)
         if hours:
             expect(line).to_contain_text("of 3 GB")
+    expect(line).not_to_contain_text("of 12.5")  # only then the list is that after the second change
     (otto,) = (each for each in studio.owner.get("/api/people").json()["people"] if each["name"] == "Otto")
     assert (otto["gpu_hours"], otto["disk_bytes"]) == (None, None)
     share = dialog.get_by_label("Days (0: off)")
