@@ -131,7 +131,7 @@ def one(service: Service, download_id: DownloadId) -> dict[str, Any]:
 @router.post("/downloads/{download_id}/pause", response_model=DownloadReply)
 @slow
 def pause(service: Service, download_id: DownloadId) -> dict[str, Any]:
-    """Pause a download. What has arrived stays."""
+    """Pause a download. Its downloaded files are kept."""
     return {"ok": True, "download": service.downloads.pause(download_id)}
 
 

@@ -1,4 +1,4 @@
-"""Sign in with an OpenID Connect provider: the way there, and the way back."""
+"""Sign in with an OpenID Connect provider: send the browser there, and check its answer."""
 
 from __future__ import annotations
 

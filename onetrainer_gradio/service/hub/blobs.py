@@ -63,7 +63,7 @@ class Fetcher:
     def fetch(self, blob: Blob, url: str, folder: Path) -> None:
         """Download a blob, or the rest of it, to ``folder``.
 
-        :raises StoppedError: if it is to stop; what has arrived stays for the next time.
+        :raises StoppedError: if a stop was requested; the downloaded bytes are kept for the next time.
         :raises HubDownloadError: if its checksum differs, also at a second attempt.
         :raises HubError: if the hub doesn't provide it.
         :raises OSError: if it can't be written.

@@ -171,7 +171,7 @@ class Downloads:
         return self._known(download_id).described()
 
     def pause(self, download_id: str) -> dict[str, Any]:
-        """Pause a download. What has arrived stays.
+        """Pause a download. Its downloaded files are kept.
 
         :raises RunConflictError: if it is neither running nor waiting.
         """

@@ -576,7 +576,7 @@ class ConfigStore:
                 int(kept.get("opening", 1)),
             )
         except (AttributeError, KeyError, TypeError, ValueError, ConfigError):
-            return None  # written by hand or by a newer version: start with the defaults rather than not at all
+            return None  # edited manually, or from a newer version: the panel starts with the defaults
 
     def _lay_aside(self) -> None:
         """Move unreadable settings aside instead of overwriting them, so that they can be recovered."""
