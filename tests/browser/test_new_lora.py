@@ -278,7 +278,7 @@ def test_a_dropped_zip_is_unpacked(visitor: Visitor, panel: Panel) -> None:
 def test_a_base_model_in_a_folder_of_this_machine_is_trained(visitor: Visitor, panel: Panel) -> None:
     """It is chosen in the file picker, is a row of the list, and is what the run trains; the list leads back to the others."""
     own = panel.folder / "models" / "my model"
-    shutil.copytree(MODEL_FOLDER, own)
+    shutil.copytree(MODEL_FOLDER, own, dirs_exist_ok=True)
     page = visitor.open("new-lora")
     page.get_by_label("Upload files", exact=True).last.set_input_files(files(3, 5))
     expect(page.locator(".og-new-thumbs img")).to_have_count(2, timeout=20_000)

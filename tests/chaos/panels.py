@@ -127,9 +127,14 @@ def examine(tally: Tally, service: TrainerService, run: Run, expected: set[str])
 
 
 def strays(folder: Path) -> list[str]:
-    """Files that a write left half done."""
+    """Files that a write left half done; those of a panel that is just writing are gone a moment later."""
     marks = (".tmp", ".unfinished", ".partial")
-    return [str(path) for path in folder.rglob("*") if any(mark in path.name for mark in marks)]
+
+    def found() -> list[str]:
+        return [str(path) for path in folder.rglob("*") if any(mark in path.name for mark in marks)]
+
+    until(lambda: not found(), 5)
+    return found()
 
 
 def checksums(folder: Path) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from onetrainer_gradio.config.check.findings import found
@@ -60,13 +61,37 @@ class Step:
     estimate: MemoryEstimate
 
 
+class NewestFirst:
+    """Lets one thread at a time in; of those that wait, the newest, since older ones ask about settings before a change."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: list[object] = []
+        self._taken = False
+
+    def __enter__(self) -> None:
+        place = object()
+        with self._changed:
+            self._waiting.append(place)
+            try:
+                self._changed.wait_for(lambda: not self._taken and self._waiting[-1] is place)
+            finally:
+                self._waiting.remove(place)
+            self._taken = True
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._changed:
+            self._taken = False
+            self._changed.notify_all()
+
+
 class MemoryEstimator:
     """Estimates for the page, the pre-flight check and REST: one process, one estimate at a time, each configuration once."""
 
     def __init__(self, base_folder: Path = Path(), roots: tuple[Path, ...] = (), limit_s: float = LIMIT_S) -> None:
         self._base_folder, self._roots, self._limit_s = base_folder, roots, limit_s
         self._places = threading.BoundedSemaphore(_MOST_WAITING)
-        self._turn = threading.Lock()
+        self._turn = NewestFirst()
         self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False

@@ -20,7 +20,7 @@ from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.demo import DEMO_FOLDER
 from onetrainer_gradio.errors import BusyError, UnsupportedError
-from onetrainer_gradio.service.engines.memory import MemoryEstimator
+from onetrainer_gradio.service.engines.memory import MemoryEstimator, NewestFirst
 from tests.fakes.estimates import GIB, Computed
 
 
@@ -99,6 +99,24 @@ def test_a_start_waits_for_an_estimate_only_as_long_as_it_may():
 
 
 @pytest.mark.slow
+def test_the_newest_of_those_that_wait_is_next():
+    """Someone who changes a setting doesn't wait for the estimates of the settings before."""
+    turns, order = NewestFirst(), []
+
+    def take(number: int) -> None:
+        with turns:
+            order.append(number)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(3)]
+    with turns:
+        for thread in threads:
+            thread.start()
+            time.sleep(0.05)  # it waits now
+    for thread in threads:
+        thread.join(5.0)
+    assert order == [2, 1, 0]
+
+
 def test_an_estimate_takes_no_longer_than_its_limit(tmp_path: Path):
     """Also if the process that was there doesn't answer: no second one gets the whole time again."""
     limit_s = 1.0
