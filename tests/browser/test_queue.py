@@ -202,7 +202,7 @@ def test_while_a_run_trains_another_is_added_and_starts_after_it(visitor: Visito
     page.locator("#og-start").click()
     expect(page.locator("#og-add-to-queue")).to_be_visible()
     page.locator("#og-add-to-queue").click()
-    expect(page.locator(".og-outcome")).to_contain_text("Added to the queue at place 1")
+    expect(page.locator("#og-toasts")).to_contain_text("Added to the queue at place 1.")
     tab_button(page, "runs").click()
     expect(page.locator(".og-queue-item")).to_have_count(1)
     expect(page.locator(".og-queue-note")).to_contain_text("The queue is paused")

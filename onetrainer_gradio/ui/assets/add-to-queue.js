@@ -1,17 +1,18 @@
 // The button next to Start that adds the current settings to the queue. It is there while a run trains.
 
-import { button, setVisible } from './dom.js';
+import { button, setVisible, toast } from './dom.js';
 import { api, store } from './live.js';
 
-const tell = (outcome) => document.dispatchEvent(new CustomEvent('og-outcome', { detail: outcome }));
-
+/** Its outcome is a toast: the line below the buttons shows what the run does that was started before. */
 async function add() {
-  tell({ ok: true, done: false, text: 'Running the pre-flight check' });
   try {
     const { place } = await api('POST', 'api/queue', {});
-    tell({ ok: true, done: true, text: `Added to the queue at place ${place}` });
+    toast(`Added to the queue at place ${place}.`);
   } catch (error) {
-    tell({ ok: false, done: true, text: error.message, errors: error.errors });
+    document.dispatchEvent(
+      new CustomEvent('og-outcome', { detail: { ok: false, done: true, text: error.message, errors: error.errors } }),
+    );
+    toast(error.whole || error.message, 'bad');
   }
 }
 
