@@ -28,7 +28,7 @@ from onetrainer_gradio.service.host.module_process import end_answering, exchang
 
 LIMIT_S = 120.0
 _KEPT = 128
-_MOST_WAITING = 4
+_MOST_WAITING = 3
 _GIB = 1 << 30
 _WITHOUT_EFFECT = frozenset(
     {
@@ -62,9 +62,15 @@ class Step:
 
 
 class NewestFirst:
-    """Lets one thread at a time in; of those that wait, the newest, since older ones ask about settings before a change."""
+    """Lets one thread at a time in; of those that wait, the newest, since older ones ask about settings before a change.
 
-    def __init__(self) -> None:
+    At most ``most`` wait: one more ends the wait of the oldest.
+
+    :raises BusyError: in a thread whose wait was ended.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._changed = threading.Condition()
         self._waiting: list[object] = []
         self._taken = False
@@ -73,10 +79,13 @@ class NewestFirst:
         place = object()
         with self._changed:
             self._waiting.append(place)
-            try:
-                self._changed.wait_for(lambda: not self._taken and self._waiting[-1] is place)
-            finally:
-                self._waiting.remove(place)
+            if len(self._waiting) > self._most:
+                del self._waiting[0]
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: place not in self._waiting or (not self._taken and self._waiting[-1] is place))
+            if place not in self._waiting:
+                raise BusyError("Too many memory estimates are waiting.", suggestion="Try again in a moment.")
+            self._waiting.remove(place)
             self._taken = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -90,8 +99,7 @@ class MemoryEstimator:
 
     def __init__(self, base_folder: Path = Path(), roots: tuple[Path, ...] = (), limit_s: float = LIMIT_S) -> None:
         self._base_folder, self._roots, self._limit_s = base_folder, roots, limit_s
-        self._places = threading.BoundedSemaphore(_MOST_WAITING)
-        self._turn = NewestFirst()
+        self._turn = NewestFirst(_MOST_WAITING)
         self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
@@ -100,21 +108,16 @@ class MemoryEstimator:
         """Return the estimate for a configuration; the first one takes some seconds more, because torch is imported.
 
         :raises UnsupportedError: if there is none for these settings.
-        :raises BusyError: if too many requests are waiting, or the estimate takes too long.
+        :raises BusyError: if more requests came meanwhile than may wait, or the estimate takes too long.
         """
         request = self._request(config)
         key = json.dumps(request, sort_keys=True)
         if (known := self._known.get(key)) is None:
-            if not self._places.acquire(blocking=False):
-                raise BusyError("Too many memory estimates are waiting.", suggestion="Try again in a moment.")
-            try:
-                with self._turn:
-                    known = self._known.get(key) or self._ask(request)
-                    self._known[key] = known
-                    while len(self._known) > _KEPT:
-                        self._known.popitem(last=False)
-            finally:
-                self._places.release()
+            with self._turn:
+                known = self._known.get(key) or self._ask(request)
+                self._known[key] = known
+                while len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
         return _read(known)
 
     def known(self, config: TrainConfig) -> MemoryEstimate | None:
@@ -181,7 +184,7 @@ class MemoryEstimator:
         self._closed = True
         if (process := self._process) is not None:
             process.kill()
-        with self._turn:
+        with contextlib.suppress(BusyError), self._turn:  # those that came later find it closed, and end the process too
             self._end()
 
     # -- the process ----------------------------------------------------------------------------------------------------

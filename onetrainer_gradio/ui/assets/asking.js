@@ -2,6 +2,8 @@
 
 import { el, setText, setVisible } from './dom.js';
 
+const BUSY_MS = 3000; // until a busy server is asked once more
+
 /**
  * Ask the server again whenever what it depends on is another, also while someone types.
  * `depends` gives the paths, `ask` sends the values that are typed but not saved, `draw` shows the answer.
@@ -32,6 +34,7 @@ export function asking(settings, node, depends, ask, draw, { after = 120 } = {})
       setText(problem, error.errors?.[0]?.message || error.message);
       setVisible(problem, true);
       if (error.status === 0) key = '';
+      else if (error.status === 503) timer = setTimeout(() => node.isConnected && send(), BUSY_MS);
     }
   }
   node.update = (fresh = false) => {

@@ -99,22 +99,26 @@ def test_a_start_waits_for_an_estimate_only_as_long_as_it_may():
 
 
 @pytest.mark.slow
-def test_the_newest_of_those_that_wait_is_next():
-    """Someone who changes a setting doesn't wait for the estimates of the settings before."""
-    turns, order = NewestFirst(), []
+def test_the_newest_of_those_that_wait_is_next_and_the_oldest_of_too_many_ends():
+    """Someone who changes a setting doesn't wait for the estimates of the settings before, however many there are."""
+    turns, order = NewestFirst(most=3), []
 
     def take(number: int) -> None:
-        with turns:
-            order.append(number)
+        try:
+            with turns:
+                order.append(number)
+        except BusyError:
+            order.append(-number)
 
-    threads = [threading.Thread(target=take, args=(number,)) for number in range(3)]
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(1, 6)]
     with turns:
         for thread in threads:
             thread.start()
             time.sleep(0.05)  # it waits now
+        assert order == [-1, -2]
     for thread in threads:
         thread.join(5.0)
-    assert order == [2, 1, 0]
+    assert order == [-1, -2, 5, 4, 3]
 
 
 def test_an_estimate_takes_no_longer_than_its_limit(tmp_path: Path):
