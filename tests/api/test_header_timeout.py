@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
 from onetrainer_gradio.api.header_timeout import TimedH11Protocol
+from tests.api.raw_server import app, connected
 
 LIMIT_S = 0.4
 
@@ -20,24 +19,10 @@ class Quick(TimedH11Protocol):
     limit_s = LIMIT_S
 
 
-async def app(scope, receive, send):
-    while (await receive()).get("more_body"):
-        pass
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
-
-
 @pytest.fixture
 def connection() -> Iterator[socket.socket]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, http=Quick, lifespan="off", log_level="error", timeout_keep_alive=30))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    with socket.create_connection(listener.getsockname(), timeout=10) as connection:
+    with connected(app, Quick, timeout_keep_alive=30) as connection:
         yield connection
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
 
 
 def reply(connection: socket.socket) -> bytes:

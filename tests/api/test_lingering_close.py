@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
 from onetrainer_gradio.api.bodies import Bodies
 from onetrainer_gradio.api.header_timeout import TimedH11Protocol
 from onetrainer_gradio.api.lingering_close import LingeringClose
+from tests.api.raw_server import app, connected
 
 SILENCE_S, MOST_S = 0.5, 3.0
 REST = b"x" * 20_000_000  # more than the buffers of both sockets
 
 
-async def app(scope, receive, send):
-    while (await receive()).get("more_body"):
-        pass
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
-
-
 @pytest.fixture
 def connection() -> Iterator[socket.socket]:
-    listener = socket.create_server(("127.0.0.1", 0))
     served = LingeringClose(Bodies(app, most_bytes=1000), most_s=MOST_S, silence_s=SILENCE_S)
-    server = uvicorn.Server(uvicorn.Config(served, http=TimedH11Protocol, lifespan="off", log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    with socket.create_connection(listener.getsockname(), timeout=10) as connection:
+    with connected(served, TimedH11Protocol) as connection:
         yield connection
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
 
 
 def head(*lines: bytes) -> bytes:

@@ -44,7 +44,7 @@ _EVERY_S = 900.0
 _SETTLES_S = 5.0
 _RETRIES_S = (30.0, 120.0, 600.0)
 # A hub that doesn't answer once needs nobody's attention.
-_FAILURES_TOLD = 2
+_FAILURES_UNTIL_NOTICE = 2
 
 
 class DataCopy:
@@ -129,7 +129,7 @@ class DataCopy:
                 _LOG.warning("Can't push the data folder to %s: %s", self._repository, error)
                 with self._lock:
                     self._state["error"] = str(error)
-                if failures == _FAILURES_TOLD:
+                if failures == _FAILURES_UNTIL_NOTICE:
                     self._failing(str(error))
             with self._lock:
                 self._tried_at = time.time()
