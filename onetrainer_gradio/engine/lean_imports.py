@@ -1,35 +1,49 @@
-"""Import diffusers without what a run doesn't use.
+"""Import diffusers and transformers without what a run doesn't use.
 
-Its model classes import peft and bitsandbytes because they are installed: 2.9 s of the 7 s that the imports of a run take with
-both (docs/findings.md). diffusers decides by a flag for each library.
+The model classes of diffusers import peft and bitsandbytes because they are installed: 2.9 s of the 7 s that the imports of a run
+take with both (docs/findings.md). diffusers decides by a flag for each library. transformers imports torch's distributed tensors,
+for models that are spread over several GPUs: a tenth of the processor time until the first step. It decides by a function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 from onetrainer_gradio.engine.lazy_dynamo import postpone
 
 UNUSED = ("peft", "bitsandbytes")
 PEFT_BACKEND = "USE_PEFT_BACKEND"
 """With it, models look for peft's layers in each forward pass; the engine's adapters are its own."""
+DISTRIBUTED = "is_torch_distributed_available"
+
+
+def _no() -> bool:
+    return False
 
 
 @contextmanager
 def unused_omitted() -> Iterator[None]:
-    """Within the block, diffusers imports its models as if the unused libraries weren't there.
+    """Within the block, models are imported as if the unused libraries weren't there.
 
-    Afterwards they are there again: a program that trained may load a LoRA with diffusers, which takes peft.
+    Afterwards they are there again: a program that trained may load a LoRA with diffusers, which takes peft. The modules of
+    transformers that were imported in the block stay without distributed tensors, unless the program uses torch.distributed.
     """
     postpone()
+    import transformers.utils
     from diffusers import utils
     from diffusers.utils import constants, import_utils
+    from torch import distributed
 
-    flags = [(import_utils, f"_{library}_available") for library in UNUSED] + [(utils, PEFT_BACKEND), (constants, PEFT_BACKEND)]
-    before = [(module, name, getattr(module, name)) for module, name in flags if hasattr(module, name)]
-    for module, name, _ in before:
-        setattr(module, name, False)
+    flags: list[tuple[ModuleType, str, object]] = [(import_utils, f"_{library}_available", False) for library in UNUSED]
+    flags += [(utils, PEFT_BACKEND, False), (constants, PEFT_BACKEND, False)]
+    if not (distributed.is_available() and distributed.is_initialized()):
+        flags += [(transformers.utils, DISTRIBUTED, _no), (transformers.utils.import_utils, DISTRIBUTED, _no)]
+    before = [(module, name, getattr(module, name)) for module, name, _ in flags if hasattr(module, name)]
+    for module, name, value in flags:
+        if hasattr(module, name):
+            setattr(module, name, value)
     try:
         yield
     finally:
