@@ -1,4 +1,4 @@
-"""Turns of tests where several processes share them (``pytest -n 2``): a test that is held to a time by the clock runs alone."""
+"""Let tests that are held to a time limit run alone when several processes test at once (``pytest -n 2``)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: the clock is read with a neighbour then
+except ImportError:  # Windows: the clock is read while other tests run then
     fcntl = None
 
-# Files that are there anyway, each with a lock. Who waits for the room alone keeps the door shut
-# for those who come later.
+# Files that exist anyway, each with a lock. A test that waits to run alone holds the second one,
+# so that later tests wait behind it.
 DOOR, ROOM = Path(__file__).with_name("conftest.py"), Path(__file__)
 
 
 def turn(alone: bool):
-    """A test's turn: beside others, or when the last of them has ended and until it has ended itself."""
+    """Hold a test's turn: together with other tests, or alone after they have ended."""
     return _turn(alone) if fcntl else nullcontext()
 
 
@@ -27,6 +27,6 @@ def _turn(alone: bool) -> Iterator[None]:
         with DOOR.open() as door:
             fcntl.flock(door, fcntl.LOCK_EX)
             fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-            fcntl.flock(door, fcntl.LOCK_UN)  # closing is not enough: a process that was forked meanwhile has the file open too
+            fcntl.flock(door, fcntl.LOCK_UN)  # closing is not enough: a process forked in the meantime has the file open too
         yield
         fcntl.flock(room, fcntl.LOCK_UN)

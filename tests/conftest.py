@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Fixtures and hooks for all tests."""
 
 import gc
 import os
@@ -9,19 +9,19 @@ from hypothesis import settings
 
 from tests.alone import turn
 
-# The machines that run this are shared and slow by turns: a deadline per example would only measure the neighbours.
+# The machines that run this are shared and at times slow: a deadline per example would only measure the load.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
-# No test reaches the real hub: tests/fakes/hub.py stands in for it.
+# No test reaches the real Hugging Face Hub: tests/fakes/hub.py replaces it.
 os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """What the imports leave stays for good: the collector need not walk through torch and gradio again and again.
+    """Freeze what the imports leave, so that the garbage collector doesn't walk through torch and gradio again and again.
 
-    A third of the time of the collection went into that.
+    That took a third of the collection time.
     """
     gc.disable()
     try:
@@ -32,13 +32,16 @@ def pytest_collection():
         gc.enable()
 
 
-# Folders whose files take minutes come first, so that no process is left with one at the end. Beside the demo's training,
-# which is held to a time, a second process has tests that use one core.
+# Folders whose files take minutes come first, so that no process is left with one at the end. While the demo trains,
+# which is held to a time limit, a second process has tests that use one core.
 LONGEST_FIRST = ("demo", "engine", "golden", "chaos", "browser", "gpu", "backends", "api", "service", "ui")
 
 
 def _place(item, with_alone):
-    """Where a test's file stands. Files with a test that runs alone are last: a long one would make all wait."""
+    """Return the sort key of a test's file.
+
+    Files with a test that runs alone come last, since a long one makes the others wait.
+    """
     if item.path in with_alone:
         return len(LONGEST_FIRST) + 2, 0
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
@@ -47,7 +50,7 @@ def _place(item, with_alone):
 
 
 def pytest_collection_modifyitems(items):
-    """Put the longest files first. Where it is asked for, repeat failed tests that depend on how busy the machine is."""
+    """Put the longest files first. If requested, repeat failed tests that depend on the load of the machine."""
     with_alone = {item.path for item in items if item.get_closest_marker("alone")}
     items.sort(key=lambda item: _place(item, with_alone))
     if os.environ.get("ONETRAINER_GRADIO_REPEAT") != "1":
@@ -59,7 +62,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Of several processes, none runs a test beside one that is marked ``alone``."""
+    """Keep other processes from testing while a test marked ``alone`` runs."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
     with turn(item.get_closest_marker("alone") is not None):
@@ -68,7 +71,7 @@ def pytest_runtest_protocol(item):
 
 @pytest.fixture(autouse=True)
 def _back_where_it_was():
-    """A panel or run started in this process goes to its data folder; the next test, in whatever order, begins here again."""
+    """Restore the current folder: a panel or run in this process changes to its data folder, and tests run in any order."""
     before = os.getcwd()
     yield
     os.chdir(before)

@@ -15,8 +15,7 @@ Kinds = Callable[[Case], frozenset[Hashable]]
 def core(cases: Sequence[Case], kinds: Kinds[Case], group: Callable[[Case], str] = lambda case: "") -> list[Case]:
     """Return cases that together have every kind that any case has.
 
-    The next one is always the case with the most kinds that are still missing. Of several, it is one of the group that was
-    chosen least, and then the first.
+    The next case is always the one with the most missing kinds; of several, the one of the least chosen group, then the first.
     """
     of = [(case, kinds(case)) for case in cases]
     missing = frozenset[Hashable]().union(*(found for _, found in of))

@@ -1,6 +1,6 @@
 """Compare measured branch coverage with the committed figures: ``python -m tests.coverage_figures coverage.json [--write]``.
 
-Prints every module that fell and fails if the whole package is below ``LEAST``. ``--write`` renews the figures.
+It prints every module whose coverage fell and fails if the whole package is below ``LEAST``. ``--write`` updates the figures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def figures_of(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def fallen(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
-    """Return a line for each module that is covered less than before; a module that is gone is none."""
+    """Return a line for each module whose coverage fell; a deleted module has none."""
     return [
         f"{name}: {before[name]:g} % -> {now[name]:g} %" for name in before if name in now and now[name] < before[name] - NOISE
     ]

@@ -1,7 +1,7 @@
-"""Run the fast tests in two processes, each with folders of its own: ``python -m tests.fast [options of pytest]``.
+"""Run the fast tests in two processes, each with its own folders: ``python -m tests.fast [options of pytest]``.
 
-With pytest-xdist, every process collects all tests and so imports torch, diffusers and FastAPI. Here the libraries for training
-are only imported by the process that tests them, and Gradio by none: tests that need it are slow.
+With pytest-xdist, every process collects all tests and so imports torch, diffusers and FastAPI. Here only the process that tests
+the training libraries imports them, and neither imports Gradio: tests that need it are slow.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def halves() -> tuple[list[Path], list[Path]]:
 
 
 def slow_files() -> list[Path]:
-    """Return the files in which each test is slow: they aren't even collected, and their libraries not imported."""
+    """Return the files in which every test is slow: they aren't collected, so their libraries aren't imported."""
     return [path for path in sorted(TESTS.rglob("test_*.py")) if ALL_SLOW.search(path.read_text("utf-8"))]
 
 
@@ -35,7 +35,7 @@ def command(paths: list[Path], options: list[str]) -> list[str]:
     """Return the command line that tests the paths in one process."""
     ignored = [f"--ignore={path}" for path in slow_files()]
     plugins = ["-p", "no:schemathesis"]  # half a second; only slow tests need it
-    told = ["-q", "--durations=5", "--durations-min=0.5"]  # what should be marked slow
+    told = ["-q", "--durations=5", "--durations-min=0.5"]  # a test above this should be marked slow
     return [sys.executable, "-m", "pytest", "-n", "0", *told, "-m", CHOICE, *plugins, *ignored, *options, *map(str, paths)]
 
 

@@ -134,7 +134,7 @@ RETIRED_FOR_USERS: dict[str, str] = {
 
 FOR_DEVELOPERS = re.compile(r"(architecture|api|findings|adding-.*|CHANGELOG|CONTRIBUTING)\.md")
 
-# Phrases that stay, and why. They are taken out before a text is searched.
+# Phrases that stay, and why. They are removed before a text is searched.
 ALLOWED: dict[str, str] = {
     r"watercolor painting": "a picture of that kind",
     r"first( contentful)? paint": "a browser's own term",
@@ -209,7 +209,7 @@ def _is_text(string: str) -> bool:
     return not IDENTIFIER.fullmatch(string)
 
 
-# What can stand in JavaScript where a string may begin: comments and regular expressions are passed by.
+# What can appear in JavaScript where a string may begin; comments and regular expressions are skipped.
 SCRIPT = re.compile(
     r"""
     (?P<comment> //[^\n]* | /\*.*?\*/ )
@@ -231,7 +231,7 @@ def script_texts(path: Path) -> Iterator[Text]:
 
 
 def _literals(source: str) -> Iterator[tuple[int, str]]:
-    templates: list[tuple[int, list[str]]] = []  # those that are open: where they begin, their pieces
+    templates: list[tuple[int, list[str]]] = []  # the open ones: where they begin, and their pieces
     depths: list[int] = []  # open braces inside the expression of each open template
     at = 0
     while match := SCRIPT.search(source, at):

@@ -1,4 +1,4 @@
-"""The panel as a process of its own, started by the real command."""
+"""Start the panel as a separate process with the real command."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ REHEARSAL = "tests.fakes.rehearsal:run"
 
 
 class Running:
-    """The real command on a free port, with what it says."""
+    """The real command on a free port, with its output."""
 
     def __init__(self, data: Path, *words: str, **environment: str) -> None:
         line = [sys.executable, str(ROOT / "app.py"), "--port", "0", "--data", str(data), "--no-open", *words]
-        # a pipe that nobody reads would hold up a panel that logs a lot
+        # a pipe that nobody reads would block a panel that logs a lot
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             line,
@@ -48,12 +48,12 @@ class Running:
         return self.process.returncode, out + self.errors(), time.monotonic() - began
 
     def errors(self) -> str:
-        """What it wrote to its standard error so far."""
+        """Return what the process has written to standard error."""
         self._errors.seek(0)
         return self._errors.read()
 
     def kill(self) -> None:
-        """End it whatever happens; harmless when repeated."""
+        """Kill the process; calling it again is harmless."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
@@ -61,7 +61,7 @@ class Running:
 
 
 def wait_for(address: str, predicate: Callable[[dict[str, Any]], object], timeout_s: float = 15) -> dict[str, Any]:
-    """The state of the panel once it fulfills the predicate."""
+    """Return the state of the panel once it satisfies the predicate."""
     give_up = time.monotonic() + timeout_s
     while True:
         state = httpx.get(address + "/api/training/status").json()

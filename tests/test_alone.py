@@ -1,4 +1,4 @@
-"""A test that is held to a time has the machine to itself."""
+"""A test that is held to a time limit runs alone."""
 
 import threading
 
@@ -9,7 +9,7 @@ from tests import alone
 
 @pytest.mark.skipif(alone.fcntl is None, reason="there are no locks on files of this kind here")
 def test_one_that_runs_alone_waits_for_the_others_and_they_for_it(tmp_path, monkeypatch):
-    """Two may run beside each other; who wants to be alone comes next, and whoever comes after it waits."""
+    """Two tests may run at the same time; one that wants to run alone comes next, and later ones wait for it."""
     for name in ("DOOR", "ROOM"):
         (tmp_path / name).touch()
         monkeypatch.setattr(alone, name, tmp_path / name)

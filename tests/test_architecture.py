@@ -1,4 +1,4 @@
-"""The shape of the house: who imports whom, and what stays out of the panel's process."""
+"""The layers of the package: which module imports which, and what stays out of the panel's process."""
 
 import ast
 import subprocess
@@ -16,7 +16,7 @@ from tests.source import nodes
 
 PACKAGE = Path(onetrainer_gradio.__file__).parent
 
-# A layer imports only what stands above it in this list; names in one row do not import each other.
+# A layer imports only what is above it in this list; names in one row do not import each other.
 LAYERS = (
     (
         "atomic_file",
@@ -44,16 +44,16 @@ LAYERS = (
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 
-# What a layer may not import although it stands above.
+# What a layer may not import although it is above.
 CLOSED = {"api": {"engine", "backends"}, "ui": {"engine", "backends"}}
 
-# The demo is data with a script that makes it; it stands beside the house.
+# The demo is data with a script that creates it; it is not one of the layers.
 APART = {"demo", "presets"}
 
-# Runs in OneTrainer's Python, where nothing else of this package is.
+# Runs in OneTrainer's Python, where nothing else of this package is available.
 WORKER = PACKAGE / "backends" / "onetrainer" / "worker"
 
-# The one function there that takes any error at all, and who hands it a body: a run, and an import. Their errors are the answer.
+# The only function there that catches any error, and its callers: a run and an import. They report the error.
 TAKES_ANYTHING = "attempt"
 BODIES = {"RunDriver.execute_run", "answer_facts", "serve"}
 
@@ -62,7 +62,7 @@ BROAD = {"Exception", "BaseException"}
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "gradio"}
 
 
-# Inside config and service, too, a package or module imports only from what stands above it here.
+# Inside config and service, too, a package or module imports only from what is above it here.
 INNER = {
     "config": (
         ("device", "digits", "enums", "model_files", "options", "patterns", "pattern_worker", "suggestions"),
@@ -110,7 +110,7 @@ def layer_of(path: Path) -> str:
 
 @cache
 def imports(path: Path) -> tuple[str, ...]:
-    """Every module that a file imports, wherever in the file."""
+    """Return every module that a file imports, anywhere in the file."""
     return tuple(_imports(path))
 
 
@@ -131,7 +131,7 @@ def inner(name: str) -> str | None:
 
 
 def test_a_module_imports_only_from_layers_above_its_own():
-    """One way through the house."""
+    """Imports between layers go in one direction."""
     for path in modules():
         layer = layer_of(path)
         if layer == "__init__":
@@ -144,13 +144,13 @@ def test_a_module_imports_only_from_layers_above_its_own():
 
 
 def dotted(path: Path) -> str:
-    """The name that a module is imported by."""
+    """Return the name that a module is imported by."""
     return ".".join(("onetrainer_gradio", *path.relative_to(PACKAGE).with_suffix("").parts))
 
 
 @pytest.mark.parametrize("layer", INNER)
 def test_a_package_inside_a_layer_imports_only_from_those_above_it(layer):
-    """One way through config and service as well; each package and module there has a place in the list."""
+    """Imports inside config and service go in one direction too; each package and module there has a place in the list."""
     rank = {name: number for number, row in enumerate(INNER[layer]) for name in row}
     paths = [path for path in modules() if layer_of(path) == layer]
     for path in paths:
@@ -164,7 +164,7 @@ def test_a_package_inside_a_layer_imports_only_from_those_above_it(layer):
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    """Also not over several modules, and not inside functions."""
+    """This includes cycles over several modules and imports inside functions."""
     known = {dotted(path): path for path in modules()}
     graph = {name: {other for other in imports(path) if other in known} - {name} for name, path in known.items()}
     while free := {name for name, others in graph.items() if not others & graph.keys()}:
@@ -173,7 +173,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 def test_torch_stays_in_the_engine_and_gradio_in_the_page():
-    """config, service and api name no heavy library, not even inside a function."""
+    """config, service and api import no heavy library, not even inside a function."""
     allowed = {
         "engine": HEAVY - {"gradio"},
         "backends": HEAVY - {"gradio"},
@@ -189,14 +189,14 @@ def test_torch_stays_in_the_engine_and_gradio_in_the_page():
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["config", "service", "api.app"])
 def test_importing_a_light_layer_loads_no_heavy_library(module):
-    """What is imported on the way counts too: the panel's process holds no torch."""
+    """Indirect imports count too: the panel's process doesn't load torch."""
     code = f"import sys, onetrainer_gradio.{module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == []
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """The names and the last parts of dotted names in an expression."""
+    """Return the names and the last parts of dotted names in an expression."""
     parts = list(ast.walk(node))
     return {part.id for part in parts if isinstance(part, ast.Name)} | {
         part.attr for part in parts if isinstance(part, ast.Attribute)
@@ -204,7 +204,7 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 def takes_anything(node: ast.AST) -> bool:
-    """An except for every error that does not raise it again, or contextlib.suppress for every error."""
+    """Return whether a handler catches every error without raising it again, or is a ``contextlib.suppress`` for every error."""
     if isinstance(node, ast.ExceptHandler):
         reraised = any(isinstance(inside, ast.Raise) and inside.exc is None for inside in ast.walk(node))
         return not reraised and (node.type is None or bool(names_in(node.type) & BROAD))
@@ -214,18 +214,20 @@ def takes_anything(node: ast.AST) -> bool:
 
 
 def test_broad_excepts_stand_in_three_places_only():
-    """The bodies of a run here and in OneTrainer's Python, and the API's last resort; everything else names what it handles."""
+    """Only the bodies of a run, here and in OneTrainer's Python, and the API's last
+    handler catch every error; all else names what it handles.
+    """
     broad = [str(path.relative_to(PACKAGE)) for path in modules() for node in nodes(path) if takes_anything(node)]
     assert set(broad) <= {"backends/__init__.py", "backends/onetrainer/worker/errors.py", "api/failures.py"}, broad
     assert len(broad) <= 3, broad
 
 
 class Breadth(ast.NodeVisitor):
-    """Where a script takes any error at all: openly, by ``attempt``, or in disguise.
+    """Find where a script catches every error: openly, through ``attempt``, or in disguise.
 
-    The names of the broad classes may stand in annotations, in isinstance and as bases of classes; anywhere else they, like
-    ``attempt`` handed around, could be a broad except under another name. So could an ``__exit__`` that returns something and a
-    ``finally`` that leaves.
+    The names of the broad classes may appear in annotations, in isinstance and as base classes. Anywhere else they, like
+    ``attempt`` as a value, could be a broad except under another name. The same holds for an ``__exit__`` that returns something
+    and a ``finally`` that leaves its block.
     """
 
     def __init__(self, source: str) -> None:
@@ -305,7 +307,7 @@ class Breadth(ast.NodeVisitor):
 
 
 def test_the_bridge_takes_any_error_for_a_run_and_an_import_alone():
-    """One broad except, in one function, called from the bodies named here; everything else there says what it handles."""
+    """The bridge has one broad except, in one function, called by the bodies listed here."""
     found = [Breadth(path.read_text(encoding="utf-8")) for path in sorted(WORKER.glob("*.py"))]
     assert [place for breadth in found for place in breadth.handlers] == [TAKES_ANYTHING]
     assert {place for breadth in found for place in breadth.bodies} == BODIES
@@ -328,7 +330,7 @@ def test_the_bridge_takes_any_error_for_a_run_and_an_import_alone():
     ],
 )
 def test_a_broad_except_in_disguise_is_found(disguise):
-    """The rule above does not erode by another way of writing it."""
+    """The rule above also finds broad excepts that are written differently."""
     assert Breadth(disguise).disguised
 
 
@@ -336,21 +338,21 @@ def test_a_broad_except_in_disguise_is_found(disguise):
     "handler", ["except:", "except Exception:", "except (OSError, BaseException) as error:", "except builtins.Exception:"]
 )
 def test_a_second_broad_except_is_found(handler):
-    """Bare, in a tuple and by its full name, also where it raises again on one of its ways."""
+    """A broad except is found bare, in a tuple, by its full name, and if it raises again on only one path."""
     body = f"try:\n    act()\n{handler}\n    if much:\n        raise"
     source = f"class RunDriver:\n    def settle(self):\n{textwrap.indent(body, ' ' * 8)}\n"
     assert Breadth(source).handlers == ["RunDriver.settle"]
 
 
 def test_what_names_a_broad_class_without_taking_it_is_no_broad_except():
-    """Annotations, isinstance, a class of errors."""
+    """Annotations, isinstance and error classes don't count."""
     source = "class Told(Exception):\n    seen: Exception | None = None\n\ndef ask(error: BaseException) -> Exception | None:\n"
     breadth = Breadth(f"{source}    return error if isinstance(error, Exception) else None\n")
     assert (breadth.handlers, breadth.bodies, breadth.disguised) == ([], [], [])
 
 
 def test_the_bridge_script_needs_only_the_standard_library_and_onetrainer():
-    """It is handed to another interpreter by its path."""
+    """Another interpreter runs it by its path."""
     for path in WORKER.glob("*.py"):
         outside = {name for name in imports(path) if not name.startswith("onetrainer_gradio.backends.onetrainer.worker")}
         assert {name.split(".")[0] for name in outside} <= sys.stdlib_module_names | {"modules"}, path
@@ -359,7 +361,7 @@ def test_the_bridge_script_needs_only_the_standard_library_and_onetrainer():
 
 
 def test_the_wheel_has_every_package():
-    """A new folder that is not listed in setup.cfg would be missing in what is installed."""
+    """A new folder that isn't listed in setup.cfg would be missing from the installed package."""
     settings = ConfigParser()
     settings.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
     listed = set(settings["options"]["packages"].split())
@@ -369,19 +371,19 @@ def test_the_wheel_has_every_package():
 
 
 def test_no_module_is_a_drawer_for_everything():
-    """Modules are named after the thing inside."""
+    """Modules are named after what they contain."""
     assert not {path.stem for path in modules()} & {"utils", "util", "helpers", "helper", "managers", "manager", "common", "misc"}
 
 
 def test_the_changelog_begins_with_the_version_in_the_code():
-    """Version in code = top of the changelog."""
+    """The version in the code is the top entry of the changelog."""
     changelog = (PACKAGE.parent / "CHANGELOG.md").read_text(encoding="utf-8")
     first = next(line for line in changelog.splitlines() if line.startswith("## "))
     assert first.split()[1] == onetrainer_gradio.__version__
 
 
 def test_only_families_and_their_keys_know_a_model_type():
-    """The rest of the engine asks the facts and the specification: nowhere else is a model type named."""
+    """The rest of the engine uses the family's facts and specification and never names a model type."""
     types = {member.value for member in ModelType}
     for path in modules():
         if layer_of(path) != "engine" or {"families", "keys"} & set(path.parts):

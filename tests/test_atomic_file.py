@@ -1,4 +1,4 @@
-"""A small file is written whole or not at all."""
+"""A small file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onetrainer_gradio.service.host.atomic import read_json, write_json
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """What is written can be read back, in folders that did not exist, and nothing else is left behind."""
+    """The content can be read back, missing folders are created, and no temporary file remains."""
     path = tmp_path / "deep" / "file.json"
     write_json(path, {"a": "ä"})
     write_json(path, {"a": "ö"}, mode=0o600)
@@ -21,7 +21,7 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    """An error costs the new content only."""
+    """After a failed write, the old content is intact."""
     path = tmp_path / "file"
     write_atomic(path, "old")
     (tmp_path / "folder").mkdir()

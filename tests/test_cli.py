@@ -1,4 +1,4 @@
-"""The command line: what can be said, and how a mistake is answered."""
+"""The command line: its options, and how mistakes are reported."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_help_and_version_print_and_end(capsys):
 
 
 def test_the_line_is_read_without_loading_anything_heavy():
-    """Help appears at once."""
+    """Help appears immediately."""
     heavy = {"torch", "gradio", "fastapi", "pydantic", "numpy"}
     code = f"import sys, onetrainer_gradio.cli; print(*sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -143,7 +143,7 @@ def test_the_line_is_read_without_loading_anything_heavy():
 
 
 def test_checkouts_are_named_and_found(tmp_path, capsys):
-    """A panel may know several, training takes one; a folder that is not there is said before anything starts."""
+    """The panel accepts several checkouts, training accepts one; a missing folder is reported before anything starts."""
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
@@ -156,7 +156,7 @@ def test_checkouts_are_named_and_found(tmp_path, capsys):
 
 
 def test_onetrainer_stays_loaded_for_as_long_as_is_said(capsys):
-    """Ten minutes unless told otherwise; what is no time is refused by name."""
+    """The default is ten minutes; an invalid duration is rejected by name."""
     assert parse([], {}).keep_loaded_s == 600
     assert parse(["--keep-loaded", "0"], {}).keep_loaded_s == 0
     for wrong in ("soon", "-1", "nan", "1e9"):
@@ -166,14 +166,14 @@ def test_onetrainer_stays_loaded_for_as_long_as_is_said(capsys):
 
 
 def test_train_does_not_pass_over_who_is_to_train(tmp_path, capsys):
-    """A checkout and another backend contradict each other; the checkout with its own backend does not."""
+    """A checkout together with another backend is an error; a checkout with its own backend is not."""
     assert main(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "mine:run"]) == 2
     assert "use one of them" in capsys.readouterr().err
     assert parse(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "onetrainer"], {}).checkout == tmp_path
 
 
 def test_a_data_folder_that_cannot_be_created_is_named(tmp_path, monkeypatch):
-    """The same for the panel, training and the queue; otherwise it is the current folder."""
+    """This holds for the panel, training and the queue; the default is the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandLineError, match=r"Can't create the data folder .*file/data: Not a directory"):
@@ -184,7 +184,7 @@ def test_a_data_folder_that_cannot_be_created_is_named(tmp_path, monkeypatch):
 
 
 def test_memory_takes_a_configuration_and_what_to_fit_into():
-    """A name or file, and GiB above 0."""
+    """It accepts a name or a file, and a limit above 0 GiB."""
     found = cli.parse(["memory", "my_lora.json", "--vram", "12"])
     assert isinstance(found, cli.MemoryOptions)
     assert (found.config, found.vram_gib) == ("my_lora.json", 12.0)

@@ -1,4 +1,4 @@
-"""A comparison trains the same settings with two engines and lays what came out side by side."""
+"""A comparison trains the same settings with two engines and reports the results side by side."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def side(engine: str, losses: tuple[float, ...], keys: tuple[str, ...] = (), **m
 
 @pytest.mark.slow
 def test_both_train_the_same_and_everything_is_reported(tmp_path: Path) -> None:
-    """Two runs one after the other, each in its folders; losses, speed, files and the checkout are in the result."""
+    """There are two runs, one after the other, each in its own folder; the result has losses, speed, files and the checkout."""
     checkout = set_up(tmp_path / "OneTrainer")
     said = io.StringIO()
     request = Request("small", small_config(tmp_path), 4, tmp_path / "out", checkout, first=REHEARSAL, in_process=True)
@@ -72,7 +72,10 @@ def test_both_train_the_same_and_everything_is_reported(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["LORA", "FINE_TUNE"], ids=["initial adapter", "compared run"])
 def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path, method: str) -> None:
-    """Nothing trains on unseen; the second engine does not begin. Steps are long, as the run of the initial adapter has one."""
+    """No training continues in the background, and the second engine doesn't start.
+
+    Steps are long, as the run of the initial adapter has one.
+    """
     checkout = set_up(tmp_path / "OneTrainer", step_s=20.0)
     config = small_config(tmp_path, training_method=method, output_model_format="KOHYA_LORA" if method == "LORA" else "DIFFUSERS")
     request = Request("small", config, 500, tmp_path / "out", checkout, first="onetrainer", in_process=False)
@@ -98,7 +101,7 @@ def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path, method: str) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_trained_when_one_of_them_cannot(tmp_path: Path) -> None:
-    """Both are asked before the first one begins."""
+    """Both engines check the settings before the first one starts."""
     checkout = set_up(tmp_path / "OneTrainer")
     config = small_config(tmp_path, training_method="FINE_TUNE_VAE", model_type="SANA")
     with pytest.raises(ConfigInvalidError):
@@ -108,7 +111,9 @@ def test_nothing_is_trained_when_one_of_them_cannot(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_several_configurations_are_compared_in_turn(tmp_path: Path) -> None:
-    """One that an engine can't train, or whose adapter isn't written, has the reason, and the others are compared."""
+    """If an engine can't train a configuration, or its adapter isn't written,
+    the reason is reported and the others are compared.
+    """
     checkout = set_up(tmp_path / "OneTrainer")
     settings = {"lora": {}, "other": {"model_type": "SANA", "training_method": "FINE_TUNE_VAE"}}
     requests = [
@@ -131,7 +136,7 @@ def test_several_configurations_are_compared_in_turn(tmp_path: Path) -> None:
 
 
 def test_weights_and_norms_are_reported() -> None:
-    """Next to the losses: the largest differences, and how far the weights are apart."""
+    """In addition to the losses, it reports the largest differences and the distance between the weights."""
     sides = (side("a", (1.0,), norms=(2.0, float("nan"))), side("b", (1.0,), norms=(2.5, 3.0)))
     comparison = Comparison("x", 1, sides, WeightDifference(2, 0.25, "k", 0.125))
     told = comparison.as_dict()
@@ -144,7 +149,7 @@ def test_weights_and_norms_are_reported() -> None:
 
 
 def test_only_what_belongs_to_the_comparison_is_changed(tmp_path: Path) -> None:
-    """Folders, samples and backups on the way, and epochs for the steps; the rest of the settings is as it was."""
+    """Folders, samples and intermediate backups change, and epochs become steps; all other settings stay the same."""
     config = small_config(tmp_path, epochs=2, sample_after=1, learning_rate=0.25)
     changed = own_folders(config, tmp_path / "side", 7)
     assert changed.workspace_dir == str(tmp_path / "side" / "workspace")
@@ -154,7 +159,7 @@ def test_only_what_belongs_to_the_comparison_is_changed(tmp_path: Path) -> None:
 
 
 def test_the_difference_of_each_step_is_reported() -> None:
-    """The largest and the first difference, the tensors that one side has alone, the speed without the warm-up."""
+    """It reports the largest and the first difference, tensors that only one side has, and the speed without warm-up."""
     comparison = Comparison("x", 3, (side("a", (1.0, 0.5, 0.25), ("k F32 [1]",)), side("b", (1.0, 0.75), ("l F32 [1]",))))
     told = comparison.as_dict()
     assert told["loss"] == {"steps_compared": 2, "largest_difference": 0.25, "first_difference": 0.0}
@@ -167,7 +172,7 @@ def test_the_difference_of_each_step_is_reported() -> None:
 
 
 def test_a_side_that_failed_is_reported_with_its_cause() -> None:
-    """Without steps there are no numbers, but the reason."""
+    """Without steps, the report has the cause instead of numbers."""
     broken = Side("OneTrainer", "run", "failed", "the graphics memory is used up")
     text = table(Comparison("x", 3, (side("a", (float("nan"),)), broken)))
     assert "OneTrainer: failed: the graphics memory is used up" in text
@@ -177,7 +182,7 @@ def test_a_side_that_failed_is_reported_with_its_cause() -> None:
 
 
 def test_what_a_run_wrote_is_described(tmp_path: Path) -> None:
-    """Size and tensors of a file, and of a folder by its parts; what is gone has none."""
+    """A file is described by its size and tensors, a folder by its components; a missing path has no description."""
     header = json.dumps({"__metadata__": {}, "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
     good = tmp_path / "good.safetensors"
     good.write_bytes(struct.pack("<Q", len(header)) + header + bytes(24))
@@ -194,7 +199,7 @@ def test_what_a_run_wrote_is_described(tmp_path: Path) -> None:
 
 
 def test_both_start_from_one_untrained_adapter(tmp_path: Path) -> None:
-    """Only a LoRA without a base has random numbers; the run that writes them trains nothing."""
+    """Only a LoRA without a base starts from random numbers; the run that writes the adapter doesn't train."""
     config = small_config(tmp_path, ema="CPU", gradient_accumulation_steps=4)
     assert draws_adapter(config)
     assert not draws_adapter(config.model_copy(update={"lora_model_name": "mine.safetensors"}))
@@ -216,7 +221,7 @@ def test_both_start_from_one_untrained_adapter(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_on_the_command_line_is_status_2(words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Said in one line, before anything is made."""
+    """The mistake is reported in one line, before anything is created."""
     assert main([*words, "--out", str(tmp_path / "out")]) == 2
     assert "error: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -224,7 +229,7 @@ def test_a_mistake_on_the_command_line_is_status_2(words: list[str], capsys: pyt
 
 @pytest.mark.slow
 def test_the_command_says_what_the_settings_lack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the built-in engine refuses is listed with the settings to change; the status is 2."""
+    """It lists what the built-in engine doesn't support, with the settings to change; the exit status is 2."""
     checkout = set_up(tmp_path / "OneTrainer")
     path = tmp_path / "mine.json"
     write_file(path, to_document(small_config(tmp_path, model_type="SANA"), packed=True))

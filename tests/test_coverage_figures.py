@@ -1,4 +1,4 @@
-"""What the comparison of coverage says: which module fell, and when it fails."""
+"""The coverage comparison names the modules whose coverage fell, and it fails below the limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def report(**percent: float) -> dict:
 
 
 def test_a_module_that_fell_is_named_with_both_figures() -> None:
-    """Noise, new modules and modules that are gone are not."""
+    """Small changes, new modules and deleted modules are not reported."""
     before = figures_of(report(TOTAL=95, a=90, b=80, c=70))
     now = figures_of(report(TOTAL=93, a=89.5, b=70, d=1))
     assert fallen(before, now) == ["TOTAL: 95 % -> 93 %", "b.py: 80 % -> 70 %"]

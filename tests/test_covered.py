@@ -17,7 +17,7 @@ NAME = PACKAGE.name
 
 
 def modules() -> Iterator[Path]:
-    """The modules that hold code: a package's ``__init__`` counts when it defines something."""
+    """Return the modules that contain code; a package's ``__init__`` counts if it defines something."""
     for path in sorted(PACKAGE.rglob("*.py")):
         body = tree(path).body
         if path.name != "__init__.py" or any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in body):
@@ -25,12 +25,12 @@ def modules() -> Iterator[Path]:
 
 
 def dotted(path: Path) -> str:
-    """The name of a module."""
+    """Return the dotted name of a module."""
     return ".".join((NAME, *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
 def named() -> set[str]:
-    """The modules, dotted, that tests import, and the files and folders that their docstrings name as paths."""
+    """Return the dotted modules that tests import, and the files and folders that their docstrings mention as paths."""
     found: set[str] = set()
     for path in TESTS.rglob("*.py"):
         for node in nodes(path):

@@ -1,4 +1,4 @@
-"""The service files start the panel as documented: options exist, runs survive it, and it comes back by itself."""
+"""The service files start the panel as documented: the options exist, runs survive it, and it restarts by itself."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def test_both_start_the_panel_with_options_that_exist() -> None:
 def test_a_stop_of_the_service_ends_no_run_and_a_crash_starts_it_again() -> None:
     given = unit()
     assert (given["KillMode"], given["Restart"], given["StartLimitIntervalSec"]) == ("process", "always", "0")
-    assert given["OOMPolicy"] == "continue"  # else a worker killed for memory stops the panel
+    assert given["OOMPolicy"] == "continue"  # otherwise a worker killed for memory stops the panel
     assert given["WantedBy"] == "multi-user.target"
     assert given["RequiresMountsFor"] in given["ExecStart"]
-    assert task("Settings/ExecutionTimeLimit") == "PT0S"  # Windows ends a task after three days otherwise
+    assert task("Settings/ExecutionTimeLimit") == "PT0S"  # otherwise Windows ends a task after three days
     assert task("Triggers/BootTrigger/Enabled") == "true"
     assert int(task("Settings/RestartOnFailure/Count")) > 100
 
@@ -57,7 +57,7 @@ def test_a_stop_of_the_service_ends_no_run_and_a_crash_starts_it_again() -> None
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd isn't installed")
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    """With a program, a user and a folder of this machine; it reports every unknown or misplaced line."""
+    """The unit uses a program, a user and a folder of this machine; systemd reports every unknown or misplaced line."""
     text = UNIT.read_text("utf-8").replace("/opt/onetrainer-gradio/venv/bin/onetrainer-gradio", shutil.which("true") or "")
     copy = tmp_path / UNIT.name
     copy.write_text(text.replace("User=onetrainer", "User=root"), "utf-8")
@@ -137,7 +137,7 @@ def test_the_compose_file_keeps_data_on_a_volume_and_reserves_the_gpu() -> None:
 
 @posix
 def test_the_entry_point_starts_the_panel_or_another_command(tmp_path: Path) -> None:
-    """With programs that print how they were called."""
+    """The called programs are replaced by ones that print their arguments."""
     for name in ("python", "onetrainer-gradio"):
         (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
         (tmp_path / name).chmod(0o755)
@@ -158,7 +158,7 @@ def test_the_entry_point_starts_the_panel_or_another_command(tmp_path: Path) -> 
 @posix
 @pytest.mark.parametrize("words", [[], ["--ssl", "self"]], ids=["http", "https"])
 def test_the_container_start_serves_the_panel_and_its_health_check_passes(tmp_path: Path, words: list[str]) -> None:
-    """The entry point and the health check as the image runs them, under its environment variables."""
+    """The entry point and the health check run as in the image, with its environment variables."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -181,7 +181,7 @@ def test_the_container_start_serves_the_panel_and_its_health_check_passes(tmp_pa
             assert time.monotonic() < give_up_at
         assert (tmp_path / "data" / "data_version.json").is_file()
     finally:
-        program.terminate()  # what docker stop sends; the shell is replaced, so it reaches the panel
+        program.terminate()  # what docker stop sends; the shell is replaced by the panel, so the signal reaches it
         assert program.wait(timeout=30) == 0
         program.communicate()
 
@@ -250,12 +250,12 @@ def test_the_dockerfile_is_clean() -> None:
 
 
 def test_the_windows_installer_runs_the_commands_of_the_readme() -> None:
-    """Its text; the test below lets PowerShell parse it, where there is one."""
+    """This checks the text; the test below parses it with PowerShell if it is installed."""
     text = (ROOT / "deploy" / "windows" / "install.ps1").read_text("utf-8")
     assert "@('-m', 'pip', 'install', '-c', $constraints, '-e', $package)" in text
     assert "@('-m', 'venv', $Venv)" in text
     assert text.count("{") == text.count("}")
-    assert text.isascii()  # Windows PowerShell reads a file without a mark as the system's old code page
+    assert text.isascii()  # Windows PowerShell reads a file without a byte order mark in the system's old code page
 
 
 @pytest.mark.slow

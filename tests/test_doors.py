@@ -1,4 +1,4 @@
-"""What the panel as a whole doesn't let in or out: files nobody asked for, secrets in its log, a policy it can't live with."""
+"""What the panel as a whole doesn't let in or out: unrequested files, secrets in its log, a policy that breaks its page."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_paths_of_gradio_that_the_page_does_not_use_are_closed(client, method, p
 
 
 def test_no_path_stores_what_it_refuses(client):
-    """A body that is too large is refused on the way in, on Gradio's paths too."""
+    """A body that is too large is rejected before it is stored, on Gradio's paths too."""
     for path in ("/gradio_api/queue/join", "/gradio_api/call/start", "/gradio_api/run/start", "/gradio_api/upload"):
         assert client.post(path, content=b"x" * 9_000_000).status_code in {404, 413}
 
@@ -66,7 +66,9 @@ def test_the_page_says_what_it_may_load(client):
 
 
 def test_no_secret_gets_into_the_log(tmp_path):
-    """At the level debug servers log each address and header: token, link, password, cookie and session stay out."""
+    """At the debug level, servers log every address and header; tokens, links,
+    passwords, cookies and sessions must not appear.
+    """
     panel = Running(tmp_path, "--log-level", "debug", "--backend", REHEARSAL, ONETRAINER_GRADIO_TOKEN=TOKEN)
     try:
         link = re.search(r"token=(\S+)", panel.said)[1]

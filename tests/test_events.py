@@ -1,4 +1,4 @@
-"""Events and commands keep their meaning on the way through JSON."""
+"""Events and commands survive a round trip through JSON."""
 
 import json
 from pathlib import Path
@@ -29,12 +29,12 @@ def samples():
 
 @pytest.mark.parametrize("event", samples(), ids=lambda event: type(event).__name__)
 def test_an_event_is_read_back_equal(event):
-    """What was written is what is read."""
+    """A decoded event equals the encoded one."""
     assert events.decode(json.loads(json.dumps(events.encode(event)))) == event
 
 
 def test_every_event_and_command_has_a_tag_of_its_own():
-    """The tables hold every class that is defined, each under one tag."""
+    """The tables contain every defined class, each under one tag."""
     for module, base, table in (
         (events, events.Event, events.EVENT_BY_TAG),
         (commands, commands.Command, commands.COMMAND_BY_TAG),
@@ -47,7 +47,7 @@ def test_every_event_and_command_has_a_tag_of_its_own():
 
 
 def test_keys_of_a_newer_version_are_passed_over_and_missing_ones_are_an_error():
-    """A journal of a newer panel is readable; a broken line is not taken for an event."""
+    """The journal of a newer panel is readable; a broken line is not decoded as an event."""
     body = events.encode(events.PhaseChanged(phase="training")) | {"new": 1}
     assert isinstance(events.decode(body), events.PhaseChanged)
     with pytest.raises(KeyError):
@@ -56,14 +56,14 @@ def test_keys_of_a_newer_version_are_passed_over_and_missing_ones_are_an_error()
         events.decode({"type": "unheard_of"})
 
 
-# What later versions added to an event, with a default that old journals get.
+# What later versions added to an event, with the default for old journals.
 ADDED_FIELDS = {"command_received": ("by",), "command_completed": ("by",)}
 OLD_NAMES = (Path(__file__).parent / "fixtures" / "old_names" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("line", OLD_NAMES, ids=lambda line: json.loads(line)["type"])
 def test_an_event_under_an_old_name_is_read_as_the_event_it_is(line):
-    """A run folder of an earlier version has other tags and field names; each line decodes with every value in place."""
+    """A run folder of an earlier version has other tags and field names; each line decodes with all values in place."""
     body = json.loads(line)
     assert events.is_event(body)
     event = events.decode(body)
@@ -76,7 +76,7 @@ def test_an_event_under_an_old_name_is_read_as_the_event_it_is(line):
 
 
 def test_the_journal_with_old_names_holds_every_kind_of_event():
-    """No event that had another name is missing from the fixture, and old names aren't given to new events."""
+    """The fixture contains every event that was renamed, and new events don't reuse old names."""
     kinds = [json.loads(line)["type"] for line in OLD_NAMES]
     assert {events.FORMER_TAGS.get(kind, kind) for kind in kinds} == set(events.EVENT_BY_TAG)
     assert events.FORMER_TAGS.keys() <= set(kinds)
@@ -84,6 +84,6 @@ def test_the_journal_with_old_names_holds_every_kind_of_event():
 
 
 def test_a_command_keeps_its_id_and_parameters():
-    """The answer can be matched to the command that was sent."""
+    """A response can be matched to its command."""
     command = commands.SampleCustom(params={"prompt": "a"}, by="me")
     assert commands.decode_command(json.loads(json.dumps(commands.encode_command(command)))) == command

@@ -1,4 +1,4 @@
-"""One open file at a time holds a lock, and it goes with the last descriptor."""
+"""Only one open file holds a lock at a time, and closing the last descriptor releases it."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from onetrainer_gradio.file_lock import try_lock
 
 
 def test_one_open_file_at_a_time_holds_the_lock(tmp_path):
-    """The second one gets it once the first is closed."""
+    """The second file gets the lock after the first one is closed."""
     first, second = (os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT, 0o644) for _ in range(2))
     assert try_lock(first)
     assert not try_lock(second)
@@ -18,7 +18,7 @@ def test_one_open_file_at_a_time_holds_the_lock(tmp_path):
 
 
 def test_the_lock_ends_with_a_process_that_is_killed(tmp_path):
-    """A crash leaves no lock behind."""
+    """After a crash, the lock is free."""
     code = (
         "import os, sys, time; from onetrainer_gradio.file_lock import try_lock; "
         f"print(try_lock(os.open({str(tmp_path / 'lock')!r}, os.O_RDWR | os.O_CREAT)), flush=True); time.sleep(60)"

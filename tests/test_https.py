@@ -1,4 +1,4 @@
-"""HTTPS: the panel over TLS, its renewal without a restart, and the redirect from HTTP."""
+"""HTTPS: the panel over TLS, certificate renewal without a restart, and the redirect from HTTP."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_without_options_there_is_no_certificate(tmp_path):
 
 
 def test_a_renewed_certificate_is_used_without_a_restart(tmp_path):
-    """New connections get it; until then the old one stays, also while the files are half written."""
+    """New connections get the new certificate; the old one is used while the new files are only partly written."""
     first = own_certificate(tmp_path, ["localhost"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(first.certfile, first.keyfile)

@@ -1,4 +1,4 @@
-"""A large file reaches a dataset over HTTP in little memory, and continues where it broke off.
+"""A large file is uploaded to a dataset with little memory, and the upload resumes where it was interrupted.
 
 ``ONETRAINER_GRADIO_UPLOAD_MB=2048`` sends 2 GB instead of a small file.
 """
@@ -42,7 +42,7 @@ def pieces_from(offset: int, size: int, piece_bytes: int) -> Iterator[tuple[int,
 
 
 def broken_off(address: str, upload: str, offset: int, data: bytes) -> None:
-    """Send half of a piece, and close the connection."""
+    """Send half of a piece, then close the connection."""
     host, port = address.split("//")[1].split(":")
     with socket.create_connection((host, int(port))) as connection:
         head = f"PUT /api/datasets/uploads/{upload}?offset={offset} HTTP/1.1\r\nHost: {host}:{port}\r\n"
@@ -52,7 +52,7 @@ def broken_off(address: str, upload: str, offset: int, data: bytes) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
 def test_a_large_file_is_uploaded_in_little_memory_and_continues_after_a_kill(tmp_path: Path) -> None:
-    """The connection breaks within a piece, the panel is killed, and the next one goes on; every byte is right."""
+    """The connection breaks within a piece, the panel is killed, and the next panel resumes the upload; the file is identical."""
     size, dataset = SIZE_MB * 2**20, {"name": "large"}
     file = {"dataset": "large", "name": "large.png", "bytes": size}
     panel = Running(tmp_path, "--backend", REHEARSAL)

@@ -1,11 +1,11 @@
-"""What opens the panel stays with the panel."""
+"""Credentials of the panel stay in its process."""
 
 from onetrainer_gradio.panel_secrets import without_panel_secrets
 from onetrainer_gradio.service.host.module_process import child_environment
 
 
 def test_processes_of_a_run_do_not_get_what_opens_the_panel(monkeypatch):
-    """Password and token are left out, everything else is passed on, and the panel keeps its own."""
+    """The password and token are removed from the environment, everything else is passed on, and the panel keeps its own."""
     environment = {"ONETRAINER_GRADIO_PASSWORD": "a", "ONETRAINER_GRADIO_TOKEN": "b", "ONETRAINER_GRADIO_DATA": "c", "PATH": "d"}
     assert without_panel_secrets(environment) == {"ONETRAINER_GRADIO_DATA": "c", "PATH": "d"}
     assert len(environment) == 4

@@ -1,4 +1,4 @@
-"""The table of permissions against everything that the panel answers: no route, function or message without an entry.
+"""The table of permissions covers everything that the panel answers: every route, function and message.
 
 Covers ``ui/permitted.py``.
 """
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 def every_route(found, prefix: str = ""):
-    """Method and path template of every route, those of included routers and mounted apps too."""
+    """Return method and path template of every route, including those of included routers and mounted apps."""
     for route in found:
         if isinstance(route, Mount):
             yield from every_route(route.routes, prefix + route.path)
@@ -51,7 +51,7 @@ def app(tmp_path_factory):
 
 
 def test_every_route_has_an_entry(app):
-    """Whatever is on the app, Gradio's own routes included. If this fails: say the role of the new route in the table."""
+    """This includes Gradio's own routes. If it fails, add the role of the new route to the table."""
     table = RouteTable(app.routes)
     found = sorted(set(every_route(app.routes)))
     assert len(found) > 200
@@ -65,7 +65,7 @@ def test_every_route_has_an_entry(app):
 
 
 def test_every_entry_is_a_route_or_is_asked_for(app):
-    """No entry for what is gone, which would be a door that nobody looks at."""
+    """There is no entry for a route that no longer exists, which would be an unnoticed way in."""
     found = {f"{method} {path.rstrip('/') or '/'}" for method, path in every_route(app.routes)}
     source = "".join(path.read_text(encoding="utf-8") for path in Path(onetrainer_gradio.__file__).parent.rglob("*.py"))
     for key in PERMISSIONS:
@@ -79,7 +79,7 @@ def test_every_entry_is_a_route_or_is_asked_for(app):
 
 
 def test_every_function_of_gradio_has_an_entry(app, tmp_path):
-    """Buttons and functions of ``gradio_client``; for those with actions, each action."""
+    """Every button and function of ``gradio_client`` has an entry; those with several actions have one per action."""
     blocks = next(
         route.app
         for page in [make_page(app.state.service, tmp_path)]
@@ -108,7 +108,7 @@ def test_nothing_but_signing_in_is_open_to_everyone():
     assert opened == {*signing_in, "GET /health", "GET /health/live"}
 
 
-# Who comes in, and the role that they have. A restricted link has the role within what it opens only.
+# Who sends a request, and the role they have. A restricted link has its role only for what it opens.
 WHO = {
     "nobody": Role.NOBODY,
     "viewer": Role.VIEWER,
@@ -130,7 +130,7 @@ RUN = "20260101-000000-aaaa"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The whole panel with accounts, whose routes do nothing: only who gets to them counts."""
+    """The whole panel with accounts; its routes do nothing, since only passing the guard matters."""
     access = AccessSettings(accounts=True)
     settings = PanelSettings(data_folder=tmp_path_factory.mktemp("people"), in_process=True, backend=REHEARSAL, access=access)
     app = make_app(settings)
@@ -159,7 +159,7 @@ def clients(whole) -> dict[str, TestClient]:
 
 
 def past_the_guard(app, monkeypatch):
-    """Replace what is behind the guard, so that a request that passes changes and computes nothing."""
+    """Replace what is behind the guard, so that an admitted request changes and computes nothing."""
 
     async def reached(scope, receive, send):
         if scope["type"] == "websocket":
@@ -188,7 +188,7 @@ def expected(key: str, who: str, parameters) -> bool:
 
 @pytest.mark.parametrize("who", WHO)
 def test_each_route_lets_in_whom_the_table_names_and_nobody_else(whole, clients, who, monkeypatch):
-    """Every route that the app has, each as everyone who may come."""
+    """Every route of the app is requested with every kind of access."""
     past_the_guard(whole, monkeypatch)
     table, client = RouteTable(whole.routes), clients[who]
     wrong, tried = [], 0
@@ -220,7 +220,7 @@ def test_each_route_lets_in_whom_the_table_names_and_nobody_else(whole, clients,
 
 
 def test_a_function_of_gradio_lets_in_whom_the_table_names(whole, clients):
-    """Each button and function through Gradio's queue, as each person."""
+    """Each button and function is called through Gradio's queue, as each person."""
     for key in [key for key in PERMISSIONS if key.startswith("gradio ")]:
         for who in ("viewer", "operator", "owner", "link to the panel", "token read"):
             identity = whole.state.service.people
@@ -232,7 +232,7 @@ def test_a_function_of_gradio_lets_in_whom_the_table_names(whole, clients):
 
 @pytest.mark.parametrize(("who", "lets_in"), [("viewer", False), ("operator", True), ("token read", False), ("token run", True)])
 def test_a_button_pressed_without_the_role_does_nothing(whole, clients, who, lets_in):
-    """Through Gradio's protocol, past the page."""
+    """The call uses Gradio's protocol directly, without the page."""
     with clients[who] as client:
         event = client.post("/gradio_api/call/stop", json={"data": []}).json()["event_id"]
         said = client.get(f"/gradio_api/call/stop/{event}").text

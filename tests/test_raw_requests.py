@@ -1,4 +1,4 @@
-"""Requests that no browser sends, byte for byte, at a real panel: each is rejected or means only one thing."""
+"""Requests that no browser sends, byte for byte, to a real panel: each is rejected or has only one meaning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def panel(tmp_path_factory) -> Iterator[Running]:
 
 
 def answer(panel: Running, data: bytes, timeout_s: float = 30) -> bytes:
-    """What the panel answers to these bytes until it closes the connection or is silent."""
+    """Return what the panel answers to these bytes until it closes the connection or stops sending."""
     with socket.create_connection(("127.0.0.1", int(panel.address.rpartition(":")[2])), timeout_s) as connection:
         received = b""
         try:
@@ -61,7 +61,7 @@ SMUGGLED = b"GET /api/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
     ],
 )
 def test_a_second_request_in_a_body_is_never_answered(panel, head):
-    """Whatever a proxy in front makes of it: an ambiguous end closes the connection after one answer at most."""
+    """However a proxy reads the request, an ambiguous end closes the connection after at most one response."""
     body = b"0\r\n\r\n" + SMUGGLED
     lines = head % len(body) if b"%d" in head else head
     received = answer(panel, b"POST /api/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + lines + b"\r\n" + body)
@@ -84,7 +84,7 @@ def test_a_second_request_in_a_body_is_never_answered(panel, head):
     ],
 )
 def test_other_host_names_are_rejected(panel, head):
-    """As after DNS rebinding; no other header makes up for it."""
+    """This prevents DNS rebinding; no other header makes up for a wrong host."""
     assert status(answer(panel, b"GET /api/training/status HTTP/1.1\r\nConnection: close\r\n" + head + b"\r\n")) in {400, 403}
 
 
@@ -111,7 +111,7 @@ def test_a_target_that_is_no_path_opens_nothing(panel, target):
     ids=["target", "header", "headers"],
 )
 def test_oversized_headers_are_rejected(panel, data):
-    """Before they are complete: none of them is kept in memory."""
+    """They are rejected before they are complete, so none is kept in memory."""
     assert status(answer(panel, data)) in {0, 400, 431}
 
 
@@ -130,7 +130,7 @@ def test_oversized_bodies_are_rejected(panel, head, code):
 
 
 def test_the_panel_still_answers_afterwards(panel):
-    """And soon."""
+    """It responds quickly."""
     began = time.monotonic()
     received = answer(panel, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert status(received) == 200

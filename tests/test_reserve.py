@@ -1,4 +1,4 @@
-"""Whatever else is asked, the state and a stop are answered at once."""
+"""The state and a stop are answered immediately, however many other requests are pending."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AT_ONCE_S = 1.0
 
 
 def request(method: str, path: str, body: bytes = b"", *headers: str, length: int | None = None) -> bytes:
-    """A request as it goes over the wire; with ``length`` more bytes are announced than are sent."""
+    """Return a request as bytes; ``length`` announces that many more bytes than are sent."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", *headers]
     if body or length:
         lines.append(f"Content-Length: {length or len(body)}")
@@ -62,7 +62,7 @@ LOADS = {
 
 @contextlib.asynccontextmanager
 async def busy(address: str, requests: list[bytes]) -> AsyncIterator[None]:
-    """Connections that have sent these requests and stay open."""
+    """Keep connections open that have sent these requests."""
     parts = urlsplit(address)
     opened = []
     for text in requests:
@@ -77,7 +77,7 @@ async def busy(address: str, requests: list[bytes]) -> AsyncIterator[None]:
 
 
 def asked(address: str, method: str, path: str) -> float:
-    """How long one answer takes, over a new connection."""
+    """Return the seconds until one response arrives over a new connection."""
     began = time.monotonic()
     reply = httpx.request(method, address + path, timeout=30)
     assert reply.status_code == 200, reply.text
@@ -93,7 +93,7 @@ def panel(tmp_path_factory):
 
 
 def pressed(address: str) -> float:
-    """How long the page's Stop button takes until the panel says that it stops."""
+    """Return the seconds from pressing the page's Stop button until the panel reports that it is stopping."""
     began = time.monotonic()
     event = httpx.post(f"{address}/gradio_api/call/stop", json={"data": []}, timeout=30).json()["event_id"]
     with httpx.stream("GET", f"{address}/gradio_api/call/stop/{event}", timeout=30) as stream:
@@ -115,7 +115,7 @@ def start(panel: Running, folder: Path) -> None:
     [*((load, False) for load in LOADS), ("checks of settings", True), ("actions of the page", True)],
 )
 def test_state_and_stop_are_answered_at_once(panel, tmp_path, load, by_page):
-    """With hundreds of requests of one kind open, the state and a stop (over REST or by the page) take under a second each."""
+    """With hundreds of open requests of one kind, the state and a stop (over REST or from the page) take under a second each."""
     start(panel, tmp_path)
 
     async def measured() -> list[float]:

@@ -1,4 +1,4 @@
-"""The whole panel: every route behind the guard, the page mounted right, and the server as a process."""
+"""The whole panel: every route behind the guard, the page mounted correctly, and the server as a process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from onetrainer_gradio.server import (
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.panel_process import REHEARSAL, Running, wait_for
 
-pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 
 TOKEN = "a-token-for-programs"
 OPEN_PATHS = {"/login", "/api/login", "/health", "/health/live", "/setup", "/api/setup", "/login/start", "/login/callback"}
@@ -60,7 +60,7 @@ def client(app) -> Iterator[TestClient]:
 
 
 def routes(found, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Method and path of every route, those of included routers and mounted apps too."""
+    """Return method and path of every route, including those of included routers and mounted apps."""
     for route in found:
         if isinstance(route, Mount):
             yield from routes(route.routes, prefix + route.path)
@@ -77,7 +77,7 @@ def filled(path: str) -> str:
 
 
 def test_no_route_answers_without_credentials(app):
-    """Whatever stands on the app, now or later, Gradio's own routes included: nobody unknown gets in."""
+    """No route of the app, including Gradio's own, answers a request without credentials."""
     found = sorted(set(routes(app.routes)))
     assert len(found) > 90
     assert {path for _, path in found} >= {"/ws", "/docs", "/redoc", "/openapi.json", "/", "/config", "/gradio_api/queue/join"}
@@ -96,7 +96,7 @@ def test_no_route_answers_without_credentials(app):
 
 
 def test_with_credentials_every_readable_route_answers(client, app):
-    """The guard lets the known in: every page and path of ours answers them, and Gradio's page does too."""
+    """With credentials, the guard lets every page and path respond, and Gradio's page too."""
     known = {"Authorization": f"Bearer {TOKEN}"}
     answered = 0
     for method, path in sorted(set(routes(app.routes))):
@@ -121,7 +121,7 @@ def test_the_page_comes_with_its_parts_and_nothing_from_elsewhere(client):
 
 
 def test_the_page_is_mounted_without_what_we_do_not_want(client):
-    """No analytics, no history of inputs in the browser, no permanent connection, no traceback in the browser."""
+    """There are no analytics, no input history in the browser, no permanent connection and no traceback in the browser."""
     config = client.get("/config", headers={"Authorization": f"Bearer {TOKEN}"}).json()
     assert config["analytics_enabled"] is False
     assert config["connect_heartbeat"] is False
@@ -138,7 +138,10 @@ def test_the_demo_is_the_current_configuration(client):
 
 
 def test_the_queue_of_the_page_sleeps_longer():
-    """These settings of Gradio are private: when this fails, find their new names, or an idle panel wakes 1000 times a second."""
+    """These Gradio settings are private.
+
+    If this fails, find their new names; otherwise an idle panel wakes up 1000 times a second.
+    """
     import gradio
 
     with gradio.Blocks() as blocks:
@@ -182,7 +185,7 @@ def test_on_a_space_a_password_is_needed(tmp_path, capsys, monkeypatch):
 
 @pytest.fixture
 def panels() -> Iterator[list[Running]]:
-    """Panels that are ended whatever happens."""
+    """Start panels and kill them after the test."""
     started: list[Running] = []
     yield started
     for panel in started:
@@ -191,7 +194,9 @@ def panels() -> Iterator[list[Running]]:
 
 @pytest.mark.slow
 def test_the_panel_is_light_alone_and_quick_to_stop(panels, tmp_path, capsys):
-    """No torch in its process and little memory; a second one on its data is refused; a viewer does not hold up its end."""
+    """Its process doesn't load torch and needs little memory; a second panel on
+    its data is rejected; a viewer doesn't delay its end.
+    """
     import psutil
     from websockets.sync.client import connect
 
@@ -215,10 +220,10 @@ def test_the_panel_is_light_alone_and_quick_to_stop(panels, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_requests_that_wait_do_not_hold_up_the_end(panels, tmp_path):
-    """60 requests that wait for a command are answered when the panel stops; nothing is logged but the notice."""
+    """60 requests that wait for a command are answered when the panel stops; only the notice is logged."""
     panel = Running(tmp_path)
     panels.append(panel)
-    assert httpx.get(panel.address, timeout=60).status_code == 200  # the page is loaded: an import can't be interrupted
+    assert httpx.get(panel.address, timeout=60).status_code == 200  # the page has loaded: an import can't be interrupted
     port = int(panel.address.rpartition(":")[2])
     waiting = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(60)]
     for connection in waiting:
@@ -237,7 +242,7 @@ def test_requests_that_wait_do_not_hold_up_the_end(panels, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
-    """SIGTERM ends the panel and says that the run goes on; a new panel shows it and stops it."""
+    """SIGTERM ends the panel with a message that the run continues; a new panel shows the run and stops it."""
     from onetrainer_gradio.config.files.documents import to_document
     from tests.fakes.configs import small_config
 
@@ -315,7 +320,7 @@ def test_the_printed_address_is_one_that_works(host, address):
 
 
 def test_a_free_port_is_free():
-    """The socket that listens is the one that is served."""
+    """The listening socket is the one that is served."""
     with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), timeout=5):
         pass
 
@@ -332,12 +337,12 @@ def test_a_free_port_is_free():
     ],
 )
 def test_only_a_panel_of_this_machine_takes_checkouts_from_its_page(options: PanelOptions, closed: bool) -> None:
-    """Whoever names a checkout names a program to run: from elsewhere that is for the person who starts the panel."""
+    """Adding a checkout means choosing a program to run, so from other machines only the command line can do it."""
     assert panel_settings(options).closed_checkouts is closed
 
 
 def test_the_log_as_json_has_one_object_per_line_and_no_secret(tmp_path):
-    """Those of the server and of libraries too."""
+    """This includes the log lines of the server and of libraries."""
     panel = Running(tmp_path / "data", "--log-format", "json", "--log-level", "info", ONETRAINER_GRADIO_TOKEN=TOKEN)
     try:
         reply = httpx.get(f"{panel.address}/api/training/status?token={TOKEN}", headers={"X-Request-ID": "trace-0123456789"})

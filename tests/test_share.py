@@ -1,4 +1,4 @@
-"""The public link through Gradio's relay: what stops it is said, and nothing holds up the panel."""
+"""The public link through Gradio's relay: problems are reported, and nothing delays the panel."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="the relay's program 
 
 
 class Relay:
-    """Answers of the relay's API and of the place that its program is downloaded from."""
+    """Responses of the relay's API and of the download server of its program."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.program = b""
@@ -51,11 +51,11 @@ class Relay:
         monkeypatch.setattr(tunneling, "TUNNEL_TIMEOUT_SECONDS", 1)
 
     def says(self, *lines: str, then: str = "exec sleep 30") -> None:
-        """The program prints lines."""
+        """Let the program print lines."""
         self.program = "\n".join(("#!/bin/sh", *(f"echo '{line}'" for line in lines), then)).encode()
 
     def trusts(self, program: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Only this program is the one that was published."""
+        """Let only this program count as the published one."""
         monkeypatch.setattr(tunneling, "CHECKSUMS", {tunneling.BINARY_URL: hashlib.sha256(program).hexdigest()})
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
@@ -131,7 +131,7 @@ def test_a_relay_that_rejects_the_tunnel_is_reported(relay, capsys):
 
 
 def test_a_program_that_was_changed_is_never_started(relay, monkeypatch, tmp_path):
-    """Neither right after its download nor later: Gradio itself would start what is there."""
+    """It is started neither right after the download nor later: Gradio alone would start whatever file is there."""
     relay.says(f"touch {tmp_path}/started", then=f"touch {tmp_path}/started")
     relay.trusts(b"another program", monkeypatch)
     for _ in range(2):
@@ -142,7 +142,7 @@ def test_a_program_that_was_changed_is_never_started(relay, monkeypatch, tmp_pat
     relay.binary.chmod(0o755)
     with pytest.raises(ShareError, match=r"has a wrong SHA-256.*Delete it"):
         start_tunnel(7860)
-    assert relay.binary.read_bytes() == relay.program  # it may be another program's, or half downloaded
+    assert relay.binary.read_bytes() == relay.program  # it may be from another program, or half downloaded
     assert not (tmp_path / "started").exists()
 
 
@@ -154,7 +154,7 @@ def test_the_wait_for_the_relay_ends():
 
 
 def test_the_notice_names_the_link_and_what_protects_it(relay, tmp_path):
-    """With a link for viewers, which replaces the one of an earlier start."""
+    """It includes a link for viewers, which replaces the one of an earlier start."""
     people = rehearsal_service(tmp_path / "data").people
     earlier = viewer_link(people)
     relay.says("start proxy success: https://abc.gradio.example", then="exit 3")

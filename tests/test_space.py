@@ -83,7 +83,7 @@ def test_the_storage_is_temporary_only_in_a_container_and_on_its_own_disk(tmp_pa
     assert in_container({"ONETRAINER_GRADIO_CONTAINER": "1"})
     assert is_temporary(tmp_path / "not" / "yet" / "there", HOSTED, root=tmp_path)
     other = next((Path(place) for place in ("/dev/shm", "/proc") if os.path.isdir(place)), None)
-    if other is not None:  # a disk that isn't the root's
+    if other is not None:  # a disk other than the root's
         assert not is_temporary(other, HOSTED, root=tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_the_space_has_everything_that_the_package_needs() -> None:
 
 @pytest.mark.slow
 def test_the_files_of_the_space_alone_start_the_panel_with_the_demo_and_the_warning(tmp_path: Path) -> None:
-    """As the Space does it: `python app.py` in a folder with nothing else, under the Space's variables."""
+    """As on a Space, `python app.py` runs in a folder with nothing else, under the Space's variables."""
     for name, content in space_files().items():
         target = tmp_path / "app" / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
         stand_in.account("hf_reader", "ada", writes=False)
         monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
         monkeypatch.delenv("HF_TOKEN", raising=False)
-        # the stand-in has no Xet storage; the library then uploads by HTTP
+        # the stand-in has no Xet storage, so the library uploads by HTTP
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         yield stand_in
 
@@ -212,7 +212,7 @@ def test_a_dry_run_lists_the_files_and_contacts_nobody(hub: FakeHub, capsys: pyt
 
 @pytest.mark.slow
 def test_a_space_is_created_private_and_updated_in_place(hub: FakeHub) -> None:
-    """Files that the package no longer has are deleted; others, which its owner added, stay."""
+    """Files that the package no longer has are deleted; files that the owner added stay."""
     environment = {"HF_TOKEN": "hf_writer", "ONETRAINER_GRADIO_PASSWORD": "long enough"}
     wanted = SpaceOptions(
         "panel", secrets=("ONETRAINER_GRADIO_PASSWORD",), variables=(("A", "b"),), hardware="t4-small", bucket="ada/data"
@@ -236,7 +236,7 @@ def test_a_space_is_created_private_and_updated_in_place(hub: FakeHub) -> None:
 
 
 def test_a_space_with_something_else_is_not_changed(hub: FakeHub) -> None:
-    """A mistyped name replaces no other program of its owner."""
+    """A mistyped name doesn't overwrite another Space of the owner."""
     files = {".gitattributes": "", "README.md": "mine", "app.py": "mine", "configs/mine.json": "{}"}
     theirs = hub.add("ada/other", files, kind="space")
     before = dict(theirs.files)

@@ -19,7 +19,7 @@ from tests.source import nodes
 
 PACKAGE = Path(onetrainer_gradio.__file__).parent
 
-# Verbs that a suggestion may start with. Add one if none of these says it.
+# Verbs that a suggestion may start with. Add one if none of these fits.
 VERBS = frozenset(
     {
         "Accept",
@@ -88,12 +88,12 @@ Written = tuple[str, str, str]
 
 
 def enum_names_in(text: str) -> set[str]:
-    """Return the names of choices in a text that the form shows by a label."""
+    """Return the enum names in a text that the form shows by a label."""
     return NAMES & set(re.findall(r"\w+", text))
 
 
 def _ends(node: ast.expr) -> Iterator[tuple[str, str]]:
-    """Yield the beginning and the end of each text that an expression can result in."""
+    """Yield the beginning and the end of each text that an expression can produce."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value, node.value
     elif isinstance(node, ast.JoinedStr):
@@ -120,7 +120,7 @@ def _suggestions(file: Path) -> Iterator[ast.expr]:
 
 
 def written() -> Iterator[Written]:
-    """Yield every suggestion that is written in the source, or in a table."""
+    """Yield every suggestion that is written in the source or in a table."""
     for file in sorted(PACKAGE.rglob("*.py")):
         for node in _suggestions(file):
             yield from ((f"{file.relative_to(PACKAGE)}:{node.lineno}", *ends) for ends in _ends(node))
@@ -137,7 +137,7 @@ def written() -> Iterator[Written]:
 
 
 def messages() -> Iterator[tuple[str, str]]:
-    """Yield every literal part of a message or suggestion in the source, with its place."""
+    """Yield every literal part of a message or suggestion in the source, with its location."""
     for file in sorted(PACKAGE.rglob("*.py")):
         for node in nodes(file):
             if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "message" for target in node.targets):
@@ -159,7 +159,7 @@ def messages() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.slow
 def test_every_suggestion_is_a_sentence_that_starts_with_a_verb() -> None:
-    """ "Set it to 1.", not "write 1"; where nothing has to change there is none."""
+    """Suggestions read like “Set it to 1.”, not like a bare noun; if nothing has to change, there is no suggestion."""
     texts = list(written())
     assert len(texts) > 300
     wrong = [
@@ -172,7 +172,7 @@ def test_every_suggestion_is_a_sentence_that_starts_with_a_verb() -> None:
 
 @pytest.mark.slow
 def test_no_message_names_a_choice_by_its_enum_name() -> None:
-    """ "bfloat16", not ``BFLOAT_16``: users know the label."""
+    """Messages contain “bfloat16”, not ``BFLOAT_16``: users see the label."""
     wrong = [f"{place}: {text}" for place, text in messages() if enum_names_in(text)]
     assert not wrong, "\n" + "\n".join(wrong)
 

@@ -1,4 +1,4 @@
-"""Tensors of files are listed and compared without torch."""
+"""Tensors in files are listed and compared without torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def floats(*values: float) -> tuple[str, list[int], bytes]:
 
 
 def test_values_are_read_in_their_data_type(tmp_path: Path) -> None:
-    """float32, float16 and bfloat16 give the same numbers; what numpy lacks gives none."""
+    """float32, float16 and bfloat16 give the same numbers; types that numpy lacks give none."""
     numbers = numpy.array([1.5, -2.0], "<f4")
     file = write(
         tmp_path / "a.safetensors",
@@ -55,7 +55,7 @@ def test_values_are_read_in_their_data_type(tmp_path: Path) -> None:
 
 
 def test_what_is_no_such_file_has_no_tensors(tmp_path: Path) -> None:
-    """A damaged header, another ending, a missing path."""
+    """This includes a damaged header, another file extension and a missing path."""
     bad, other = tmp_path / "bad.safetensors", tmp_path / "model.bin"
     bad.write_bytes(b"\xff" * 20)
     other.write_bytes(bytes(20))
@@ -74,7 +74,9 @@ def test_a_folder_has_the_names_of_newer_libraries(tmp_path: Path) -> None:
 
 
 def test_the_difference_covers_what_both_have(tmp_path: Path) -> None:
-    """The largest one with its name, and the root mean square relative to the values; other shapes aren't compared."""
+    """It reports the largest difference with its tensor and the relative root
+    mean square; tensors of other shapes aren't compared.
+    """
     left = tensors_of(write(tmp_path / "l.safetensors", a=floats(3.0, 4.0), b=floats(0.0), c=floats(1.0)))
     right = tensors_of(write(tmp_path / "r.safetensors", a=floats(3.0, 4.5), b=floats(0.0), c=floats(1.0, 2.0)))
     found = weight_difference(left, right)
@@ -85,7 +87,7 @@ def test_the_difference_covers_what_both_have(tmp_path: Path) -> None:
 
 
 def test_nan_is_the_largest_difference(tmp_path: Path) -> None:
-    """A weight that is no number isn't overlooked."""
+    """A NaN weight isn't overlooked."""
     left = tensors_of(write(tmp_path / "l.safetensors", a=floats(math.nan)))
     right = tensors_of(write(tmp_path / "r.safetensors", a=floats(1.0)))
     found = weight_difference(left, right)
@@ -94,7 +96,7 @@ def test_nan_is_the_largest_difference(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_too_short_is_an_error(tmp_path: Path) -> None:
-    """Fewer values than the header names."""
+    """The file has fewer values than the header declares."""
     file = write(tmp_path / "a.safetensors", a=("F32", [4], bytes(8)))
     with pytest.raises(ValueError, match="ends within a tensor"):
         tensors_of(file)["a"].values()

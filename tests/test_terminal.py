@@ -1,4 +1,4 @@
-"""Training without a page."""
+"""Training from the command line, without a page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Screen(io.StringIO):
-    """A terminal that remembers."""
+    """A terminal that records its output."""
 
     def isatty(self) -> bool:
         return True
@@ -35,7 +35,7 @@ class Screen(io.StringIO):
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    """A configuration file; the current folder is put back, because training goes to the data folder."""
+    """A configuration file; the current folder is restored, because training changes to the data folder."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "small.json"
     path.write_text(json.dumps(to_document(small_config(tmp_path / "material"), packed=True)))
@@ -90,7 +90,7 @@ def test_a_failure_is_said_in_one_line(config, capsys):
 
 
 def failing(config, emit, control, options):
-    """A backend that has no memory."""
+    """A backend that runs out of memory."""
     from onetrainer_gradio.errors import OutOfMemoryError
 
     raise OutOfMemoryError("The graphics memory is used up.", suggestion="Lower the batch size.")
@@ -111,7 +111,7 @@ def test_durations(seconds, shown):
 
 
 def command(config: Path, *words: str) -> subprocess.Popen[str]:
-    """The real command, with a run that trains until it is stopped."""
+    """Start the real command with a run that trains until it is stopped."""
     line = [sys.executable, str(ROOT / "app.py"), "train", str(config), "--data", str(config.parent / "data"), *words]
     return subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
@@ -119,7 +119,7 @@ def command(config: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def endless(config, emit, control, options):
-    """A backend that trains until it is stopped; the step goes on while it is deaf."""
+    """A backend that trains until it is stopped; while it is deaf, its step doesn't end."""
     from tests.fakes.rehearsal import run
 
     return run(config, emit, control, options.model_copy(update={"tags": ("steps=1000000", "step_s=0.02")}))
@@ -128,7 +128,7 @@ def endless(config, emit, control, options):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_gracefully_and_saves(config, number):
-    """The run is in a process of its own; Ctrl-C ends it after its step, with the model saved and status 130."""
+    """The run is in a separate process; Ctrl-C ends it after its step, with the model saved and exit status 130."""
     process = command(config, "--backend", "tests.test_terminal:endless")
     try:
         read_until(process, "Training", process.stderr.read)
@@ -144,7 +144,7 @@ def test_an_interrupt_stops_gracefully_and_saves(config, number):
 
 @pytest.mark.slow
 def test_an_interrupt_while_the_run_begins_stops_it_too(config):
-    """From the moment that there is a run, Ctrl-C is for the run: none goes on that nobody follows."""
+    """As soon as a run exists, Ctrl-C goes to it, so no run continues that nobody follows."""
     process = command(config, "--backend", "tests.test_terminal:endless")
     try:
         runs_folder = config.parent / "data" / "runs"
@@ -160,7 +160,7 @@ def test_an_interrupt_while_the_run_begins_stops_it_too(config):
 
 @pytest.mark.slow
 def test_a_detached_training_continues_alone(config):
-    """The command returns at once; a later look at the data folder finds the run ended."""
+    """The command returns immediately; the data folder later shows the ended run."""
     process = command(config, "--backend", REHEARSAL, "--detach")
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
@@ -189,7 +189,7 @@ def test_every_wrong_setting_is_named(config, capsys):
 
 @pytest.mark.slow
 def test_a_checkout_can_be_named_to_train_with(config, capsys):
-    """`--onetrainer` is all it takes; the run records which one it was, and a folder without OneTrainer is said in one line."""
+    """`--onetrainer` is enough. The run records the checkout, and a folder without OneTrainer is reported in one line."""
     checkout = set_up(config.parent / "OneTrainer")
     data = config.parent / "data"
     assert main(["train", str(config), "--data", str(data), "--onetrainer", str(checkout), "--max-steps", "3"]) == 0

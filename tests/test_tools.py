@@ -1,4 +1,4 @@
-"""The words of the Makefile are documented and work, the workflow and the hooks can be read and call what exists."""
+"""The targets of the Makefile are documented and work; the workflow and the hooks are valid and call existing files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ YAML = sorted([*ROOT.glob(".*.yaml"), *ROOT.glob(".github/**/*.yml")])
 
 
 def words() -> dict[str, str]:
-    """The words of the Makefile with what each says of itself."""
+    """Return the targets of the Makefile with their descriptions."""
     return dict(re.findall(r"^(\w+): *## (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 
 def test_each_task_is_one_word_and_documented() -> None:
-    """The Makefile has the words, says what each does, and CONTRIBUTING.md names them all."""
+    """The Makefile has these targets with a description each, and CONTRIBUTING.md mentions them all."""
     assert set(words()) == set(WORDS)
     guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     assert [word for word in WORDS if f"`make {word}`" not in guide] == []
@@ -35,7 +35,7 @@ def test_each_task_is_one_word_and_documented() -> None:
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 @pytest.mark.parametrize("word", WORDS)
 def test_a_word_calls_files_that_exist(word: str) -> None:
-    """What make would run names scripts of this project."""
+    """The commands of a target are scripts of this project."""
     told = subprocess.run(["make", "--dry-run", word], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert told.strip()
     for script in re.findall(r"python (\w\S*\.py)", told):
@@ -56,7 +56,7 @@ def test_yaml_can_be_read(path: Path) -> None:
 
 
 def test_the_workflow_covers_the_systems_and_calls_the_same_commands() -> None:
-    """Linux with each Python, Windows and macOS, by .ci/run and the Makefile's words."""
+    """Linux with each Python, Windows and macOS run .ci/run and the Makefile's targets."""
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))["jobs"]
     ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     assert ".ci/run" in ran
@@ -70,7 +70,9 @@ def test_the_workflow_covers_the_systems_and_calls_the_same_commands() -> None:
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_processes_of_tests_keep_what_they_compiled(tmp_path: Path) -> None:
-    """`.ci/run` and the Makefile let Python write bytecode, whatever the environment says: imports take twice as long without."""
+    """`.ci/run` and the Makefile let Python write bytecode regardless of the
+    environment; imports take twice as long without it.
+    """
     assert re.search(r"^unset PYTHONDONTWRITEBYTECODE$", (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE)
     asking = tmp_path / "python"
     asking.write_text('#!/bin/sh\necho "bytecode: ${PYTHONDONTWRITEBYTECODE-written}"\n')
@@ -87,7 +89,7 @@ def test_processes_of_tests_keep_what_they_compiled(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_of_each_change_runs_each_night() -> None:
-    """`.ci/run` and `make test` leave out only what is marked exhaustive; the nightly job leaves out nothing."""
+    """`.ci/run` and `make test` omit only what is marked exhaustive; the nightly job omits nothing."""
     left_out = re.compile(r"""pytest .*-m ("[^"]+"|'[^']+')""")
     targets = (ROOT / "Makefile").read_text("utf-8")
     for text in ((ROOT / ".ci/run").read_text("utf-8"), targets):
@@ -102,14 +104,14 @@ def test_what_is_left_out_of_each_change_runs_each_night() -> None:
 
 
 def test_hooks_need_no_network() -> None:
-    """Each hook is local and runs what the environment has."""
+    """Each hook is local and runs what the environment provides."""
     repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
     assert [repo["repo"] for repo in repos] == ["local"]
     assert {hook["language"] for hook in repos[0]["hooks"]} == {"system"}
 
 
 def test_generated_docs_are_current() -> None:
-    """`make docs` would change nothing."""
+    """`make docs` changes nothing."""
     sys.path.insert(0, str(ROOT / "docs"))
     try:
         import generate
@@ -120,7 +122,7 @@ def test_generated_docs_are_current() -> None:
 
 
 def test_no_function_of_the_page_is_longer_than_60_lines() -> None:
-    """Biome counts, CI calls Biome, and no script is exempt from it."""
+    """Biome counts the lines, CI calls Biome, and no script is exempt."""
     settings = json.loads((ROOT / "biome.json").read_text("utf-8"))
     rule = settings["linter"]["rules"]["complexity"]["noExcessiveLinesPerFunction"]
     assert rule == {"level": "error", "options": {"maxLines": 60}}

@@ -1,4 +1,4 @@
-"""One vocabulary for phases, ends, stop stages and commands."""
+"""One vocabulary for phases, endings, stop steps and commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onetrainer_gradio.vocabulary import BEFORE_TRAINING, VOCABULARY, requested
 
 
 def test_every_key_has_words():
-    """Each phase, status, end, stop step and command of the protocol has a word, and there is no other."""
+    """Each phase, status, ending, stop step and command of the protocol has a word, and there are no others."""
     assert set(VOCABULARY["phases"]) == set(get_args(Phase))
     assert set(VOCABULARY["statuses"]) == set(get_args(Status))
     assert set(VOCABULARY["ends"]) == set(get_args(EndReason))
@@ -24,7 +24,7 @@ def test_every_key_has_words():
 
 
 def test_the_page_embeds_the_vocabulary():
-    """The scripts read the same words, without a request of their own."""
+    """The scripts read the same words, without a separate request."""
     (text,) = re.findall(r'<script type="application/json" id="og-vocabulary">(.*?)</script>', head())
     words = json.loads(text)
     assert words.pop("methods")["LORA"] == "LoRA"
@@ -32,6 +32,6 @@ def test_the_page_embeds_the_vocabulary():
 
 
 def test_an_accepted_command_states_when_it_runs():
-    """After the current step; before training, as soon as training starts."""
+    """It runs after the current step or, before training, as soon as training starts."""
     assert requested("caching") == "Requested. Runs as soon as training starts."
     assert requested("training") == "Requested. Runs after the current step."

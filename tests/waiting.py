@@ -1,4 +1,4 @@
-"""Wait for other threads and processes with a limit: a test that waits in vain fails instead of holding up the others."""
+"""Wait for other threads and processes with a limit: a test that waits in vain fails instead of blocking the others."""
 
 from __future__ import annotations
 

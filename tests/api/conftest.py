@@ -20,7 +20,7 @@ ADDRESS = "http://127.0.0.1:7860"
 
 
 class Panel:
-    """A client of the API, the service behind it, and the steps that many tests take."""
+    """A client of the API, the service behind it, and the steps that many tests perform."""
 
     def __init__(self, client: TestClient, service: TrainerService, folder: Path) -> None:
         self.client = client
@@ -42,7 +42,7 @@ class Panel:
         return run_id
 
     def training(self, **told: object) -> str:
-        """A run that waits at its second step for commands."""
+        """Start a run that waits at its second step for commands."""
         run_id = self.start(**{"hold": 1, **told})
         self.service.wait_for(lambda state: state["update_step"] == 1, 10)
         return run_id
@@ -58,7 +58,7 @@ def rehearsal_service(folder: Path, **parts: Any) -> TrainerService:
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    """One app for all tests, because its first request is dear; each test puts a service of its own behind it."""
+    """One app for all tests, because its first request is slow; each test puts its own service behind it."""
     return create_api(rehearsal_service(tmp_path_factory.mktemp("unused")), Access(AccessSettings()))
 
 

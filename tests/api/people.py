@@ -1,4 +1,4 @@
-"""A panel with accounts, and a client for each way to come in."""
+"""A panel with accounts, and a client for each way to sign in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 
 def panel_with_accounts(folder: Path, **settings) -> FastAPI:
-    """The API of a panel with an owner, an operator and a viewer, each named after the role."""
+    """The API of a panel with an owner, an operator and a viewer, each named after their role."""
     app = create_api(rehearsal_service(folder), Access(AccessSettings(accounts=True, **settings)))
     accounts = app.state.service.people.accounts
     for role in (Role.OWNER, Role.OPERATOR, Role.VIEWER):
@@ -30,7 +30,7 @@ def client_of(app: FastAPI) -> TestClient:
 
 
 def signed_in(app: FastAPI, name: str) -> TestClient:
-    """A client with a session; made without the sign-in itself, whose hashing takes time."""
+    """Return a client with a session, created without a sign-in because hashing takes time."""
     people, client = app.state.service.people, client_of(app)
     secret = people.signed_in(people.accounts.named(name), "test")
     client.cookies.set("onetrainer_gradio_7860", secret)

@@ -1,4 +1,4 @@
-"""The API as a whole: paths of the contract, one shape of errors, documentation that needs no network.
+"""The API as a whole: the paths of the contract, one format for errors, documentation that needs no network.
 
 Covers ``versions.py``, ``api/dependencies.py``, ``api/serialization.py``.
 """
@@ -46,7 +46,7 @@ SHAPE = {"ok", "error", "errors", "status"}
 
 
 def operations(app) -> set[tuple[str, str]]:
-    """Method and path of everything in the documentation, with the names of parameters left out."""
+    """Return method and path of every documented operation, without the names of parameters."""
     return {
         (method.upper(), re.sub(r"\{[^}]*\}", "{}", path)) for path, item in app.openapi()["paths"].items() for method in item
     }
@@ -59,7 +59,7 @@ def test_every_path_of_the_contract_stands(app):
 
 
 def test_every_operation_is_described(app):
-    """The documentation says what each path does, and what its success looks like."""
+    """The documentation describes each path and its successful response."""
     for path, item in app.openapi()["paths"].items():
         for method, operation in item.items():
             assert operation.get("description"), f"{method} {path}"
@@ -69,7 +69,7 @@ def test_every_operation_is_described(app):
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 def test_the_documentation_needs_nothing_from_elsewhere(panel, page):
-    """Every address in the pages is a path of this server that is there, and the browser is told to load no other."""
+    """Every address in the pages is an existing path of this server, and the browser may load no other."""
     reply = panel.client.get(page)
     assert reply.status_code == 200
     assert not re.findall(r"(?:src|href)\s*=\s*[\"'](?:https?:)?//", reply.text)
@@ -114,7 +114,7 @@ def test_a_broken_body_answers_in_the_one_shape(panel):
 
 
 def test_an_unexpected_error_says_nothing_of_the_inside(caplog):
-    """The client learns that something broke, the log learns what."""
+    """The client learns that something failed; the log has the cause."""
 
     def broken():
         raise RuntimeError("the secret is 1234")
@@ -135,7 +135,7 @@ def subclasses(kind: type) -> set[type]:
 
 
 def test_every_error_has_a_status():
-    """A new error takes the status of its family until the table says more."""
+    """A new error has the status of its family until the table lists it."""
     for kind in subclasses(TrainerError):
         assert any(base in STATUS_BY_ERROR for base in kind.__mro__)
     assert status_of(ConfigValueError("x")) == 422
@@ -158,7 +158,7 @@ def test_system_readings(panel):
 
 
 def test_every_path_is_in_the_documentation(app):
-    """docs/api.md names each path with its method, and no path that is not there."""
+    """docs/api.md names each path with its method, and no path that doesn't exist."""
     text = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
     written = {
         (method, re.sub(r"\{[^}]*\}", "{}", path))

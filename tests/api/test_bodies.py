@@ -1,4 +1,4 @@
-"""How much of a request's body is accepted."""
+"""The limit on request bodies."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def app(**limits: Any) -> Starlette:
 
 
 def chunks(count: int) -> Iterator[bytes]:
-    """A body that does not announce its length."""
+    """Yield a body whose length is not announced."""
     for _ in range(count):
         yield b"x" * 100
 
 
 @pytest.mark.parametrize("path", ["/api/x", "/gradio_api/upload", "/login"])
 def test_a_body_that_is_too_large_is_refused_on_every_path(path):
-    """Whether it announces its length or not."""
+    """It is rejected with and without an announced length."""
     client = TestClient(app(most_bytes=1000))
     assert client.post(path, content=b"x" * 1000).text == "1000"
     assert client.post(path, content=chunks(10)).text == "1000"
@@ -42,7 +42,7 @@ def test_a_body_that_is_too_large_is_refused_on_every_path(path):
 
 
 def test_large_bodies_at_the_same_time_are_bounded_together():
-    """Many clients can't fill the memory by sending a little less than the limit each; afterwards there is room again."""
+    """Many clients can't fill the memory by sending a little less than the limit each; afterwards requests are accepted again."""
     limited = Bodies(Starlette(routes=[Route("/", size, methods=["POST"])]), most_bytes=1000, most_together=2500)
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b"", "root_path": ""}
 

@@ -1,4 +1,4 @@
-"""Folders of pictures over REST."""
+"""Image folders over REST."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def test_statistics_thumbnail_and_preview_go_together(panel):
-    """The statistics name a thumbnail that a browser may keep for ever; a preview draws the picture several times."""
+    """The statistics name a thumbnail that a browser may cache forever; a preview shows several augmentations of an image."""
     panel.service.configs.replace(panel.document)
     told = panel.client.post("/api/concepts/statistics", json={}).json()
     (red,) = told["concepts"]
@@ -27,7 +27,7 @@ def test_statistics_thumbnail_and_preview_go_together(panel):
 
 @pytest.mark.slow
 def test_settings_that_are_not_saved_can_be_looked_at(panel):
-    """Changes are tried and forgotten."""
+    """The changes are applied for the answer only."""
     panel.service.configs.replace(panel.document)
     changes = {"concepts.0.balancing": 5, "resolution": "64"}
     told = panel.client.post("/api/concepts/statistics", json={"index": 0, "changes": changes}).json()
@@ -40,7 +40,7 @@ def test_settings_that_are_not_saved_can_be_looked_at(panel):
 
 
 def test_what_is_not_there_is_said(panel):
-    """Unknown concepts and pictures are 404, an empty folder is 422."""
+    """Unknown concepts and images are 404, an empty folder is 422."""
     panel.service.configs.replace(panel.document)
     assert panel.client.post("/api/concepts/statistics", json={"index": 9}).status_code == 404
     assert panel.client.post("/api/concepts/preview", json={"index": 9}).status_code == 404
@@ -53,7 +53,7 @@ def test_what_is_not_there_is_said(panel):
 
 
 def test_captions_are_converted_on_demand(panel):
-    """The finding about them is gone afterwards; a concept that isn't there is 404, another word 422."""
+    """The finding about them is gone afterwards; a missing concept is 404, an unknown format 422."""
     panel.service.configs.replace(panel.document)
     folder = Path(panel.service.configs.train_config().concepts[0].path)
     (folder / "one.txt").write_bytes("ein Kätzchen".encode("cp1252"))

@@ -41,7 +41,7 @@ def test_a_change_against_an_old_revision_conflicts(panel):
 
 @pytest.mark.parametrize("path", ["epochs", "unet.stop_training_after"])
 def test_a_number_of_any_size_does_not_close_the_settings(panel, path):
-    """A whole number that fits no 64 bits is kept or refused; the settings can be read and mended afterwards."""
+    """An integer beyond 64 bits is kept or rejected; the settings stay readable and can be corrected."""
     for value in (2**70, 3):
         revision = current(panel)["revision"]
         reply = panel.client.patch("/api/config/current", json={"revision": revision, "changes": {path: value}})
@@ -115,7 +115,7 @@ def test_validation_tells_errors_and_warnings_with_paths(panel):
 
 
 def test_aliases_of_settings(panel):
-    """The names of other trainers come by path, those of settings inside of concepts as well."""
+    """The names that other trainers use are listed by path, including those of settings inside concepts."""
     aliases = panel.client.get("/api/config/aliases").json()["aliases"]
     assert "network_dim" in aliases["lora_rank"]
     assert "lr" in aliases["unet.learning_rate"]
@@ -133,7 +133,7 @@ def test_schema_and_defaults(panel):
 
 
 def test_export_and_import_keep_the_settings(panel):
-    """What goes out comes in again, without secrets, as a file with a name."""
+    """An export can be imported again. It has no secrets, and its file has a name."""
     panel.client.put("/api/config/current", json={"config": {**panel.document, "epochs": 5}, "name": "fünf"})
     export = panel.client.get("/api/config/export?packed=true")
     assert "f%C3%BCnf.json" in export.headers["content-disposition"]
@@ -169,7 +169,7 @@ def test_secrets_go_in_and_never_come_out(panel, monkeypatch):
 
 
 def test_what_differs_from_a_preset_is_reported_before_it_is_opened(panel):
-    """The settings stay as they are; each difference has its path and both values."""
+    """The settings stay the same; each difference has its path and both values."""
     before = current(panel)
     reply = panel.client.get("/api/config/diff", params={"name": "SDXL/LoRA 8 GB"}).json()
     differing = {entry["path"]: (entry["before"], entry["after"]) for entry in reply["differences"]}
@@ -179,7 +179,7 @@ def test_what_differs_from_a_preset_is_reported_before_it_is_opened(panel):
 
 
 def test_the_usual_values_of_an_optimizer_come_by_one_request(panel):
-    """The request names the revision it was made against, as every change does."""
+    """The request names the revision it is based on, as every change does."""
     revision = current(panel)["revision"]
     changes = {"optimizer.optimizer": "ADAMW", "optimizer.beta1": 0.5}
     revision = panel.client.patch("/api/config/current", json={"revision": revision, "changes": changes}).json()["revision"]
@@ -189,7 +189,7 @@ def test_the_usual_values_of_an_optimizer_come_by_one_request(panel):
 
 
 def test_two_sources_are_compared(panel):
-    """By GET with their names, by POST also documents; what is no source is told with what would be one."""
+    """GET accepts names, POST also documents; an invalid source is rejected with the valid ones."""
     panel.client.put("/api/config/current", json={"config": panel.document, "name": "small"})
     panel.client.post("/api/config/save", json={"name": "mine"})
     run_id = panel.finished()
@@ -210,7 +210,7 @@ def test_two_sources_are_compared(panel):
 
 
 def test_saved_configurations_are_renamed_duplicated_and_exported(panel):
-    """Nothing is written over unasked; the form follows the new name."""
+    """Nothing is overwritten unless requested; the form follows the new name."""
     panel.client.put("/api/config/current", json={"config": {**panel.document, "epochs": 3}, "name": "three"})
     panel.client.post("/api/config/save", json={"name": "mine"})
     assert panel.client.post("/api/config/save", json={"name": "MINE", "over": False}).status_code == 409
@@ -230,7 +230,7 @@ def test_saved_configurations_are_renamed_duplicated_and_exported(panel):
 
 
 def test_a_document_is_migrated_without_opening_it(panel):
-    """Old keys arrive at their new places, unknown ones are noted, wrong ones refused with their path."""
+    """Old keys move to their new places, unknown ones are reported, invalid ones are rejected with their path."""
     before = current(panel)["revision"]
     old = {"__version": 1, "unet_learning_rate": 0.5, "colour": "red"}
     reply = panel.client.post("/api/config/migrate", json=old).json()
@@ -250,7 +250,7 @@ def test_a_document_is_migrated_without_opening_it(panel):
 
 @pytest.mark.parametrize("path", ["validate", "migrate", "import", "current", "layers", "diff"])
 def test_documents_of_any_form_are_answered_without_a_server_error(panel, path):
-    """Deep nesting, numbers without end, digits that are none, a lone surrogate; the settings can still be read."""
+    """Deep nesting, endless numbers, invalid digits or a lone surrogate don't fail the server, and the settings stay readable."""
     deep = "[" * 300 + "]" * 300
     revision = panel.service.configs.revision()
     bodies = [

@@ -1,4 +1,4 @@
-"""What settings lead to, over REST."""
+"""The consequences of settings over REST."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onetrainer_gradio.demo import DEMO_FOLDER
 
 
 def test_the_draw_of_timesteps_follows_settings_that_are_not_kept(panel):
-    """Changes are looked at and forgotten; a curve says how often each bin is drawn."""
+    """Changes are applied for the answer only; a curve shows how often each bin is sampled."""
     revision = panel.service.configs.revision()
     even = panel.client.post("/api/config/timesteps", json={}).json()
     assert (even["timesteps"], even["window"], even["dynamic"]) == (1000, [0, 1000], False)
@@ -22,7 +22,7 @@ def test_the_draw_of_timesteps_follows_settings_that_are_not_kept(panel):
 
 
 def test_dynamic_shifting_gives_a_curve_for_each_size(panel):
-    """Width and height name the curve."""
+    """The curve is selected by width and height."""
     changes = {"model_type": "QWEN", "dynamic_timestep_shifting": True, "resolution": "512,1024"}
     found = panel.client.post("/api/config/timesteps", json={"changes": changes}).json()
     assert [(curve["width"], curve["height"]) for curve in found["curves"]] == [(512, 512), (1024, 1024)]
@@ -30,7 +30,7 @@ def test_dynamic_shifting_gives_a_curve_for_each_size(panel):
 
 
 def test_what_cannot_be_drawn_is_422_with_the_field(panel):
-    """A bad value and an impossible combination are both refused with the path."""
+    """An invalid value and an impossible combination are both rejected with the path."""
     for changes, path in (
         ({"timestep_shift": -1}, "timestep_shift"),
         ({"min_noising_strength": 0.9, "max_noising_strength": 0.1}, "max_noising_strength"),
@@ -42,7 +42,7 @@ def test_what_cannot_be_drawn_is_422_with_the_field(panel):
 
 @pytest.mark.slow
 def test_a_layer_filter_is_counted_and_listed_on_demand(panel):
-    """All layers without a filter; names come when they are asked for."""
+    """Without a filter, all layers count; names are listed only if requested."""
     every = panel.client.post("/api/config/layers", json={"changes": {"layer_filter": ""}}).json()
     assert every["known"]
     assert every["taken"] == every["total"] > 100
@@ -54,7 +54,7 @@ def test_a_layer_filter_is_counted_and_listed_on_demand(panel):
 
 
 def test_the_filter_of_the_quantization_is_its_own(panel):
-    """Its pattern is read from its own setting."""
+    """Its pattern comes from its own setting."""
     changes = {"quantization.layer_filter": "attn2", "layer_filter": "attn1.to_q"}
     found = panel.client.post("/api/config/layers", json={"changes": changes, "of": "quantization"}).json()
     assert [pattern["pattern"] for pattern in found["patterns"]] == ["attn2"]
@@ -70,7 +70,7 @@ def test_a_broken_pattern_is_422(panel):
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_pattern_that_never_ends_freezes_neither_the_page_nor_the_check(panel):
-    """Saved in the draft it is a finding, refused at the start, and everything else is answered meanwhile."""
+    """If the draft contains it, it is a finding and an error at the start, and all other requests are still answered."""
     slow = {"layer_filter": r"(\w+\.?)+!", "layer_filter_regex": True, "layer_filter_preset": "custom"}
     revision = panel.service.configs.revision()
     assert panel.client.patch("/api/config/current", json={"revision": revision, "changes": slow}).status_code == 200
@@ -89,7 +89,7 @@ def test_a_pattern_that_never_ends_freezes_neither_the_page_nor_the_check(panel)
 
 @pytest.mark.slow
 def test_the_memory_of_a_run_is_estimated_with_changes_that_are_not_kept(panel):
-    """The peak is that of its phase, and each step toward a limit says what it leaves."""
+    """The peak is the one of its phase, and each step toward a limit reports its savings."""
     changes = {"model_type": "STABLE_DIFFUSION_15", "base_model_name": str(DEMO_FOLDER / "model"), "batch_size": 8}
     found = panel.client.post("/api/config/memory", json={"changes": changes}).json()
     assert found["peak_bytes"] == max(phase["total"] for phase in found["phases"])

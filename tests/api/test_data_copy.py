@@ -1,4 +1,4 @@
-"""The copy of the data folder is reported and requested over REST."""
+"""The data folder's copy is shown and can be requested over REST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets over REST: uploads, lists, and what they answer to wrong requests.
+"""Datasets over REST: uploads, lists, and the responses to wrong requests.
 
 Covers ``api/dataset_uploads.py``, ``api/dataset_files.py`` and ``api/dataset_jobs.py``.
 """
@@ -42,7 +42,7 @@ def cats(panel):
 
 
 def test_uploaded_images_are_listed_with_captions_and_thumbnails(cats):
-    """What was sent is what the list shows, and its thumbnail can be kept for ever."""
+    """The list shows what was uploaded, and a browser may cache its thumbnail forever."""
     page = cats.client.post("/api/datasets/images", json={"folder": "datasets/cats"}).json()
     assert (page["matches"], page["writable"], page["complete"]) == (2, True, True)
     first, second = page["images"]
@@ -58,7 +58,7 @@ def test_uploaded_images_are_listed_with_captions_and_thumbnails(cats):
 
 
 def test_an_upload_shows_its_offset_and_can_be_cancelled(cats):
-    """The offset after a broken connection, and after a piece at the wrong place."""
+    """It reports the offset after a broken connection and after a piece at the wrong position."""
     body = {"dataset": "cats", "name": "c.png", "bytes": 100}
     told = cats.client.post("/api/datasets/uploads", json=body).json()
     path = f"/api/datasets/uploads/{told['id']}"
@@ -73,7 +73,7 @@ def test_an_upload_shows_its_offset_and_can_be_cancelled(cats):
 
 
 def test_wrong_requests_are_answered_with_their_status(cats):
-    """Names, types, folders and datasets that aren't possible."""
+    """This covers invalid names, types, folders and datasets."""
     client = cats.client
     assert client.post("/api/datasets", json={"name": "cats"}).status_code == 409
     assert client.post("/api/datasets", json={"name": "../x"}).status_code == 422
@@ -85,7 +85,7 @@ def test_wrong_requests_are_answered_with_their_status(cats):
 
 
 def test_a_dataset_is_renamed_and_deleted(cats):
-    """Deleted is: in the trash folder."""
+    """Deleting moves it to the trash folder."""
     assert cats.client.post("/api/datasets/cats/rename", json={"name": "kittens"}).json()["dataset"]["images"] == 2
     trash = Path(cats.client.delete("/api/datasets/kittens").json()["trash"])
     assert sorted(path.name for path in trash.iterdir()) == ["a.png", "a.txt", "b.png"]
@@ -93,7 +93,7 @@ def test_a_dataset_is_renamed_and_deleted(cats):
 
 
 def test_captions_are_edited_changed_and_undone(cats):
-    """A version that is outdated is 409 with both texts; a change of many has a preview."""
+    """An outdated version is 409 with both texts; a bulk change has a preview."""
     client, where = cats.client, {"folder": "datasets/cats", "image": "a.png"}
     read = client.get("/api/datasets/captions", params=where).json()
     written = client.put("/api/datasets/captions", json={**where, "text": "sks cat, green", "version": read["version"]})
@@ -113,7 +113,7 @@ def test_captions_are_edited_changed_and_undone(cats):
 
 
 def test_images_are_trashed_restored_excluded_and_moved(cats):
-    """Each with its caption."""
+    """The caption moves with the image."""
     client, body = cats.client, {"folder": "datasets/cats", "images": ["a.png"]}
     entry = client.post("/api/datasets/images/trash", json=body).json()["entry"]
     assert client.get("/api/datasets/trash", params=body).json()["entries"][0]["count"] == 2
@@ -140,7 +140,7 @@ def test_an_image_is_rotated_and_masked(cats):
 
 
 def test_buckets_and_inspection_answer_for_a_folder(cats):
-    """The resolution of the settings or another one; a report, one operation, and a job with its end."""
+    """Buckets use the configured or another resolution; the inspection has a report, single operations, and a job that ends."""
     client, folder = cats.client, "datasets/cats"
     view = client.post("/api/datasets/buckets", json={"folder": folder, "resolution": "64"}).json()
     assert (view["matches"], view["resolutions"][0]["resolution"]) == (2, "64")
@@ -162,7 +162,7 @@ def test_buckets_and_inspection_answer_for_a_folder(cats):
 
 @pytest.mark.slow
 def test_a_captioning_job_is_started_followed_and_listed(cats, tmp_path, monkeypatch):
-    """Over REST as in Python; a model that isn't there ends the job with a reason."""
+    """It works over REST as in Python; a missing model ends the job with a reason."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     client, body = (
         cats.client,

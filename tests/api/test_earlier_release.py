@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from onetrainer_gradio.api.app import put_service
 from tests.api.conftest import ADDRESS, rehearsal_service
 
-pytestmark = pytest.mark.slow  # builds the whole panel, and carries out runs
+pytestmark = pytest.mark.slow  # builds the whole panel and trains
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "earlier_release"
 PLACEHOLDER = "{folder}"
@@ -41,7 +41,7 @@ def unpack(folder: Path) -> None:
 
 @pytest.fixture
 def earlier(app: FastAPI, tmp_path: Path) -> Iterator[TestClient]:
-    """A client of today's panel on the data folder."""
+    """A client of the current panel on that data folder."""
     unpack(tmp_path / "earlier")
     put_service(app, rehearsal_service(tmp_path / "earlier" / "data"))
     with TestClient(app, base_url=ADDRESS) as client:
@@ -62,7 +62,7 @@ def test_runs_are_listed_with_how_they_ended(earlier):
 
 
 def test_the_page_of_a_run_has_everything(earlier):
-    """Settings, curve, samples, log, journal under today's names, files, backups, replay."""
+    """It has settings, curve, samples, log, a journal with today's names, files, backups and replay."""
     run = get(earlier, f"/api/runs/{COMPLETED}")
     assert run["config"]["model_type"] == "STABLE_DIFFUSION_15"
     assert run["state"]["end_reason"] == "completed"

@@ -1,4 +1,4 @@
-"""The last resort for requests that fail."""
+"""The last handler for failing requests."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_failure_is_one_reply_in_the_usual_shape_and_one_entry_of_the_log(capl
 
 
 def test_the_connection_lives_on_after_a_failure(port):
-    """The next request on the same connection is answered, and the one after that."""
+    """The next two requests on the same connection are answered."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.connect()
     used = connection.sock
@@ -82,7 +82,7 @@ def test_the_connection_lives_on_after_a_failure(port):
 
 
 def test_half_a_reply_ends_with_a_closed_connection(port):
-    """A client can tell that the rest is missing."""
+    """A client can detect that the rest is missing."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/fails_midway")
     with pytest.raises(http.client.IncompleteRead):
@@ -90,6 +90,6 @@ def test_half_a_reply_ends_with_a_closed_connection(port):
 
 
 def test_a_client_that_leaves_is_no_failure(caplog):
-    with caplog.at_level(logging.ERROR), pytest.raises(AssertionError):  # the test client misses its reply
+    with caplog.at_level(logging.ERROR), pytest.raises(AssertionError):  # the test client misses its response
         TestClient(app()).get("/leaves")
     assert not caplog.records

@@ -16,7 +16,7 @@ from tests.api.conftest import ADDRESS
 
 
 def test_the_data_folder_is_listed_first(panel):
-    """Without a path; places to begin at come along."""
+    """Without a path, the data folder is listed, and starting points come with it."""
     data = panel.service.settings.data_folder
     (data / "model.safetensors").write_bytes(b"12345")
     listing = panel.client.get("/api/files", params={"kind": "model"}).json()
@@ -35,7 +35,7 @@ def test_the_data_folder_is_listed_first(panel):
 
 @pytest.mark.slow
 def test_images_of_a_folder_have_thumbnails(panel):
-    """The picker counts the images of a folder and shows the first ones, which is allowed without a concept that names it."""
+    """The file picker counts the images of a folder and shows the first ones, even if no concept uses the folder."""
     folder = panel.service.settings.data_folder / "dataset"
     folder.mkdir()
     for number in range(20):
@@ -59,7 +59,7 @@ def test_folders_outside_the_allowed_ones_are_403(tmp_path):
 
 
 def test_a_folder_is_made_inside_the_allowed_ones(tmp_path):
-    """Its path comes back; elsewhere 403, a name that is taken 409, one that leads elsewhere 422, and nothing is made."""
+    """The response has its path. Outside it is 403, an existing name 409, a name with a path 422, and nothing is created."""
     (tmp_path / "allowed").mkdir()
     service = TrainerService(ServiceSettings(data_folder=tmp_path / "data", allowed_roots=(tmp_path / "allowed",)))
     client = TestClient(create_api(service, Access(AccessSettings())), base_url=ADDRESS)
@@ -84,7 +84,7 @@ def test_a_folder_is_made_inside_the_allowed_ones(tmp_path):
 
 
 def test_making_a_folder_is_guarded_like_every_change(tmp_path):
-    """Without the password, and from a foreign page, nothing is made."""
+    """Without the password, or from another site, nothing is created."""
     service = TrainerService(ServiceSettings(data_folder=tmp_path / "data"))
     body = {"path": "", "name": "new"}
     locked = TestClient(create_api(service, Access(AccessSettings(password="a password of some length"))), base_url=ADDRESS)
@@ -97,7 +97,7 @@ def test_making_a_folder_is_guarded_like_every_change(tmp_path):
 
 
 def test_names_that_are_no_utf8_are_listed_and_can_be_set(panel, tmp_path):
-    """A folder from an old archive opens in the picker; its path goes into the settings and comes back out of them."""
+    """A folder from an old archive opens in the file picker, and its path survives a round trip through the settings."""
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     try:
         folder.mkdir()

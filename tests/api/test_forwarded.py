@@ -1,4 +1,4 @@
-"""Headers of proxies: used from trusted ones, removed from everyone else."""
+"""Proxy headers are used if they come from a trusted proxy, and removed otherwise."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ask(peer: str, *trusted: str) -> dict:
     ("peer", "trusted"), [("127.0.0.1", ()), ("::1", ()), ("::ffff:127.0.0.1", ()), ("10.0.0.5", ("10.0.0.0/24",))]
 )
 def test_a_trusted_proxy_says_who_asks(peer, trusted):
-    """The last address that isn't a trusted proxy counts: the ones before it are what the client made up."""
+    """The last address that isn't a trusted proxy counts, because the client can invent the ones before it."""
     body = ask(peer, *trusted)
     assert (body["client"], body["scheme"], body["prefix"]) == ("203.0.113.9", "https", "/train")
 

@@ -1,5 +1,7 @@
-"""Images with the results of a run over REST. Covers ``service/generations.py``,
-``service/runs/kept_samples.py`` and ``backends/answering.py``."""
+"""Images from the results of a run over REST.
+
+Covers ``service/generations.py``, ``service/runs/kept_samples.py`` and ``backends/answering.py``.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def start(panel, status: int = 200, **changes: object) -> dict:
 
 
 def test_a_grid_is_generated_beside_the_base_model(finished):
-    """Each prompt once with the base model and at each strength, all with one seed; images can be loaded one by one."""
+    """Each prompt is generated once with the base model and at each strength, all with one seed; images load one by one."""
     made = start(finished, prompts=["a cat", "a dog"], strengths=[0.5, 1.0])
     assert [(cell["prompt"], bool(cell["file"]), cell["strength"]) for cell in made["cells"]] == [
         ("a cat", False, 0.0),
@@ -94,7 +96,7 @@ def test_a_failure_is_reported_and_the_next_grid_works(finished, prompt, text):
 
 
 def test_a_stopped_grid_is_resumed_also_by_a_later_panel(finished):
-    """Finished images stay as they are, and the missing ones are generated."""
+    """Finished images stay the same, and the missing ones are generated."""
     made = start(finished, prompts=["a", "b"], sample={"diffusion_steps": 30}, base=False)
     generations = finished.service.generations
     until(lambda: generations.get(made["id"])["cells"][0]["done"])
@@ -114,7 +116,7 @@ def test_a_stopped_grid_is_resumed_also_by_a_later_panel(finished):
 
 
 def test_lists_are_paged_and_end_with_the_run(finished):
-    """Newest first; deleting a run deletes its grids."""
+    """The newest is first; deleting a run deletes its grids."""
     made = []
     for _ in range(3):
         made.append(start(finished)["id"])
@@ -138,7 +140,7 @@ def test_a_grid_of_a_run_that_is_deleted_ends_and_is_deleted(finished):
 
 
 def test_images_come_with_their_parameters_and_as_a_zip(finished):
-    """The text is the one in the file; the zip has only finished images, under names that say what they are."""
+    """The text is the one in the file; the zip contains only finished images, with descriptive names."""
     made = start(finished, prompts=["a cat, red"], strengths=[0.5], seed=9)
     done = finished.service.generations.wait(made["id"], 30)
     assert done["cells"][1]["parameters"].splitlines()[0] == "a cat, red <lora:lora:0.5>"
@@ -153,7 +155,7 @@ def test_images_come_with_their_parameters_and_as_a_zip(finished):
 
 
 def test_an_image_is_kept_as_a_sample_of_the_run(finished):
-    """Once, with its parameters; it is the newest sample, has a thumbnail, and outlives the grid."""
+    """It is kept once, with its parameters. It becomes the newest sample, has a thumbnail, and outlives the grid."""
     before = finished.client.get("/api/samples/list").json()
     made = start(finished, prompts=["a cat"], strengths=[0.5], seed=4)
     finished.service.generations.wait(made["id"], 30)
@@ -178,7 +180,9 @@ def test_an_image_is_kept_as_a_sample_of_the_run(finished):
 
 
 def test_a_run_that_starts_gets_the_memory(finished):
-    """A grid on the GPU ends with the reason, an idle process ends; a grid on the CPU goes on, or one beside a run there."""
+    """A grid on the GPU ends with the reason and an idle process exits; a grid on
+    the CPU continues, or one whose run is on the CPU.
+    """
     generations = finished.service.generations
     run = finished.service.runs.get(finished.run_id)
     made = start(finished)
@@ -203,7 +207,7 @@ def test_a_run_that_starts_gets_the_memory(finished):
 
 
 def test_no_process_is_left_behind(finished):
-    """One that ends by itself is no zombie, and the next grid starts another one without an error."""
+    """A process that exits by itself is no zombie, and the next grid starts another one without an error."""
     generations = finished.service.generations
     made = start(finished, prompts=["leave"])
     generations.wait(made["id"], 30)
@@ -231,7 +235,7 @@ def test_a_full_disk_is_named(finished, monkeypatch):
 
 
 def test_while_a_run_trains_on_the_gpu_only_the_cpu_generates(finished):
-    """A run of the tests trains on the CPU, so its configuration is told another device."""
+    """A run of the tests trains on the CPU, so its configuration is set to another device."""
     finished.training_now = True
     run = finished.service.runs.get(finished.run_id)
     (run.folder / "config.json").write_text(

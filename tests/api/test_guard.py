@@ -1,4 +1,4 @@
-"""The guard before everything."""
+"""The guard in front of every request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 
 def panel(**settings) -> tuple[TestClient, Access]:
-    """A small app behind the guard; loopback without a password unless settings say more."""
+    """A small app behind the guard: loopback without a password unless settings say otherwise."""
 
     async def page(request):
         return PlainTextResponse("inside")
@@ -46,7 +46,7 @@ def test_loopback_without_a_password_is_open_under_its_own_names(host):
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "192.168.1.7:7860", ""])
 def test_a_foreign_name_is_refused_without_a_password(host):
-    """A page whose name was made to point to this machine reaches nothing (DNS rebinding)."""
+    """A page whose name was redirected to this machine reaches nothing (DNS rebinding)."""
     client, _ = panel()
     reply = client.get("/api/training/status", headers={"Host": host})
     assert reply.status_code == 403
@@ -64,7 +64,7 @@ def test_a_public_host_is_an_own_name():
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "http://[broken", "file://"])
 @pytest.mark.parametrize("settings", [{}, {"password": PASSWORD}])
 def test_what_a_foreign_page_sends_is_refused(origin, settings):
-    """Whatever the method and with or without a password; another port of this machine is a foreign page too."""
+    """This holds for any method, with or without a password; another port of this machine is another site too."""
     client, _ = panel(**settings)
     headers = {"Origin": origin}
     if settings:
@@ -85,7 +85,7 @@ def test_the_panels_own_page_and_programs_pass():
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_other_sites_may_link_to_the_page_and_nothing_else(site):
-    """A picture, frame or link of another site or port cannot reach the API, whose paths partly act on GET."""
+    """An image, frame or link of another site or port can't reach the API, because some paths have effects on GET."""
     client, _ = panel()
     cross = {"Sec-Fetch-Site": site}
     assert client.get("/api/config/load/x", headers=cross).status_code == 403
@@ -135,7 +135,7 @@ def test_guessing_bearers_is_slowed_down():
 
 
 def test_the_start_link_becomes_a_cookie_once():
-    """The token leaves the address at once, other parameters stay, and the link is of no use a second time."""
+    """The token is removed from the address immediately, other parameters stay, and the link works only once."""
     client, access = panel(token=TOKEN)
     link = access.new_link()
     reply = client.get(f"/?token={link}&tab=samples")
@@ -153,7 +153,7 @@ def test_the_start_link_becomes_a_cookie_once():
 
 @pytest.mark.parametrize("other", ['theme={"dark": true}', "a[b]=1", "a b=1", "novalue", 'a="open', "a=ä", "path=/", "=x"])
 def test_cookies_of_other_programs_do_not_hide_the_session(other):
-    """Programs at other ports of the same host share the browser's cookies with us, whatever is in theirs."""
+    """Programs at other ports of the same host share the browser's cookies, whatever they contain."""
     client, access = panel(password=PASSWORD)
     session = access.login(PASSWORD, "a")
     name = cookie_name("127.0.0.1:7860")
@@ -203,7 +203,7 @@ def test_after_the_login_one_stays_on_this_panel(path, safe):
 
 
 def test_the_lifespan_passes():
-    """What is no request is none of the guard's business."""
+    """The guard ignores what is not a request."""
     seen = []
 
     async def app(scope, receive, send):

@@ -26,7 +26,7 @@ def connection() -> Iterator[socket.socket]:
 
 
 def reply(connection: socket.socket) -> bytes:
-    """Return one whole reply."""
+    """Return one complete response."""
     data = b""
     while not data.endswith(b"ok"):
         received = connection.recv(1000)
@@ -48,7 +48,7 @@ def test_a_request_that_stops_within_its_headers_is_closed(connection: socket.so
 
 
 def test_headers_that_trickle_in_are_closed_too(connection: socket.socket) -> None:
-    """The time runs from the first byte, not from the last one."""
+    """The time limit runs from the first byte, not from the last one."""
     began = time.monotonic()
     with contextlib.suppress(OSError):  # reset or broken pipe: the end
         while time.monotonic() - began < 8:
@@ -58,7 +58,7 @@ def test_headers_that_trickle_in_are_closed_too(connection: socket.socket) -> No
 
 
 def test_whole_requests_and_slow_bodies_are_answered(connection: socket.socket) -> None:
-    """A body may take longer, and a connection may rest between two requests."""
+    """A body may take longer, and a connection may be idle between two requests."""
     connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
     time.sleep(1.5 * LIMIT_S)
     connection.sendall(b"ab")

@@ -1,4 +1,4 @@
-"""Liveness and readiness: open to everyone, with reasons only for who is logged in."""
+"""Liveness and readiness are open to everyone, with reasons only for people who are signed in."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_panel_that_has_not_started_is_alive_but_not_ready(app):
 
 
 def test_the_reasons_are_only_for_who_is_logged_in(app):
-    """A stranger learns whether the panel works, and nothing about the machine."""
+    """Others learn whether the panel works, and nothing about the machine."""
     app.state.not_ready.append(lambda: "The page is being built.")
     with TestClient(app, base_url=ADDRESS) as client:
         stranger = client.get("/health")

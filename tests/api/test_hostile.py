@@ -1,4 +1,4 @@
-"""Requests that no program of ours sends: each gets an answer below 500, and the panel goes on."""
+"""Requests that no client of ours sends: each gets a response below 500, and the panel keeps working."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.fakes.estimates import Computed
 
 pytestmark = pytest.mark.slow
 
-HALF = "\ud83d"  # half of an emoji: JSON can say it, UTF-8 cannot
+HALF = "\ud83d"  # half of an emoji: JSON can express it, UTF-8 can't
 NUMBERS = ["²", "१", "１", "-1", "+1", "1_0", "0x1", "1e3", "9" * 30, "9" * 5000, " 1", "1.0", "", "%00"]
 PATHS = [
     HALF,
@@ -66,7 +66,7 @@ def _nothing_failed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def answered(reply) -> int:
-    """The status of an answer, which is no server error and has our shape."""
+    """Return the status of a response, which is no server error and has our format."""
     assert reply.status_code < 500, f"{reply.request.method} {reply.url}: {reply.text[:500]}"
     if reply.status_code >= 400 and reply.request.method != "HEAD":
         assert reply.json()["ok"] is False
@@ -75,7 +75,7 @@ def answered(reply) -> int:
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: ascii(number[:12]))
 def test_text_where_a_number_belongs(told, number):
-    """What looks like a number to some functions of Python and not to others is no id, index or amount."""
+    """Text that only some functions of Python parse as a number is no id, index or amount."""
     client, run_id, document = told
     for path in (
         f"/api/runs/{run_id}/files/{number}",
@@ -101,7 +101,7 @@ def test_text_where_a_number_belongs(told, number):
 
 @pytest.mark.parametrize("value", [2**63, 2**64, 10**400, -(10**400), 1e308, -0.0, 10**4000], ids=lambda value: str(value)[:8])
 def test_numbers_of_any_size(told, value):
-    """JSON knows numbers that no machine register holds."""
+    """JSON allows numbers that no machine register can hold."""
     client, run_id, document = told
     text = json.dumps({**document, "epochs": value, "learning_rate": value, "resolution": value, "an_unknown_key": value})
     for path in ("/api/config/validate", "/api/config/migrate", "/api/config/import"):
@@ -114,7 +114,7 @@ def test_numbers_of_any_size(told, value):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: ascii(path[:12]))
 def test_text_that_no_path_can_hold(told, path):
-    """Every place that takes a path refuses it, or finds nothing there, and says so."""
+    """Every endpoint that accepts a path rejects it, or reports that nothing is there."""
     client, _, document = told
 
     def post(address: str, body: Any, method: str = "POST") -> int:
@@ -243,7 +243,7 @@ TYPES = [
 
 @pytest.mark.parametrize("body", BODIES)
 def test_bodies_that_make_no_sense(told, body):
-    """Every documented path that takes a body, with every kind of wrong body and content type."""
+    """Every documented path that accepts a body gets every kind of wrong body and content type."""
     client, run_id, _ = told
     documented = client.get("/openapi.json").json()["paths"]
     for path, methods in documented.items():
@@ -298,7 +298,7 @@ def test_headers_that_make_no_sense(told, headers):
 
 @pytest.mark.parametrize("text", ["", "x", "{", "[" * 50_000, "²", "\0", "ping", '"ping"', "a" * 60_000])
 def test_messages_to_the_live_view_that_make_no_sense(told, text):
-    """The WebSocket goes on, whatever is sent to it; also bytes."""
+    """The WebSocket stays open whatever is sent to it, including bytes."""
     client, _, _ = told
     with client.websocket_connect("ws://127.0.0.1:7860/ws") as socket:
         assert socket.receive_json()["type"] == "connected"
@@ -310,14 +310,14 @@ def test_messages_to_the_live_view_that_make_no_sense(told, text):
 
 @pytest.mark.parametrize("since", ["²", "-1", "9" * 30, "x", "", "1.5", "NaN"])
 def test_a_live_view_from_a_position_that_makes_no_sense(told, since):
-    """It is refused before it begins, or begins with the whole state."""
+    """It is rejected before it begins, or begins with the whole state."""
     client, _, _ = told
     with contextlib.suppress(WebSocketDisconnect), client.websocket_connect(f"ws://127.0.0.1:7860/ws?since={since}") as socket:
         assert socket.receive_json()["type"] == "connected"
 
 
 def test_a_running_run_takes_prompts_that_no_file_can_hold(told):
-    """Half a character in a prompt reaches the run and comes back; it costs neither the command nor the run."""
+    """Half a character in a prompt reaches the run and comes back; neither the command nor the run fails."""
     client, _, document = told
     service = client.app.state.service
     body = {"config": document, "options": {"tags": ["hold=1"], "name": HALF}}

@@ -18,7 +18,7 @@ def said(texts) -> list[dict]:
 
 
 class CountingFeed:
-    """The service's feed, with a count of who listens."""
+    """The service's feed, with a count of its listeners."""
 
     def __init__(self) -> None:
         self.feed = Feed(lambda: {"state": {"status": "idle"}})
@@ -42,7 +42,7 @@ def run(scenario) -> None:
 
 
 async def settled() -> None:
-    """Let the loop do what other threads gave it."""
+    """Let the loop process what other threads gave it."""
     for _ in range(3):
         await asyncio.sleep(0)
 
@@ -85,7 +85,7 @@ def test_a_position_that_is_not_known_gets_the_whole_state(since):
 
 
 def test_nothing_is_lost_between_the_state_and_the_first_message():
-    """What happens while the state is being read comes once: in the state or after it."""
+    """Anything that happens while the state is being read arrives once: in the state or after it."""
 
     async def scenario():
         feed = Feed(dict)
@@ -137,7 +137,7 @@ def test_one_subscription_serves_all_and_ends_with_the_last():
 
 
 def test_of_states_only_the_newest_waits():
-    """A viewer that was slow for a while gets one state, not all of them, and events in order."""
+    """A slow viewer gets only the newest state, and all events in order."""
 
     async def scenario():
         feed = Feed(dict)
@@ -203,7 +203,7 @@ def test_pongs_do_not_pile_up():
 
 
 def test_messages_after_the_end_of_the_loop_are_dropped():
-    """The service may still publish while the server goes down."""
+    """The service may still publish while the server shuts down."""
     feed = Feed(dict)
 
     async def scenario():

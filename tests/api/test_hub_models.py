@@ -1,4 +1,7 @@
-"""Search and downloads over REST, from a stand-in for the hub. Covers ``service/hub/models.py`` and ``downloads.py``."""
+"""Search and downloads over REST, from a stand-in for the Hugging Face Hub.
+
+Covers ``service/hub/models.py`` and ``downloads.py``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tests.service.hub.test_downloads import NAME, add_model
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """The stand-in, with the cache of the library in a folder of the test."""
+    """The stand-in, with the library's cache in a temporary folder."""
     with FakeHub() as stand_in:
         monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
         monkeypatch.delenv("HF_TOKEN", raising=False)
@@ -45,7 +48,7 @@ def test_a_model_is_found_described_and_downloaded(panel, hub):
 
 
 def test_a_download_lands_where_runs_with_the_current_settings_look(panel, hub, tmp_path):
-    """Also those of New LoRA, which keeps the folder; the usual cache has nothing."""
+    """This includes New LoRA, which keeps the folder; the default cache stays empty."""
     answers = {**ANSWERS, "preset": "SD 1.5/LoRA 4 GB", "base_model": NAME}
     revision = panel.client.get("/api/config/current").json()["revision"]
     body = {"revision": revision, "changes": {"huggingface_cache_dir": "own/cache"}}

@@ -1,4 +1,4 @@
-"""Presets over HTTP: the panel's own, and those of folders that were added."""
+"""Presets over HTTP: the panel's own, and those of added folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_folder_that_is_not_there_is_named(panel, tmp_path):
 
 
 def test_presets_are_found_by_model_method_memory_and_words(panel):
-    """A program chooses as a person does; a preset is read whole without opening it."""
+    """A program has the same filters as a person; a preset can be read without opening it."""
     before = panel.client.get("/api/config/current").json()["revision"]
     wanted = {"model_type": "STABLE_DIFFUSION_XL_10_BASE", "method": "LORA", "memory_gb": 8}
     found = panel.client.get("/api/config/presets", params=wanted).json()["presets"]

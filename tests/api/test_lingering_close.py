@@ -1,4 +1,4 @@
-"""Whoever is answered before the end of the request can still read the response."""
+"""A client that gets its response before its request ends can still read the response."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def all_of(connection: socket.socket) -> bytes:
 
 
 def test_a_client_that_sends_everything_before_it_reads_gets_the_response(connection: socket.socket) -> None:
-    """As a proxy does. Without a rest that is read, sending fails with a reset."""
+    """Proxies do this. If the rest weren't read, sending would fail with a reset."""
     connection.sendall(head(b"Content-Length: %d" % len(REST)) + REST)
     assert all_of(connection).startswith(b"HTTP/1.1 413 ")
 

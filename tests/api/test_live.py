@@ -1,4 +1,4 @@
-"""The live feed by WebSocket and by polling."""
+"""The live feed over WebSocket and by polling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONTRACT_STATE = {"is_training", "status", "progress", "max_step", "max_epoch", 
 
 
 def until(socket, kind: str, **content) -> dict:
-    """The next message of a kind with the given content."""
+    """Return the next message of a kind with the given content."""
     give_up_at = time.monotonic() + 60
     while True:
         assert time.monotonic() < give_up_at, f"no message {kind}"
@@ -63,7 +63,7 @@ def test_a_run_is_reported_to_all_viewers(panel):
 
 
 def test_numbers_grow_and_what_was_missed_is_replayed(panel):
-    """A viewer that comes back names the last number it saw and misses nothing."""
+    """A reconnecting viewer sends the last number it received and misses nothing."""
     with panel.socket() as socket:
         seen = socket.receive_json()["seq"]
     panel.finished(steps=3)
@@ -103,7 +103,7 @@ def test_a_change_of_the_settings_is_reported(panel):
 
 
 def test_polling_tells_the_same(panel):
-    """Where no WebSocket gets through: the state first, then what happened since."""
+    """If WebSockets are blocked, polling returns first the state and then what happened since."""
     first = panel.client.get("/api/events").json()
     assert first["snapshot"]["type"] == "connected"
     assert panel.client.get("/api/events", params={"since": first["seq"]}).json() == {"seq": first["seq"], "messages": []}
@@ -115,7 +115,7 @@ def test_polling_tells_the_same(panel):
 
 
 def test_a_field_that_cannot_be_used_refuses_a_start_until_its_page_is_closed(panel):
-    """Reported over the page's own connection; a page that polls reports it over REST, and other messages are passed over."""
+    """The page reports it over its own connection, or over REST if it polls; other messages are ignored."""
     panel.client.put("/api/config/current", json={"config": panel.document})
     field = {"path": "epochs", "label": "Epochs", "value": "abc", "reason": "expected a whole number"}
 

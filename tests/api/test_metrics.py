@@ -45,7 +45,7 @@ def test_the_current_run_is_measured_while_it_trains(panel):
 
 
 def test_requests_are_counted_by_route_and_status(tmp_path):
-    """Parameters of a path aren't part of a label, and neither is a path that doesn't exist."""
+    """Labels contain neither path parameters nor paths that don't exist."""
     app = create_api(rehearsal_service(tmp_path / "data"), Access(AccessSettings()))
     with TestClient(app, base_url=ADDRESS) as client:
         for path in ("/api/runs/one", "/api/runs/two", "/api/training/status", "/nothing/here", "/nothing/there"):

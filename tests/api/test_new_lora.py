@@ -13,7 +13,7 @@ ANSWERS = {"name": "Zorble", "folder": str(IMAGES_FOLDER), "preset": "Demo LoRA"
 
 
 def test_the_models_that_can_be_trained_here_come_first(panel) -> None:
-    """Each with its license and size, or with the reason why not."""
+    """Each has its license and size, or the reason why it can't be trained."""
     models = panel.client.get("/api/new_lora/models").json()["models"]
     assert models[0]["preset"] == "Demo LoRA"
     assert models[0]["local"] is True
@@ -36,7 +36,7 @@ def test_a_plan_changes_nothing(panel) -> None:
 
 
 def test_the_settings_become_the_current_ones_and_can_be_undone(panel) -> None:
-    """With a file for the caption of all images; one change back and all is as before."""
+    """A file holds the caption of all images; one undo restores everything."""
     before = panel.client.get("/api/config/current").json()["config"]
     made = panel.client.post("/api/new_lora/settings?client=me", json=ANSWERS).json()
     now = panel.client.get("/api/config/current").json()
@@ -77,7 +77,7 @@ def test_a_common_word_is_a_poor_trigger_word(panel, word, existing) -> None:
 
 
 def test_a_plan_shows_what_differs_from_the_preset(panel) -> None:
-    """With the label of each setting and both values; what the preset already says isn't listed."""
+    """Each difference has the setting's label and both values; values that the preset already has aren't listed."""
     made = panel.client.post("/api/new_lora/plan", json={**ANSWERS, "quality": "QUICK"}).json()
     found = {each["path"]: each for each in made["differences"]}
     assert found["epochs"]["after"] == made["epochs"] != found["epochs"]["before"]
@@ -87,7 +87,7 @@ def test_a_plan_shows_what_differs_from_the_preset(panel) -> None:
 
 
 def test_images_without_a_caption_are_counted_before_the_start(panel) -> None:
-    """Only if the captions are to come from text files."""
+    """They count only if captions come from text files."""
     folder = panel.service.settings.data_folder / "datasets" / "few"
     folder.mkdir(parents=True)
     for number in range(3):
@@ -105,7 +105,7 @@ def test_images_without_a_caption_are_counted_before_the_start(panel) -> None:
 
 
 def test_images_in_subfolders_are_counted_and_trained(panel) -> None:
-    """An uploaded folder, or a zip file with folders, keeps them."""
+    """An uploaded folder, or a zip file with folders, keeps its subfolders."""
     folder = panel.service.settings.data_folder / "datasets" / "nested" / "holiday" / "beach"
     folder.mkdir(parents=True)
     for place, number in ((folder, 1), (folder.parent, 2), (folder.parent, 3)):
@@ -118,7 +118,7 @@ def test_images_in_subfolders_are_counted_and_trained(panel) -> None:
 
 
 def test_a_download_is_announced_before_the_start(panel, tmp_path, monkeypatch) -> None:
-    """For a base model of the Hugging Face Hub that isn't in the cache, with its size; not for a folder."""
+    """It is announced, with its size, for a base model that isn't in the Hugging Face cache, and not for a folder."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
     def announced(**changes: str) -> list[str]:
@@ -134,7 +134,7 @@ def test_a_download_is_announced_before_the_start(panel, tmp_path, monkeypatch) 
 
 @pytest.mark.slow
 def test_the_check_has_the_pre_flight_check_and_the_memory(panel) -> None:
-    """A base model that is missing is an error before the start; the captions that Start writes aren't missing."""
+    """A missing base model is an error before the start; captions that Start writes aren't missing."""
     fine = panel.client.post("/api/new_lora/check", json=ANSWERS).json()
     assert fine["findings"] == []
     assert fine["peak_bytes"] > 0
@@ -145,7 +145,7 @@ def test_the_check_has_the_pre_flight_check_and_the_memory(panel) -> None:
 
 
 def test_the_settings_are_exported_for_onetrainer(panel) -> None:
-    """A file of OneTrainer with concepts and samples, without a change of the current settings."""
+    """The export is a OneTrainer file with concepts and samples; the current settings don't change."""
     before = panel.client.get("/api/config/current").json()
     reply = panel.client.post("/api/new_lora/export", json=ANSWERS)
     assert "zorble.json" in reply.headers["content-disposition"]
@@ -157,7 +157,7 @@ def test_the_settings_are_exported_for_onetrainer(panel) -> None:
 
 
 def test_the_time_follows_an_earlier_run_of_the_model(panel) -> None:
-    """By its time per image; without such a run, or with one of another resolution, the time is unknown."""
+    """It uses that run's time per image; without such a run, or with another resolution, the time is unknown."""
     plan = panel.client.post("/api/new_lora/plan", json=ANSWERS).json()
     assert (plan["seconds"], plan["seconds_from"]) == (None, "")
     panel.client.post("/api/new_lora/settings", json=ANSWERS).raise_for_status()

@@ -1,4 +1,4 @@
-"""Notifications over REST, with services on this machine as channels; no answer, file or log holds an address."""
+"""Notifications over REST, with local services as channels; no response, file or log contains an address."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def until(condition):
 
 
 def test_a_finished_run_reaches_a_channel_with_its_sample(panel, sink, caplog):
-    """From adding the channel to the message with the newest sample; the outcome is in the list and in the feed."""
+    """A channel is added and gets a message with the newest sample; the outcome is in the list and in the feed."""
     caplog.set_level(logging.DEBUG)
     added = panel.client.post("/api/notifications/channels", json={"address": sink.address, "label": "Desk"}).json()["channel"]
     assert (added["service"], added["address"], added["on"]) == ("JSON", "••••••••", True)

@@ -17,13 +17,13 @@ BASE = "/api/onetrainer/checkouts"
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A checkout of a later revision; these tests do not change it."""
+    """A checkout of a later revision; these tests don't change it."""
     return set_up(tmp_path_factory.mktemp("later") / "OneTrainer", newer=True)
 
 
 @pytest.fixture
 def known(panel, checkout):
-    """A panel that knows it, with its settings read, and uses it."""
+    """A panel that has it registered, scanned and selected."""
     reply = panel.client.post(BASE, json={"folder": str(checkout)})
     assert reply.status_code == 200, reply.text
     assert panel.service.checkouts.wait(PATIENCE_S)
@@ -38,7 +38,7 @@ def change(panel, **changes):
 
 
 def test_a_checkout_is_looked_at_added_listed_and_removed(panel, checkout, tmp_path):
-    """What is missing is said before and after; a folder without OneTrainer is refused with the reason."""
+    """What is missing is reported before and after; a folder without OneTrainer is rejected with the reason."""
     looked = panel.client.post("/api/onetrainer/inspect", json={"folder": str(checkout)}).json()["checkout"]
     assert (looked["usable"], looked["config_version"], looked["panel_config_version"]) == (True, 12, 11)
     assert "version 12" in looked["version_note"]
@@ -55,7 +55,7 @@ def test_a_checkout_is_looked_at_added_listed_and_removed(panel, checkout, tmp_p
 
 
 def test_its_settings_are_in_the_schema_and_can_be_changed(known):
-    """A setting that only the checkout has goes through PATCH, export and import; resetting it takes it out again."""
+    """A setting that only the checkout has works with PATCH, export and import; resetting it removes it."""
     panel, _ = known
     schema = panel.client.get("/api/config/schema").json()
     assert schema["properties"]["sharpness"]["default"] == 0.5
@@ -76,7 +76,7 @@ def test_its_settings_are_in_the_schema_and_can_be_changed(known):
 
 @pytest.mark.slow
 def test_its_lists_and_objects_are_settings_as_a_whole(known):
-    """They are changed, marked, compared and reset as one value each, and go to files and back; a wrong place is named."""
+    """Each is changed, marked, compared, reset and saved as one value; an error names the path."""
     panel, _ = known
     assert panel.client.get("/api/config/schema").json()["properties"]["rules"]["x-kind"] == "json"
     rules = [{"word": "x", "strength": 0.5}]
@@ -106,7 +106,7 @@ def test_its_lists_and_objects_are_settings_as_a_whole(known):
 
 
 def test_without_it_they_are_unknown_again(known):
-    """With the built-in engine the form is our own; what was set stays in the document."""
+    """With the built-in engine the form has only our settings; the values stay in the document."""
     panel, _ = known
     change(panel, sharpness=0.75)
     assert panel.client.put("/api/engines", json={"engine": "builtin"}).json()["choice"] == "builtin"
@@ -118,7 +118,7 @@ def test_without_it_they_are_unknown_again(known):
 
 
 def test_a_newer_model_type_can_be_chosen(known):
-    """Under its own name, with the methods that the checkout has for it; others stay wrong."""
+    """It is selected by its own name, with the methods that the checkout supports; unknown types stay invalid."""
     panel, checkout_id = known
     changed = change(panel, model_type="NEW_MODEL_9")
     assert changed.json()["config"]["model_type"] == "NEW_MODEL_9"
@@ -129,7 +129,7 @@ def test_a_newer_model_type_can_be_chosen(known):
 
 
 def test_the_engine_is_chosen_and_the_check_asks_it(known):
-    """Choice, present engine and reasons; a check can also be made for another engine."""
+    """It returns the choice, the current engine and reasons; a check can also run for another engine."""
     panel, checkout_id = known
     panel.client.put("/api/config/current", json={"config": panel.document})
     panel.client.put("/api/engines", json={"engine": "auto"})
@@ -150,7 +150,7 @@ def test_the_engine_is_chosen_and_the_check_asks_it(known):
 
 
 def test_the_table_of_engines(known):
-    """One row for each model type and method."""
+    """It has one row per model type and method."""
     panel, checkout_id = known
     rows = panel.client.get("/api/engines/table").json()["rows"]
     row = next(row for row in rows if (row["model_type"], row["training_method"]) == ("FLUX_DEV_1", "LORA"))
@@ -158,7 +158,7 @@ def test_the_table_of_engines(known):
 
 
 def test_lists_of_the_checkout_come_into_the_settings(known):
-    """In the place of the present list, or behind it; an old revision conflicts."""
+    """They replace the current list or are appended; an outdated revision is a conflict."""
     panel, checkout_id = known
     path = f"{BASE}/{checkout_id}/lists/samples/samples"
     items = panel.client.get(path).json()["items"]
@@ -171,7 +171,7 @@ def test_lists_of_the_checkout_come_into_the_settings(known):
 
 
 def test_its_presets_are_a_library_that_goes_with_it(known):
-    """They can be opened; taking the checkout away takes them away."""
+    """They can be opened; removing the checkout removes them."""
     panel, checkout_id = known
     names = [item["name"] for item in panel.client.get("/api/config/list").json()["configs"] if item["kind"] == "library"]
     assert names == ["OneTrainer/SD1.5/#stand-in LoRA"]
@@ -182,7 +182,7 @@ def test_its_presets_are_a_library_that_goes_with_it(known):
 
 @pytest.mark.slow
 def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
-    """Start takes the choice, and the run records folder, revision and Python; its options can name another engine."""
+    """Start uses the choice, and the run records folder, revision and Python; its options can select another engine."""
     panel, checkout_id = known
     folder = panel.service.checkouts.get(checkout_id).folder
     newer = {
@@ -221,7 +221,7 @@ def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
 
 
 def test_pages_are_told_of_a_change(known):
-    """The snapshot of a new page and a message to the others say which engine is chosen and what the form follows."""
+    """A new page's snapshot and a message to the others contain the selected engine and what the form follows."""
     panel, _ = known
     with panel.socket() as socket:
         first = socket.receive_json()
@@ -233,7 +233,7 @@ def test_pages_are_told_of_a_change(known):
 
 
 def test_behind_allowed_folders_only_the_start_names_checkouts(app, tmp_path, checkout):
-    """Nobody who only has the page can make the machine run a program of theirs."""
+    """People who only have the page can't make the machine run a program of theirs."""
     settings = ServiceSettings(
         data_folder=tmp_path / "data", allowed_roots=(tmp_path,), checkouts=(checkout,), backend="tests.fakes.rehearsal:run"
     )

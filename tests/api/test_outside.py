@@ -1,4 +1,4 @@
-"""With allowed folders, no answer tells what is outside of them."""
+"""With allowed folders, no response reveals what is outside of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PATH = re.compile(r"[^\s\"',()\\\\]*qq[^\s\"',()\\\\]*")
 
 @dataclass
 class Place:
-    """A panel with one allowed folder, and things outside of it."""
+    """A panel with one allowed folder, and files outside of it."""
 
     client: TestClient
     document: dict[str, Any]
@@ -38,14 +38,16 @@ class Place:
     outside: Path
 
     def answers(self, ask: Callable[[str], str], *, few: bool = False) -> list[str]:
-        """What ``ask`` answers for what is there and for what is not, without the paths, whose parts all begin with ``qq``."""
+        """Return the answers of ``ask`` for existing and missing targets,
+        without the paths, whose parts all begin with ``qq``.
+        """
         return [_PATH.sub("PATH", ask(path)) for path in (self.paths()[:8:2] if few else self.paths())]
 
     def paths(self) -> list[str]:
         direct = [str(self.outside / name) for name in ("qqfolder", "qqnothing", "qqlist.json", "qqmodel.txt", "qqclosed/qqx")]
         first = [direct[0], "qqlink/qqlist.json", direct[1], "qqlink/qqmodel.txt", "qqlink/qqfolder", "~qqnobody/qqx"]
         first += ["qqlink/qqnothing", "~root/qqx"]
-        # first the ones that tell most: a folder, nothing, both through a link, a file
+        # first the most revealing ones: a folder, nothing, both through a link, a file
         return [*first, *direct[2:], "../qqoutside/qqnothing", "../qqoutside/qqfolder", "~/qqx"]
 
     def ask(self, method: str, address: str, body: Any = None) -> str:
@@ -101,7 +103,7 @@ def changed(document: dict[str, Any], setting: str, value: str) -> dict[str, Any
 
 
 def test_the_check_says_the_same_of_what_is_outside_whether_it_is_there_or_not(place):
-    """Each setting that is a path, alone and through a link: validation, start, comparison, statistics and preview."""
+    """Each path setting is tried, directly and through a link: validation, start, comparison, statistics and preview."""
     assert len(path_settings(place.document)) > 15
     for setting in path_settings(place.document):
         for ask in (
@@ -137,7 +139,7 @@ def test_concepts_outside_show_nothing(place, address):
 
 
 def test_other_paths_outside_get_one_answer(place):
-    """Folders to look into or to make something in, libraries, backups, images of a sample, checkouts."""
+    """This covers folders to scan or to create something in, libraries, backups, images of a sample, and checkouts."""
     for ask in (
         lambda path: place.ask("GET", f"/api/files?path={path}"),
         lambda path: place.ask("GET", f"/api/files?path={path}&nearest=true"),
@@ -157,7 +159,7 @@ def test_other_paths_outside_get_one_answer(place):
 
 
 def test_what_the_form_shows_of_an_outside_path_is_the_same(place):
-    """The settings being edited, their export and the engines that could train them."""
+    """This covers the current settings, their export, and the engines that could train them."""
     for setting in path_settings(place.document):
 
         def ask(path: str, setting: str = setting) -> str:

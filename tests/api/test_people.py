@@ -44,7 +44,7 @@ def login(client, name: str, password: str = PASSWORD, **more):
 
 
 def test_a_new_panel_is_set_up_with_the_code_from_the_terminal(tmp_path):
-    """By the page's form, without scripts; afterwards the set-up page is gone."""
+    """The page's form works without scripts; afterwards the set-up page is gone."""
     app = create_api(rehearsal_service(tmp_path), Access(AccessSettings(accounts=True)))
     people = app.state.service.people
     client = client_of(app)
@@ -89,7 +89,7 @@ def test_a_person_logs_in_on_the_page(app):
 
 
 def test_the_panels_password_is_still_an_owner(tmp_path):
-    """With accounts as well, for programs that have it; and without the name of one."""
+    """Programs that have it keep access when there are accounts, and it needs no user name."""
     app = panel_with_accounts(tmp_path, password="panel password", token="panel-token-0123456789")
     client = client_of(app)
     assert client.post("/api/login", json={"password": "panel password"}).status_code == 200
@@ -100,7 +100,7 @@ def test_the_panels_password_is_still_an_owner(tmp_path):
 
 
 def test_a_session_does_not_survive_a_login(app):
-    """Session fixation: a cookie that someone planted before the login is worth nothing afterwards, nor is a made-up one."""
+    """Session fixation: a cookie planted before the login is worthless afterwards, and so is an invented one."""
     client = signed_in(app, "viewer")
     planted = client.cookies.get(COOKIE)
     reply = login(client, "owner")
@@ -125,7 +125,7 @@ def test_guessing_is_slowed_down_over_rest_and_the_page(app):
 
 
 def test_a_foreign_page_changes_nothing_with_the_cookie_of_another_page(app):
-    """CSRF: another origin, or a cross-site request without one; and a form that looks like JSON."""
+    """CSRF: another origin, a cross-site request without one, and a form that looks like JSON are rejected."""
     client = signed_in(app, "owner")
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         assert client.post("/api/people", json={"name": "eve", "password": PASSWORD}, headers=headers).status_code == 403
@@ -138,7 +138,7 @@ def test_a_foreign_page_changes_nothing_with_the_cookie_of_another_page(app):
 
 
 def test_nobody_raises_or_lowers_more_than_allowed(app):
-    """A viewer makes itself no owner; the last owner neither leaves nor steps down."""
+    """A viewer can't become an owner; the last owner can neither leave nor step down."""
     people = app.state.service.people
     viewer, owner = people.accounts.named("viewer").id, people.accounts.named("owner").id
     for client in (signed_in(app, "viewer"), signed_in(app, "operator"), with_token(app, "owner", Scope.RUN)):
@@ -155,7 +155,7 @@ def test_nobody_raises_or_lowers_more_than_allowed(app):
 
 @pytest.mark.parametrize("end", ["session", "account", "role", "link", "password"])
 def test_an_open_page_is_closed_when_its_access_ends(app, end):
-    """The WebSocket of a revoked session or link ends at once, not at the next reload."""
+    """The WebSocket of a revoked session or link closes immediately, not at the next reload."""
     people = app.state.service.people
     viewer = people.accounts.named("viewer").id
     client = by_link(app, "panel", Role.VIEWER) if end == "link" else signed_in(app, "viewer")
@@ -176,7 +176,7 @@ def test_an_open_page_is_closed_when_its_access_ends(app, end):
 
 @pytest.mark.parametrize("path", ["queue/data", "call/watch/1", "call/v2/watch/1", "heartbeat/1"])
 def test_a_stream_of_gradio_ends_with_the_session(app, path):
-    """Also that of one function, such as ``watch``, which reports until the run ends."""
+    """This includes the stream of one function, such as ``watch``, which reports until the run ends."""
     people, client = app.state.service.people, signed_in(app, "viewer")
     headers = [(b"host", b"127.0.0.1:7860"), (b"cookie", f"{COOKIE}={client.cookies[COOKIE]}".encode())]
     scope = {"type": "http", "method": "GET", "scheme": "http", "path": f"/gradio_api/{path}", "headers": headers}
@@ -202,7 +202,7 @@ def test_a_stream_of_gradio_ends_with_the_session(app, path):
 
 
 def test_a_full_disk_does_not_keep_a_token_out(app, monkeypatch, caplog):
-    """Whoever comes to free space gets in, although the time of the use can't be written."""
+    """A person who wants to free space can sign in although the time of use can't be written."""
     client = with_token(app, "viewer", Scope.READ)
 
     def full(work):
@@ -298,7 +298,7 @@ def test_a_link_leaves_no_secret_in_the_address_and_opens_only_its_run(app):
 
 
 def test_a_link_that_waits_for_the_disk_holds_up_nobody(app):
-    """Opening it starts a session, which is written to the file of the accounts."""
+    """Opening it starts a session, which is written to the accounts file."""
     _, secret = app.state.service.people.links.add("owner", "class", "gallery", Role.VIEWER, 1)
     file = app.state.service.settings.data_folder / PEOPLE_FILE
 
@@ -318,7 +318,7 @@ def test_a_link_that_waits_for_the_disk_holds_up_nobody(app):
 
 
 def test_a_link_gives_commands_to_its_run_only_while_it_trains(app):
-    """The page shows the buttons by the rule that the server applies to the commands."""
+    """The page shows the buttons by the same rule that the server applies to commands."""
     service = app.state.service
     with signed_in(app, "owner") as owner:
         run_id = start(owner, service, "hold=1")
@@ -346,7 +346,7 @@ def run_of(client, service) -> str:
 
 
 def test_the_address_of_a_link_works_outside_a_space(tmp_path):
-    """A Space passes requests on over HTTP and under another name."""
+    """A Space forwards requests over HTTP and under another name."""
     app = panel_with_accounts(tmp_path, hosted=True, hosts=("ada-panel.example",))
     made = signed_in(app, "owner").post("/api/links", json={"name": "class", "shows": "gallery", "days": 1}).json()
     assert made["address"].startswith("https://ada-panel.example/?token=")
@@ -367,7 +367,7 @@ def test_the_gallery_link_shows_samples_only_and_someone_signed_in_stays_so(app)
 
 
 def test_only_its_creator_and_owners_rename_a_dataset(app):
-    """A dataset names who created it. Others may work with it, but its name is in their settings."""
+    """A dataset records its creator. Others may edit it, but their settings contain its name."""
     with signed_in(app, "operator") as client:
         made = client.post("/api/datasets", json={"name": "cats"}).json()["dataset"]
         assert made["created_by"] == "operator"
@@ -387,7 +387,7 @@ def test_only_its_creator_and_owners_rename_a_dataset(app):
 
 
 def test_quotas_limit_uploads_and_runs_and_owners_see_the_usage(app):
-    """409 with what is used and the limit; an upload that is under way continues, and an archive is measured unpacked."""
+    """Exceeding a quota is 409 with the usage and the limit; a running upload continues, and an archive counts unpacked."""
     import io
     import zipfile
 
@@ -430,7 +430,7 @@ def test_quotas_limit_uploads_and_runs_and_owners_see_the_usage(app):
 
 
 def test_who_did_what_is_recorded_and_exported(app, caplog):
-    """The run, the edit and the command carry their author; the log has all of them, also what was rejected, and no secret."""
+    """Runs, edits and commands record their author; the log has all of them, including rejected ones, and no secret."""
     with signed_in(app, "operator") as client:
         run_id = run_of(client, app.state.service)
         assert client.get(f"/api/runs/{run_id}").json()["record"]["started_by"] == "operator"
@@ -461,7 +461,7 @@ def test_who_did_what_is_recorded_and_exported(app, caplog):
 
 
 def test_paths_that_climb_get_nobody_further(app):
-    """Traversal in path parameters and around the guard, as a viewer: encoded, doubled, with another prefix."""
+    """This covers traversal in path parameters and around the guard, as a viewer: encoded, doubled, with another prefix."""
     client = signed_in(app, "viewer")
     for path in (
         "/shared/../people",

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of every answer."""
+"""The Content-Security-Policy of every response."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def client(*, hosted: bool = False) -> TestClient:
 
 @pytest.mark.parametrize("path", ["/page", "/pieces"])
 def test_only_the_scripts_that_the_server_wrote_run(path):
-    """The policy names their hashes, also those of the head; no other inline script, handler or foreign script is allowed."""
+    """The policy lists their hashes, including those of the head; no other
+    inline script, handler or foreign script is allowed.
+    """
     reply = client().get(path)
     assert reply.text == PAGE
     allowed = re.search(r"script-src ([^;]*)", reply.headers[HEADER])[1].split()
@@ -64,7 +66,7 @@ def test_data_that_a_browser_opens_runs_nothing():
 
 @pytest.mark.parametrize("path", ["/page", "/own", "/data", "/nowhere"])
 def test_every_answer_says_who_may_frame_it(path):
-    """Only the panel itself; on a Space, the hub's pages too."""
+    """Only the panel itself may; on a Space, pages of the Hugging Face Hub may too."""
     here, space = client().get(path), client(hosted=True).get(path)
     assert here.headers[HEADER].endswith("frame-ancestors 'self'")
     assert here.headers["X-Frame-Options"] == "SAMEORIGIN"

@@ -1,4 +1,4 @@
-"""The panel below a path of a reverse proxy: what has to know the prefix does, and nothing else changes by it."""
+"""The panel below a path of a reverse proxy: only what depends on the prefix changes."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def client(locked, request):
     ],
 )
 def test_only_a_plain_path_is_a_prefix(told, prefix):
-    """What could lead elsewhere, or stand for markup, counts as none."""
+    """A prefix that could lead elsewhere, or could be markup, is ignored."""
     assert prefix_of({"type": "http", "headers": [(b"x-forwarded-prefix", told.encode())]}) == prefix
 
 
 @pytest.mark.slow
 def test_a_person_logs_in_below_the_prefix_and_stays_there(client):
-    """Every address on the way has the prefix, and the cookie is sent below it only."""
+    """Every address during the login has the prefix, and the cookie is sent only below it."""
     page = client.get("/docs?a=1", headers=PAGE)
     assert (page.status_code, page.headers["location"]) == (303, "/train/box/login?next=/docs%3Fa%3D1")
     page = client.get("/login?next=/docs", headers=PAGE)
@@ -85,7 +85,7 @@ def test_the_start_link_goes_on_below_the_prefix(client, access):
 
 @pytest.mark.slow
 def test_paths_answer_as_without_a_prefix_and_the_description_names_it(client):
-    """Programs below the prefix find the same paths; what describes them says where they begin."""
+    """Clients below the prefix use the same paths; the API description contains the prefix."""
     known = BELOW | {"Authorization": f"Bearer {PASSWORD}"}
     assert client.get("/api/training/status", headers=known).json()["status"] == "idle"
     assert client.get("/api/no/such/path", headers=known).status_code == 404
@@ -104,7 +104,7 @@ def test_paths_answer_as_without_a_prefix_and_the_description_names_it(client):
 
 @pytest.mark.parametrize("prefix", ["/login", "/api/login", "/api", "/ws"])
 def test_no_prefix_opens_what_is_guarded(client, prefix):
-    """Whatever a stranger says of the prefix, the guard looks at the path that is asked for."""
+    """Whatever prefix a client sends, the guard checks the requested path."""
     told = {"X-Forwarded-Prefix": prefix}
     for path in ("/api/training/status", "/docs", "/", f"{prefix}/../api/runs"):
         assert client.get(path, headers=told).status_code == 401, path

@@ -1,4 +1,7 @@
-"""Publishing over REST, to a stand-in for the hub. Covers ``service/hub/publishing.py``."""
+"""Publishing over REST, to a stand-in for the Hugging Face Hub.
+
+Covers ``service/hub/publishing.py``.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def published(panel, monkeypatch):
 
 
 def test_a_run_is_previewed_published_and_listed(published):
-    """The preview has the card; a publication has its progress; the list has its address."""
+    """The preview contains the card; a publication has its progress; the list has its address."""
     path = f"/api/runs/{published.run_id}"
     shown = published.client.post(f"{path}/publish", json={"preview": True}).json()
     assert shown["account"]["name"] == "ada"
@@ -42,7 +45,7 @@ def test_a_run_is_previewed_published_and_listed(published):
 
 
 def test_errors_of_the_hub_are_not_those_of_the_panel(published):
-    """A token that the hub rejects is 403, not 401, which would mean a login to the panel."""
+    """A token that the Hugging Face Hub rejects is 403, not 401, which would mean a login to the panel."""
     published.client.put("/api/secrets", json={"huggingface_token": "hf_wrong"})
     reply = published.client.post(f"/api/runs/{published.run_id}/publish", json={})
     assert reply.status_code == 403

@@ -154,7 +154,7 @@ def test_a_start_conflicts_or_waits_in_the_queue(panel):
 
 @pytest.mark.parametrize("route", ["resume", "start"])
 def test_a_resume_and_a_start_of_an_ended_run_conflict_or_wait_in_the_queue(panel, route):
-    """The queued run has the settings of the ended one; it starts at once when nothing trains."""
+    """The queued run has the settings of the ended one; it starts immediately if nothing trains."""
     run_id = panel.finished(steps=4, backup_every=2)
     path = f"/api/runs/{run_id}/{route}"
     panel.training()

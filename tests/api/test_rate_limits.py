@@ -1,4 +1,4 @@
-"""Requests that cost much are limited by person and address, and the answer says how long to wait."""
+"""Expensive requests are limited by person and address, and the response contains the time to wait."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_too_many_requests_get_429_and_the_time_to_wait(tmp_path):
         assert 1 <= int(last.headers["Retry-After"]) <= 60
         body = last.json()
         assert body["error"].startswith("Too many requests (downloads of archives): 3 per minute are allowed. Try again in ")
-        assert client.get("/api/training/status").status_code == 200  # what costs little always answers
+        assert client.get("/api/training/status").status_code == 200  # cheap requests are always answered
 
 
 def test_it_works_again_after_the_time_to_wait():
@@ -70,7 +70,7 @@ def test_many_people_at_one_address_share_its_limit():
 
 
 def test_logins_are_limited_by_address(tmp_path):
-    """Also those with the right password, which cost as much."""
+    """This includes logins with the right password, which cost as much."""
     with TestClient(panel(tmp_path, 0.1, password="a password"), base_url=ADDRESS) as client:
         codes = [client.post("/api/login", json={"password": "a password"}).status_code for _ in range(4)]
         assert codes == [200, 200, 200, 429]
@@ -78,7 +78,7 @@ def test_logins_are_limited_by_address(tmp_path):
 
 
 def test_changes_of_passwords_are_limited(tmp_path):
-    """Also those with the right password: each computes hashes that take much memory."""
+    """This includes the right password: each request computes hashes that need much memory."""
     app = panel_with_accounts(tmp_path / "data")
     app.state.rate_limiter.factor = 0.1
     with signed_in(app, "viewer") as client:
@@ -89,7 +89,7 @@ def test_changes_of_passwords_are_limited(tmp_path):
 
 
 def test_a_faked_address_does_not_help(tmp_path):
-    """Only a trusted proxy says who asks."""
+    """Only a trusted proxy can set the client address."""
     app = Forwarded(panel(tmp_path, 0.1, password="a password"), ("10.0.0.5",))
     body = {"password": "a password"}
 
@@ -126,7 +126,9 @@ def test_websockets_that_are_opened_too_often_are_closed(tmp_path):
 
 
 def test_a_page_in_heavy_use_stays_below_the_limits():
-    """What one person's page sends in a minute at most: uploads in threes, a check per edit, one estimate per pause."""
+    """This is the most that one person's page sends in a minute: three uploads
+    at a time, a check per edit, one estimate per pause.
+    """
     limiter = RateLimiter()
     busy = {
         "PUT /api/datasets/uploads/{upload_id}": 3000,

@@ -1,4 +1,4 @@
-"""Each request has an ID, in the response and in what is logged meanwhile."""
+"""Each request has an ID, in the response and in its log lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def app(tmp_path):
 
 @pytest.fixture
 def lines():
-    """What the panel's loggers write as JSON."""
+    """Return what the panel's loggers write as JSON."""
     written: list[str] = []
 
     class Keep(logging.Handler):
@@ -65,7 +65,7 @@ def test_a_request_is_one_line_of_json(app, lines):
 
 
 def test_what_is_logged_during_a_request_has_its_id(app, lines):
-    """Also on the threads of endpoints."""
+    """This includes the threads of endpoints."""
 
     @app.get("/api/session/fails")
     def fails():

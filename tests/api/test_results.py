@@ -1,4 +1,4 @@
-"""Where the results of a run belong, and which save is the result, over REST.
+"""Where the results of a run can be used, and which save is the result, over REST.
 
 Covers ``service/take_away.py`` and ``service/results.py``.
 """
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_result_comes_with_the_programs_that_read_it(panel) -> None:
-    """The rehearsal's model has other names than the type's: every program has a problem; a sample is no model."""
+    """The rehearsal's model has names of another type, so every program reports a problem; a sample is no model."""
     run_id = panel.finished(steps=2)
     files = panel.client.get(f"/api/runs/{run_id}/files").json()["files"]
     model = next(file for file in files if file["kind"] == "model")
@@ -42,7 +42,7 @@ def test_the_path_is_that_of_the_kept_file_once_another_run_replaced_the_output(
 
 @pytest.fixture
 def saved(panel):
-    """A panel with a finished run of the rehearsal that has a save; ``panel.model`` and ``panel.save`` are its files."""
+    """A panel with a finished rehearsal that has a save; ``panel.model`` and ``panel.save`` are its files."""
     panel.run_id = panel.training(steps=3, saved="weights of a save")
     run = panel.service.runs.get(panel.run_id)
     command = panel.service.save()
@@ -61,7 +61,7 @@ def choose(panel, file: dict, status: int = 200) -> dict:
 
 
 def test_a_save_becomes_the_result_and_back(saved) -> None:
-    """The earlier result stands next to it; undoing restores its bytes, and only what was put there is deleted."""
+    """The earlier result is kept next to it; undoing restores its bytes and deletes only the new file."""
     first, save = saved.output.read_bytes(), Path(saved.saved["written_to"]).read_bytes()
     assert first != save
     assert saved.client.get(f"/api/runs/{saved.run_id}/result").json()["file"] == saved.model["id"]
@@ -79,7 +79,7 @@ def test_a_save_becomes_the_result_and_back(saved) -> None:
 
 
 def test_what_is_not_the_runs_is_never_replaced(saved) -> None:
-    """Neither by choosing a save nor by undoing; nothing changes then."""
+    """Neither choosing a save nor undoing replaces it, and nothing changes."""
     saved.output.write_bytes(b"of someone else")
     assert "isn't the result of this run" in choose(saved, saved.saved, 409)["error"]
     assert saved.output.read_bytes() == b"of someone else"
@@ -93,7 +93,7 @@ def test_what_is_not_the_runs_is_never_replaced(saved) -> None:
 
 
 def test_what_cannot_be_a_result_is_refused(saved) -> None:
-    """The final model, a file that isn't there, a run that trains."""
+    """This covers the final model, a missing file and a run that is training."""
     choose(saved, saved.model, 422)
     choose(saved, {"id": "99999"}, 404)
     (Path(saved.service.runs.get(saved.run_id).record.workspace) / "go").unlink()
@@ -105,7 +105,7 @@ def test_what_cannot_be_a_result_is_refused(saved) -> None:
 
 @pytest.mark.parametrize("exchanged", [False, True])
 def test_a_kill_in_between_leaves_one_result(saved, monkeypatch, exchanged: bool) -> None:
-    """Whether the new file was in place decides if it counts; the earlier one is there in both cases."""
+    """The new file counts if it was in place; the earlier one exists in both cases."""
     from onetrainer_gradio.service import results
 
     first, exchange = saved.output.read_bytes(), results._exchange
@@ -131,7 +131,7 @@ def test_a_kill_in_between_leaves_one_result(saved, monkeypatch, exchanged: bool
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_request_during_an_exchange_moves_nothing(saved, monkeypatch, killed: bool) -> None:
-    """The file system has no hard links, so for a moment no file is at the path. After a kill, the earlier result is back."""
+    """Without hard links there is briefly no file at the path; after a kill, the earlier result is restored."""
     from onetrainer_gradio.service import results
 
     first, told = saved.output.read_bytes(), []
@@ -161,7 +161,7 @@ def test_a_request_during_an_exchange_moves_nothing(saved, monkeypatch, killed: 
 
 
 def test_a_kill_at_the_end_of_an_undo_leaves_nothing_to_undo(saved, monkeypatch) -> None:
-    """The earlier result is back, and a save can be chosen again."""
+    """The earlier result is restored, and a save can be chosen again."""
     first = saved.output.read_bytes()
     choose(saved, saved.saved)
 
@@ -180,7 +180,7 @@ def test_a_kill_at_the_end_of_an_undo_leaves_nothing_to_undo(saved, monkeypatch)
 
 
 def test_a_full_disk_leaves_the_result_as_it_was(saved, monkeypatch) -> None:
-    """Nothing unfinished is left next to it."""
+    """No partial file is left next to it."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_the_result_as_it_was(saved, monkeypatch) -> None:
 
 
 def test_a_backup_becomes_the_result_through_the_converter(panel, tmp_path: Path) -> None:
-    """In the format and data type of the run; what it lacks is said."""
+    """It has the format and data type of the run; missing parts are reported."""
     asked = []
 
     class Converter(LoraConverter):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 
 
 def test_curves_of_several_runs_come_in_one_answer(panel):
-    """Each metric has its extremes; runs that don't exist are named; a metric that no run has is a gap."""
+    """Each metric has its extremes; missing runs are named; a metric that no run has is a gap."""
     ids = [panel.finished(steps=200), panel.finished(steps=50)]
     path = "/api/runs/series"
     body = panel.client.get(path, params={"ids": ",".join([*ids, "none"]), "metrics": "loss,validation", "points": 20}).json()

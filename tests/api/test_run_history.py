@@ -1,4 +1,4 @@
-"""Replay, backups, imports and another start over REST."""
+"""Replay, backups, imports and restarts over REST."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 
 from tests.fakes.configs import small_config
 
-pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 
 
 def test_the_past_of_a_run_is_reached_over_rest(panel):
-    """Replay, backups with a rule, and a start with the same settings."""
+    """This covers the replay, backups with a rule, and a start with the same settings."""
     run_id = panel.finished(steps=20, backup_every=5, sample_every=5)
     path = f"/api/runs/{run_id}"
     moment = panel.client.get(f"{path}/replay", params={"step": 12}).json()
@@ -29,7 +29,7 @@ def test_the_past_of_a_run_is_reached_over_rest(panel):
 
 
 def test_a_run_continues_from_a_backup_with_the_settings_of_the_form(panel):
-    """The new run has what is in the form, and continues at the step of the backup."""
+    """The new run has the settings of the form, and continues at the step of the backup."""
     run_id = panel.finished(steps=10, backup_every=5)
     panel.service.configs.replace(small_config(panel.folder).model_copy(update={"learning_rate": 0.25}), "")
     backup = panel.client.get(f"/api/runs/{run_id}/backups").json()["backups"][0]

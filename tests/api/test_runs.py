@@ -9,7 +9,7 @@ import pytest
 
 from tests.service.engines.test_conversion import Instant
 
-pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 
 
 def test_runs_are_listed_newest_first_with_record_and_state(panel):
@@ -21,7 +21,7 @@ def test_runs_are_listed_newest_first_with_record_and_state(panel):
 
 
 def test_the_journal_gives_events_of_some_types_alone(panel):
-    """Types that are no events find nothing, whatever they are made of."""
+    """Unknown types find nothing, whatever characters they contain."""
     path = f"/api/runs/{panel.finished(steps=2)}/journal"
     ended = panel.client.get(path, params={"types": "run_ended,warning_issued"}).json()
     assert [item["type"] for item in ended["events"]] == ["run_ended"]
@@ -51,7 +51,7 @@ def test_curves_are_thinned(panel):
 
 
 def test_curves_have_full_precision_unless_fewer_digits_are_requested(panel):
-    """A program reads the loss as it was measured; a chart asks for five digits and gets half the bytes."""
+    """A program reads the loss as measured; a chart requests five digits and gets half the bytes."""
     run_id = panel.finished(steps=5)
     path = f"/api/runs/{run_id}/metrics"
     stored = panel.service.runs.get(run_id).metrics
@@ -83,7 +83,7 @@ def test_the_log_has_a_tail_and_goes_on_from_an_offset(panel):
 
 
 def test_files_are_downloaded_whole_and_in_parts(panel):
-    """A download that broke off goes on where it was (Range), and is not compressed on the way."""
+    """An interrupted download continues where it stopped (Range), and is not compressed."""
     run_id = panel.finished(steps=2)
     files = panel.client.get(f"/api/runs/{run_id}/files").json()["files"]
     model = next(item for item in files if item["kind"] == "model")
@@ -109,7 +109,7 @@ def test_a_folder_is_downloaded_as_a_zip(panel):
 
 
 def test_all_samples_are_downloaded_as_a_zip(panel):
-    """However many there are; chosen ones by their ids; an error before the download begins where there is none."""
+    """Any number of samples works, or chosen ids; if there is none, the request fails before the download begins."""
     run_id = panel.finished(steps=20, sample_every=1)
     path = f"/api/runs/{run_id}/files.zip"
     reply = panel.client.get(path, params={"kind": "sample"}, headers={"Accept-Encoding": "gzip"})
@@ -125,7 +125,7 @@ def test_all_samples_are_downloaded_as_a_zip(panel):
 
 
 def test_the_whole_log_is_downloaded_and_names_what_happened(panel):
-    """A successful run printed its phases, epochs, samples and model."""
+    """The log of a successful run has its phases, epochs, samples and model."""
     run_id = panel.finished(steps=20, sample_every=10)
     reply = panel.client.get(f"/api/runs/{run_id}/log.txt")
     assert f"{run_id}.log" in reply.headers["content-disposition"]
@@ -188,7 +188,7 @@ def test_unknown_runs_are_404(panel, run_id):
 
 
 def test_the_curve_of_a_resumed_run_contains_what_came_before(panel):
-    """With `chain` the answer is one curve over all runs of the chain, with a mark at each resume."""
+    """With `chain`, the response is one curve over all runs of the chain, with a mark at each resume."""
     first = panel.finished(steps=6, backup_every=4)
     second = panel.client.post(f"/api/runs/{first}/resume", json={"backup": "backup-4"}).json()["run_id"]
     panel.service.wait_for(lambda state: state["run_id"] == second and not state["is_training"], 10)
@@ -205,7 +205,7 @@ def test_the_curve_of_a_resumed_run_contains_what_came_before(panel):
 
 
 def test_the_list_comes_in_pages(panel):
-    """Following the cursor gives each run once, newest first, also when a run is deleted on the way; limits are checked."""
+    """Following the cursor returns each run once, newest first, even if a run is deleted in between; limits are checked."""
     for _ in range(5):
         panel.finished(steps=1)
     ids = panel.service.runs.ids()
@@ -221,7 +221,7 @@ def test_the_list_comes_in_pages(panel):
 
 
 def test_the_list_is_searched_filtered_and_sorted(panel):
-    """Over all runs, not over a page; what can't be asked for is an error that names the parameter."""
+    """The filters apply to all runs, not to one page; an invalid value is an error that names the parameter."""
     for steps in (3, 1, 2):
         panel.finished(steps=steps)
     newest, middle, oldest = panel.service.runs.ids()
@@ -244,7 +244,7 @@ def test_the_list_is_searched_filtered_and_sorted(panel):
 
 
 def test_files_come_in_pages_and_by_kind(panel):
-    """Without a limit the list is whole; following the cursor gives each file once, in order."""
+    """Without a limit the list is complete; following the cursor returns each file once, in order."""
     run_id = panel.finished(steps=6, sample_every=1)
     path = f"/api/runs/{run_id}/files"
     whole = panel.client.get(path).json()
@@ -267,7 +267,7 @@ def test_files_come_in_pages_and_by_kind(panel):
 
 
 def test_a_run_is_renamed_tagged_and_archived_over_rest(panel):
-    """The list hides archived runs unless they are requested, and its facets count tags."""
+    """The list hides archived runs unless requested, and its facets count tags."""
     run_id = panel.finished(steps=2)
     path = f"/api/runs/{run_id}"
     line = panel.client.patch(path, json={"name": "best", "tags": ["keep"], "archived": True}).json()
@@ -287,7 +287,7 @@ def test_a_run_is_renamed_tagged_and_archived_over_rest(panel):
 
 
 def test_a_lora_of_a_run_is_converted_for_download(panel, tmp_path):
-    """The file of the run is kept; what is no LoRA, no format, or was removed is an error with the reason."""
+    """The run's file is kept; a file that is no LoRA, an unknown format and a removed file are errors with the reason."""
     run_id = panel.finished(steps=1)
     path = f"/api/runs/{run_id}"
     formats = [each["value"] for each in panel.client.get(f"{path}/lora_formats").json()["formats"]]

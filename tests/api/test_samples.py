@@ -1,4 +1,4 @@
-"""Preview pictures over REST.
+"""Samples over REST.
 
 Covers ``api/waiting.py``.
 """
@@ -28,7 +28,7 @@ def test_samples_come_newest_first_in_pages(panel):
 
 
 def test_a_sample_is_metadata_or_an_image(panel):
-    """By content negotiation, and by sub-paths that browsers may keep for ever."""
+    """The Accept header decides, or a sub-path that browsers may cache forever."""
     panel.finished(steps=1, sample_every=1)
     sample = panel.client.get("/api/samples/latest").json()["samples"][0]
     path = f"/api/samples/{sample['id']}"
@@ -47,7 +47,7 @@ def test_a_sample_is_metadata_or_an_image(panel):
 
 
 def test_an_unknown_sample_is_404(panel):
-    """An id is no path: nothing outside the samples can be asked for."""
+    """An id is no path, so nothing outside the samples can be requested."""
     for sample_id in ("nope", "..%2f..%2fetc%2fpasswd", "2026-11-23_15-04-05-abcd.1", "x.y", "..."):
         for part in ("", "/image", "/thumbnail"):
             reply = panel.client.get(f"/api/samples/{sample_id}{part}")
@@ -75,7 +75,7 @@ def test_a_custom_sample_takes_parameters_and_refuses_bad_ones(panel):
 
 
 def test_what_is_left_out_of_a_custom_sample_goes_by_the_model_type(panel):
-    """A type that is named; or that of the settings; while a run goes on, that of its model."""
+    """The defaults come from the named type, or from the settings; while a run is active, from its model."""
     named = panel.client.get("/api/samples/parameters?model_type=HUNYUAN_VIDEO").json()
     assert [named[key] for key in ("width", "height", "diffusion_steps", "cfg_scale")] == [848, 480, 30, 6.0]
     assert panel.client.get("/api/samples/parameters?model_type=WHO_KNOWS").json()["width"] == 512

@@ -34,7 +34,7 @@ LONGEST_ADDRESS = 65_536  # the client sends no longer one (httpx)
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, dict[str, str]]]:
-    """A client of a panel that has a finished run with a sample and a backup, and the ids of these."""
+    """A client of a panel that has a finished run with a sample and a backup, and their ids."""
     folder = tmp_path_factory.mktemp("schema")
     service = rehearsal_service(folder / "data", estimator=Computed)
     app = create_api(service, Access(AccessSettings()))
@@ -50,7 +50,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient
 
 
 def sent(client: TestClient, case: schemathesis.Case) -> httpx.Response:
-    """The answer to a generated request, as it goes over the wire."""
+    """Return the response to a generated request, sent over the wire."""
     wanted = case.as_transport_kwargs(base_url=ADDRESS)
     request = requests.Request(**{key: wanted[key] for key in wanted if key not in {"timeout", "allow_redirects"}}).prepare()
     assume(len(request.url) <= LONGEST_ADDRESS)
@@ -102,13 +102,13 @@ def attempts(client: TestClient, ids: dict[str, str], only: str = "", role: Role
 
 
 def test_no_documented_path_fails(known):
-    """Generated parameters and bodies, valid and invalid ones, get an answer below 500."""
+    """Generated parameters and bodies, valid and invalid ones, get a response below 500."""
     assert attempts(*known) > 300
 
 
 @pytest.mark.exhaustive
 def test_estimates_of_generated_settings_do_not_fail(tmp_path):
-    """The same with real memory estimates, each a dry run of a model at full size."""
+    """This uses real memory estimates, each a dry run of a model at full size."""
     with TestClient(create_api(rehearsal_service(tmp_path), Access(AccessSettings())), base_url=ADDRESS) as client:
         assert attempts(client, {}, only="/memory") >= EXAMPLES
 
@@ -116,7 +116,7 @@ def test_estimates_of_generated_settings_do_not_fail(tmp_path):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("role", [Role.NOBODY, Role.VIEWER, Role.OPERATOR])
 def test_no_documented_path_fails_or_opens_as_another_role(tmp_path, role):
-    """The same on a panel with accounts: what needs a higher role is refused, whatever is sent."""
+    """On a panel with accounts, what needs a higher role is rejected, whatever is sent."""
     app = panel_with_accounts(tmp_path / "data")
     with client_of(app):
         client = client_of(app) if role is Role.NOBODY else signed_in(app, role.word)

@@ -1,4 +1,4 @@
-"""Logging in and out, on a panel with a password."""
+"""Login and logout, on a panel with a password."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def locked(tmp_path_factory):
 
 @pytest.fixture
 def client(locked, request):
-    """A browser that is not logged in, at an address that has made no wrong attempt yet."""
+    """A browser that is not logged in, at an address without failed attempts."""
     return TestClient(locked, base_url="http://panel.example", follow_redirects=False, client=(request.node.name, 5000))
 
 
@@ -84,13 +84,13 @@ def test_guessing_is_slowed_down_on_both_ways(client):
 
 
 def test_a_login_from_another_site_is_refused(client):
-    """Nobody can be logged in to a panel by a foreign page."""
+    """A page of another site can't log a person in to a panel."""
     assert client.post("/login", data={"password": PASSWORD}, headers={"Origin": "https://evil.example"}).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/login", "/api/login"])
 def test_a_huge_body_is_refused(client, path):
-    """The two open paths cannot be used to fill the memory."""
+    """The two open paths can't be used to fill the memory."""
     assert client.post(path, content=b"x" * 9_000_000).status_code == 413
 
 
@@ -102,7 +102,7 @@ def test_without_a_password_the_page_sends_on(panel):
 
 
 def test_the_page_learns_whether_there_is_something_to_sign_out_of(client, panel):
-    """Only who is known is told; an open panel says that nothing is needed."""
+    """Only signed-in people get the answer; an open panel reports that no login is needed."""
     assert client.get("/api/session").status_code == 401
     client.post("/api/login", json={"password": PASSWORD})
     owner = {"accounts": False, "name": "", "role": "owner", "shows": "panel"}

@@ -1,4 +1,4 @@
-"""Sign-in with an OpenID Connect provider: who gets in with which role, and what doesn't let anybody in.
+"""Sign-in with an OpenID Connect provider: who gets which role, and what is rejected.
 
 Covers ``service/people/identity_provider.py``.
 """
@@ -60,7 +60,7 @@ def app(tmp_path, provider):
 
 
 def begin(client, following: str = "/", headers=HTML) -> str:
-    """Start at the panel; return where the provider sends the browser back to."""
+    """Start a sign-in at the panel and return where the provider sends the browser."""
     started = client.get("/login/start", params={"next": following}, headers=headers)
     assert started.status_code == 303, started.text
     return httpx.get(started.headers["location"]).headers["location"]
@@ -109,7 +109,10 @@ def test_the_same_person_keeps_the_account_and_the_role_that_an_owner_gave(app, 
 
 
 def test_the_provider_is_responsible_for_a_second_factor(app):
-    """An app that nothing asks for can't be set up. With a password, it protects the sign-in with the password only."""
+    """Setting up an app that is never used isn't possible.
+
+    With a password, the app protects only the sign-in with the password.
+    """
     client, _ = sign_in(app)
     refused = client.post("/api/account/two-factor/offer")
     assert (refused.status_code, "has no password" in refused.json()["error"]) == (422, True)
@@ -142,7 +145,7 @@ def test_a_password_account_of_the_same_name_is_not_taken_over(app):
     ],
 )
 def test_each_kind_of_rule_gives_its_role_and_the_highest_one_counts(app, provider, person, role):
-    """The last one is the answer of Hugging Face: organizations are objects."""
+    """The last one is the answer of Hugging Face, where organizations are objects."""
     provider.person = person
     client, _ = sign_in(app)
     assert client.get("/api/session").json()["role"] == role
@@ -163,7 +166,7 @@ def test_each_kind_of_rule_gives_its_role_and_the_highest_one_counts(app, provid
     ],
 )
 def test_who_is_not_on_the_list_is_told_so(app, provider, person, words):
-    """Also with an unverified address, a name in other letters, or an organization that only calls itself so."""
+    """This includes an unverified address, a name in different case, and an organization that only claims the name."""
     provider.person = person
     client, reply = sign_in(app)
     assert_refused(app, client, reply, 403, words)
@@ -244,7 +247,7 @@ def test_an_answer_with_another_state_or_none_lets_nobody_in(app, change):
 
 
 def test_an_answer_in_another_browser_lets_nobody_in(app):
-    """Someone who follows the answer of another person's sign-in doesn't become that person, nor the reverse."""
+    """A person who follows the response of another person's sign-in doesn't become that person, nor the reverse."""
     address = begin(client_of(app))
     victim = client_of(app)
     assert_refused(app, victim, come_back(victim, address), 401, "This browser hasn&#x27;t started this sign-in")
@@ -269,7 +272,7 @@ def test_an_answer_is_used_once(app, provider):
 
 
 def test_a_stolen_code_is_worth_nothing_in_another_sign_in(app):
-    """PKCE: the code belongs to the verifier of the browser that began."""
+    """PKCE: the code belongs to the verifier of the browser that started."""
     stolen = parse_qs(urlsplit(begin(client_of(app))).query)["code"][0]
     client = client_of(app)
     mine = begin(client)
@@ -288,7 +291,7 @@ def test_two_tabs_sign_in_side_by_side_and_many_are_removed(app):
 
 
 def test_the_session_before_the_sign_in_ends(app):
-    """Session fixation: a planted session is worth nothing afterwards."""
+    """Session fixation: a planted session is worthless afterwards."""
     people = app.state.service.people
     client = client_of(app)
     planted = people.signed_in(people.accounts.named("Owner"), "test")
@@ -344,7 +347,7 @@ def test_without_an_owner_only_the_list_or_the_set_up_code_makes_one(tmp_path, p
 
 
 def test_the_address_for_the_answer_follows_the_proxy(app, tmp_path, provider):
-    """Scheme and prefix of the proxy; on a Space always https and its public name."""
+    """It uses the scheme and prefix of the proxy; on a Space always https and its public name."""
     client = client_of(app)
 
     def told(client, **headers) -> str:
@@ -398,7 +401,7 @@ def test_sign_ins_with_a_provider_count_as_logins(app):
 
 
 def test_a_provider_that_hangs_delays_nobody_else(app, provider):
-    """Anyone may start a sign-in, so those that wait for the provider leave the threads of other requests free."""
+    """Anyone may start a sign-in, so those that wait for the provider don't occupy the threads of other requests."""
     provider.answers.clear()
 
     async def try_it() -> list[int]:
@@ -423,7 +426,9 @@ def test_a_provider_that_hangs_delays_nobody_else(app, provider):
 
 
 def test_a_space_signs_people_in_with_what_it_sets_itself(tmp_path, provider):
-    """The variables that a Space sets, from the command line to the signed-in owner; the provider answers as the Hub does."""
+    """It uses the variables that a Space sets, from the command line to the
+    signed-in owner; the provider answers as Hugging Face does.
+    """
     from onetrainer_gradio.cli import parse
     from onetrainer_gradio.server import panel_settings
 

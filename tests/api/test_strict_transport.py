@@ -1,4 +1,4 @@
-"""HSTS: only over HTTPS, and only where it can't lock anyone out."""
+"""HSTS is sent only over HTTPS, and only where it can't lock anyone out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.api.conftest import rehearsal_service
     [
         ("https://panel.example.org", False, True),
         ("http://panel.example.org", False, False),  # browsers ignore it there, and an attacker could have added it
-        ("https://panel.example.org:7860", False, False),  # other programs at this host may use HTTP
+        ("https://panel.example.org:7860", False, False),  # other programs on this host may use HTTP
         ("https://panel.example.org", True, False),
         ("https://localhost", False, False),
         ("https://192.168.1.20", False, False),

@@ -12,7 +12,7 @@ from tests.api.conftest import ADDRESS, rehearsal_service
 from tests.fakes.configs import small_config
 from tests.fakes.estimates import GIB, Computed
 
-pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 
 STATE = {"is_training", "status", "progress", "max_step", "max_epoch", "error"}
 PROGRESS = {"epoch", "epoch_step", "epoch_sample", "global_step"}
@@ -34,7 +34,7 @@ def test_a_run_is_started_and_ends(panel):
 
 @pytest.mark.parametrize("form", ["current", "empty", "name", "text", "wrapped", "bare"])
 def test_a_start_takes_every_form_of_body(panel, form):
-    """Nothing, a name, a configuration, or either within a request: all start the same settings."""
+    """No body, a name, a configuration, or either within a request: all start the same settings."""
     panel.service.configs.replace(panel.document, "mine")
     panel.service.configs.save("mine")
     bodies = {
@@ -57,12 +57,12 @@ class OneGpu:
     """A machine with a GPU of half a GiB."""
 
     def read(self) -> list[dict[str, object]]:
-        """One reading."""
+        """Return one reading."""
         return [{"index": 0, "name": "Card", "memory_total": GIB // 2, "memory_used": 0}]
 
 
 def test_a_start_on_a_gpu_answers_with_the_warning_about_its_memory(app, tmp_path):
-    """Without an earlier estimate, and with the words of the check; the run starts anyway."""
+    """There is no earlier estimate, and the text is that of the check; the run starts anyway."""
     machine = Machine("cuda", (Gpu("Card", GIB // 2, (8, 9)),))
     service = rehearsal_service(tmp_path / "data", gpus=OneGpu, machine=lambda: machine, estimator=Computed)
     put_service(app, service)
@@ -79,7 +79,7 @@ def test_a_start_on_a_gpu_answers_with_the_warning_about_its_memory(app, tmp_pat
 
 
 def test_a_run_records_the_warning_about_its_memory(app, tmp_path):
-    """The estimate of the check before is known at the start: the page shows the warning with those of the run."""
+    """The estimate of the previous check is known at the start: the page shows the warning with those of the run."""
     machine = Machine("cuda", (Gpu("Card", GIB // 2, (8, 9)),))
     service = rehearsal_service(tmp_path / "data", gpus=OneGpu, machine=lambda: machine, estimator=Computed)
     put_service(app, service)
@@ -166,7 +166,7 @@ def test_an_undecided_command_has_no_outcome(panel):
 
 
 def test_a_command_given_while_the_run_loads_is_acknowledged(panel):
-    """The answer to the request, the state and the command itself show that it waits."""
+    """The response to the request, the state and the command itself show that it is pending."""
     panel.start(load_s=5)
     reply = panel.client.post("/api/samples/default").json()
     (waiting,) = reply["state"]["waiting_commands"]
@@ -184,7 +184,7 @@ def test_a_failed_run_says_why(panel):
 
 
 def test_a_loss_that_is_no_number_does_not_break_the_replies(panel):
-    """JSON has no word for it: it becomes null."""
+    """JSON has no NaN, so it becomes null."""
     panel.training(nan_at=0)
     assert panel.client.get("/api/training/status").json()["loss"] is None
     assert panel.client.get("/api/training/progress").status_code == 200
@@ -199,7 +199,7 @@ def test_a_backup_outside_the_allowed_folders_is_refused(panel, tmp_path):
 
 
 def test_only_the_command_line_loads_torch_into_the_panel(panel):
-    """A request that asks for it is refused and named, whether it starts or validates."""
+    """A request that asks for it is rejected with the reason, whether it starts or validates."""
     body = {"config": panel.document, "options": {"in_process": True}}
     for path in ("/api/training/start", "/api/config/validate"):
         reply = panel.client.post(path, json=body)
