@@ -1,4 +1,4 @@
-"""What the tests of the service share."""
+"""Fixtures shared by the tests of the service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeService = Callable[..., TrainerService]
 
 
 class NoGpu:
-    """A machine without a graphics card."""
+    """A machine without a GPU."""
 
     def read(self) -> list[dict[str, object]]:
         return []
@@ -29,7 +29,7 @@ class NoGpu:
 
 @pytest.fixture
 def make_service(tmp_path: Path) -> Iterator[MakeService]:
-    """Makes opened services on one data folder; closes them, and stops what still trains, at the end."""
+    """Return a function that opens services on one data folder; they are closed, and running runs stopped, at the end."""
     made: list[TrainerService] = []
 
     def make(*, in_process: bool = True, machine: Machine | None = None, **settings: object) -> TrainerService:
@@ -51,5 +51,5 @@ def make_service(tmp_path: Path) -> Iterator[MakeService]:
 
 
 def ended(state: dict[str, object]) -> bool:
-    """Whether the run has ended and nothing of it runs any more."""
+    """Return whether the run has ended and none of its processes is running."""
     return not state["is_training"] and not state["process_running"]

@@ -1,4 +1,4 @@
-"""A run that failed resumes by itself, if asked: from its newest whole backup, later each time, and each end once."""
+"""A failed run resumes by itself, if requested: from its newest complete backup, with growing delays, and once per end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUT_OF_MEMORY = ErrorInfo(type="OutOfMemoryError", message="Out of GPU memory.")
 
 
 class FakeQueue:
-    """The operations of a queue, kept in memory."""
+    """The operations of a queue, in memory."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
@@ -147,7 +147,7 @@ def test_a_decision_is_made_once_also_by_the_next_panel(panel: Panel) -> None:
 
 
 def test_a_run_killed_after_its_last_save_is_not_resumed(panel: Panel) -> None:
-    """Its result is there: a resume would train nothing, or train the last steps again."""
+    """Its result exists: a resume would train nothing, or train the last steps again."""
     result = panel.folder / "lora.safetensors"
     write_result(result)
     run = panel.run("lost", None, before_end=(ModelSaved(path=str(result), final=True, global_step=12, bytes=1),))
@@ -157,7 +157,7 @@ def test_a_run_killed_after_its_last_save_is_not_resumed(panel: Panel) -> None:
 
 
 def test_a_model_that_was_saved_in_the_middle_is_no_result(panel: Panel) -> None:
-    """A OneTrainer whose worker died backs up, saves and exits; the steps that are left are trained."""
+    """If its worker dies, OneTrainer backs up, saves and exits; the remaining steps are trained."""
     saved = panel.folder / "lora.safetensors"
     write_result(saved)
     plan = {"total_steps": 40, "steps_per_epoch": 10, "total_updates": 40, "epochs": 4, "first_step": 0, "images": 10}
@@ -244,7 +244,7 @@ def test_a_run_without_backup_starts_from_the_beginning(panel: Panel) -> None:
 
 
 def test_memory_is_lowered_only_if_asked_and_only_after_it_ran_out(panel: Panel) -> None:
-    """Each step of the list is in the record of the run; the kernel's kills are about other memory."""
+    """Each change is recorded with the run; kills by the kernel concern system RAM."""
     saving = AutoResume(attempts=5, lower_memory=True)
     panel.resumer.plan(panel.run())
     panel.resumer.plan(panel.run(error=ErrorInfo(type="WorkerDiedError", message="died"), auto_resume=saving))
@@ -316,7 +316,7 @@ def test_the_default_of_the_panel_is_kept_and_checked(panel: Panel) -> None:
 
 @pytest.mark.slow
 def test_a_run_resumes_until_its_attempts_are_used_up(make_service: MakeService, tmp_path: Path) -> None:
-    """With real runs: three runs, each from the backup of the one before, and the last failure names the end of it."""
+    """There are three real runs, each from the backup of the one before, and the last failure ends the resumes."""
     service = make_service(in_process=False)
     wanted = AutoResume(attempts=2, first_wait_s=0)
     options = RunOptions(name="cat", tags=("fail_at=8", "backup_every=5", "steps=20"), auto_resume=wanted)

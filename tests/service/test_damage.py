@@ -1,4 +1,4 @@
-"""No file of the data folder, whatever became of it, keeps the panel from starting; what is readable stays readable."""
+"""No damaged file in the data folder keeps the panel from starting, and everything readable stays readable."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def huge(path: Path) -> None:
 
 
 def wrong_types(path: Path) -> None:
-    """Every value of a JSON object becomes a list of an object; other files become one."""
+    """Turn every value of a JSON object into a list of an object, and other files into one."""
     try:
         document = json.loads(path.read_bytes())
     except ValueError:
@@ -107,7 +107,7 @@ def service_of(data: Path) -> TrainerService:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder in which two runs were carried out."""
+    """A data folder with two finished runs."""
     place = tmp_path_factory.mktemp("sound")
     with service_of(place / "data") as service:
         service.configs.replace(small_config(place), "mine")
@@ -146,7 +146,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files_of(data: Path) -> Iterator[Path]:
-    """Each file of the data folder, those of the newest run first; of other runs none."""
+    """Return the files of the data folder, those of the newest run first and of other runs none."""
     newest = max((data / "runs").iterdir())
     yield from (path.relative_to(data) for path in sorted(newest.rglob("*")) if path.is_file())
     yield from (
@@ -160,13 +160,13 @@ PARTS = 4
 
 
 def damaged(files: Sequence[Path], damage: str, part: int) -> list[Path]:
-    """The files that a part of the tests damages this way."""
+    """Return the files that a part of the tests damages this way."""
     shift = list(DAMAGES).index(damage)
     return [file for number, file in enumerate(files) if (number + shift) % PARTS == part]
 
 
 def test_the_first_part_has_every_file_and_every_damage(sound: Path) -> None:
-    """What `.ci/run` tests: each file with every fourth damage, each damage with every fourth file."""
+    """`.ci/run` tests each file with every fourth damage, and each damage with every fourth file."""
     files = list(files_of(sound / "data"))
     tested = {damage: damaged(files, damage, 0) for damage in DAMAGES}
     assert all(len(some) >= len(files) // PARTS > 0 for some in tested.values())
@@ -179,7 +179,7 @@ def test_the_first_part_has_every_file_and_every_damage(sound: Path) -> None:
 @pytest.mark.parametrize("part", [pytest.param(part, marks=exhaustive_unless(part == 0)) for part in range(PARTS)])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_the_panel_starts_whatever_became_of_a_file(sound: Path, tmp_path: Path, damage: str, part: int) -> None:
-    """Every file x this damage: the service opens, lists both runs, names the damaged one, and deletes it."""
+    """For every file and this damage, the service opens, lists both runs, names the damaged one, and deletes it."""
     wrong = []
     for number, file in enumerate(damaged(list(files_of(sound / "data")), damage, part)):
         data = tmp_path / str(number)
@@ -198,7 +198,7 @@ def test_the_panel_starts_whatever_became_of_a_file(sound: Path, tmp_path: Path,
 
 
 def use_without_version(data: Path, file: Path) -> None:
-    """A version that can't be read is the one exception: the panel says what to do, touches nothing, and starts after that."""
+    """An unreadable version is the only exception: the panel reports what to do, changes nothing, and starts after that."""
     before = {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
     refused: DataVersionError | None = None
     try:
@@ -214,7 +214,7 @@ def use_without_version(data: Path, file: Path) -> None:
 
 
 def use(data: Path, file: Path) -> None:
-    """What a person does first: opens the panel, looks at everything, deletes the newest run."""
+    """Open the panel, view everything, and delete the newest run, as a person does first."""
     Access(AccessSettings(password="secret-password", sessions_file=data / "sessions.json"))
     with DataFolderLock(data, "a test"), service_of(data) as service:
         newest, older = service.runs.ids()

@@ -1,4 +1,4 @@
-"""The built-in engine stays loaded between runs: the next one begins without imports, with the same numbers."""
+"""The built-in engine stays loaded between runs: the next one starts without imports, with the same results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def seconds_to_training(run: Run) -> float:
 
 
 def test_the_next_run_begins_in_the_same_process(make_service: MakeService, tmp_path: Path) -> None:
-    """Sooner than the first, which imported everything; its result is the same; unloading ends the process."""
+    """It starts sooner than the first, which imported everything; its result is the same; unloading ends the process."""
     service = make_service(in_process=False, keep_loaded_s=60.0)
     first, second = (trained(service, tmp_path, number) for number in (1, 2))
     assert bodies(first, "run_started")[0]["pid"] == bodies(second, "run_started")[0]["pid"]
@@ -49,7 +49,7 @@ def test_the_next_run_begins_in_the_same_process(make_service: MakeService, tmp_
 
 
 def test_after_an_error_nothing_stays_loaded(make_service: MakeService, tmp_path: Path) -> None:
-    """It may have left the device unusable."""
+    """The error may have left the device unusable."""
     service = make_service(in_process=False, keep_loaded_s=60.0)
     run = trained(service, tmp_path, 1, mse_strength=1e38)
     assert bodies(run, "run_ended")[0]["reason"] == "failed"

@@ -1,4 +1,4 @@
-"""Runs with the same settings, one after another: each keeps its own result."""
+"""Runs with the same settings, one after another, each keep their own result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def trained(service: TrainerService, folder: Path, **told: object) -> str:
-    """Run a rehearsal to its end and the end of its process."""
+    """Run a rehearsal until it and its process end."""
     tags = tuple(f"{name}={value}" for name, value in told.items())
     run_id = service.start(small_config(folder), RunOptions(tags=tags, name="same"))
     if "hold" in told:
@@ -41,7 +41,7 @@ def model_of(service: TrainerService, run_id: str) -> bytes:
 def test_three_runs_with_the_same_settings_keep_three_results(
     make_service: MakeService, tmp_path: Path, in_process: bool
 ) -> None:
-    """The rehearsal writes into the file that is there, the hardest case; each run still serves what it wrote."""
+    """The rehearsal writes into the existing file, the hardest case; each run still serves what it wrote."""
     service = make_service(in_process=in_process)
     ids = [trained(service, tmp_path, steps=steps, weights=f"weights-{steps}") for steps in (2, 3, 4)]
     assert [model_of(service, run_id) for run_id in ids] == [b"weights-2", b"weights-3", b"weights-4"]
@@ -55,7 +55,7 @@ def test_three_runs_with_the_same_settings_keep_three_results(
 
 
 def test_a_restarted_panel_still_has_them(make_service: MakeService, tmp_path: Path) -> None:
-    """What is kept is in the run's folder, whoever asks."""
+    """The kept files are in the run's folder."""
     service = make_service()
     ids = [trained(service, tmp_path, steps=2, weights=word) for word in ("one", "two")]
     service.close()
@@ -64,7 +64,7 @@ def test_a_restarted_panel_still_has_them(make_service: MakeService, tmp_path: P
 
 
 def test_deleting_a_run_frees_what_it_kept_and_nothing_else(make_service: MakeService, tmp_path: Path) -> None:
-    """The output file and what other runs keep stay."""
+    """The output file and the files that other runs keep stay."""
     service = make_service()
     first, second = (trained(service, tmp_path, steps=2, weights=word) for word in ("one", "two"))
     assert service.delete_run(first) > 0
@@ -92,7 +92,7 @@ def test_a_run_that_was_stopped_has_a_model_so_far(make_service: MakeService, tm
 def test_a_kill_around_the_final_save_loses_no_result(
     make_service: MakeService, tmp_path: Path, wait_for: str, later_s: float
 ) -> None:
-    """Whatever was told of is kept: of the run before, of the killed one, and of the one after it."""
+    """All reported results are kept: of the run before, of the killed one, and of the one after it."""
     service = make_service(in_process=False)
     first = trained(service, tmp_path, steps=2, weights="first-result")
     killed = service.start(small_config(tmp_path), RunOptions(tags=("steps=2", "weights=killed-result")))

@@ -1,4 +1,7 @@
-"""Quotas: what people use, and what happens when it is used up. Covers ``service/usage.py`` and ``service/quotas.py``."""
+"""Quotas: what people use, and what happens when a quota is used up.
+
+Covers ``service/usage.py`` and ``service/quotas.py``.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,12 @@ from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, MakeService, ended
 
 HOUR = 3600.0
-NOW = time.time()  # folders carry the time of the machine
+NOW = time.time()  # folders have the machine's time
 
 
 @dataclass
 class Studio:
-    """Runs and datasets of several people, whose folders are made by hand."""
+    """Runs and datasets of several people, in folders that the test creates."""
 
     folder: Path
     now: float = NOW
@@ -48,7 +51,7 @@ class Studio:
         self.quotas = Quotas(accounts, self.usage, self.told.append)
 
     def run(self, account: str | None, started: float, until: float | None, *, device: str = "cuda", **config: object) -> Run:
-        """A run that occupied a device from ``started`` to ``until``, in hours before now."""
+        """Return a run that occupied a device from ``started`` to ``until``, in hours before now."""
         settings = small_config(self.folder, train_device=device, **config)
         options = RunOptions(account=account or "").model_dump(mode="json")
         if account is None:
@@ -78,7 +81,7 @@ def studio(tmp_path: Path):
 
 
 def test_hours_are_the_time_of_runs_on_gpus_in_the_window(studio):
-    """A run that began before the window counts from its beginning on, one that trains until now, and each GPU counts."""
+    """A run counts from the window's beginning and until now if it is still training, and each GPU counts."""
     studio.run(studio.ada, 10, 8)
     studio.run(studio.ada, 50, 20)
     studio.run(studio.bob, 3, None)
@@ -92,14 +95,14 @@ def test_hours_are_the_time_of_runs_on_gpus_in_the_window(studio):
 
 
 def test_a_run_of_before_accounts_had_ids_counts_by_its_name_and_others_for_nobody(studio):
-    """What was recorded then is the name alone; a run without an account isn't that of someone with the same name."""
+    """Old runs recorded only the name; a run without an account doesn't belong to someone with the same name."""
     studio.run(None, 3, 1)
     studio.run("", 3, 2)
     assert (studio.hours(studio.ada), studio.hours("")) == (2.0, 1.0)
 
 
 def test_deleted_runs_and_old_folders_do_not_count(studio):
-    """Folders that weren't written to since the window began aren't read at all."""
+    """Folders unchanged since the window began aren't read at all."""
     gone, old = studio.run(studio.ada, 10, 8), studio.run(studio.ada, 10, 9)
     assert studio.hours(studio.ada) == 3.0
     studio.runs.delete(gone.id)
@@ -111,7 +114,7 @@ def test_deleted_runs_and_old_folders_do_not_count(studio):
 
 
 def test_a_run_that_was_idle_for_longer_than_the_window_counts_again_within_a_minute(studio):
-    """The times of its folder aren't looked up at each measurement."""
+    """Its folder's times aren't checked at each measurement."""
     run = studio.run(studio.ada, 41 * 24, None)
     for path in (run.folder / "journal.jsonl", run.folder):
         os.utime(path, (0, NOW - 40 * DAY_S))
@@ -122,7 +125,7 @@ def test_a_run_that_was_idle_for_longer_than_the_window_counts_again_within_a_mi
 
 
 def test_disk_is_that_of_runs_what_they_wrote_datasets_and_uploads(studio):
-    """Files with several names count once, and what others own doesn't."""
+    """Files with several names count once, and other people's files don't."""
     run = studio.run(studio.ada, 10, None)
     model = studio.folder / "model.safetensors"
     model.write_bytes(b"m" * 50_000)
@@ -143,7 +146,7 @@ def test_disk_is_that_of_runs_what_they_wrote_datasets_and_uploads(studio):
 
 
 def test_a_quota_that_is_used_up_says_what_is_used_and_what_to_do(studio):
-    """Only the person with the quota is limited; the message has the use and the limit."""
+    """Only the person with the quota is limited; the message has the usage and the limit."""
     studio.run(studio.ada, 10, 8)
     studio.run(studio.bob, 10, 8)
     accounts = studio.people.accounts
@@ -164,7 +167,7 @@ def test_a_quota_that_is_used_up_says_what_is_used_and_what_to_do(studio):
 
 
 def test_an_upload_has_to_fit_into_the_disk_quota(studio):
-    """Up to the last byte; without room, runs don't start either."""
+    """The quota is exact to the byte; without space, runs don't start either."""
     studio.pending = {studio.ada: 600}
     studio.people.accounts.change(studio.ada, {"disk_bytes": 1000})
     studio.quotas.require(studio.ada, 400)
@@ -186,7 +189,7 @@ def test_which_quota_is_used_up_does_not_depend_on_the_name_of_the_account(studi
 
 
 def test_whoever_trains_over_the_quota_is_told_and_nothing_else_happens(studio):
-    """One notification for a run, and none for those within their quota."""
+    """There is one notification per run, and none for people within their quota."""
     run, other = studio.run(studio.ada, 3, None), studio.run(studio.bob, 3, None)
     studio.people.accounts.change(studio.ada, {"gpu_hours": 1})
     studio.people.accounts.change(studio.bob, {"gpu_hours": 100})
@@ -199,7 +202,7 @@ def test_whoever_trains_over_the_quota_is_told_and_nothing_else_happens(studio):
 
 
 def act(account: str, call):
-    """Call something as Ada, whose account has this ID."""
+    """Call a function as Ada, whose account has this ID."""
 
     def work():
         act_as(Identity(Role.OPERATOR, Kind.ACCOUNT, "Ada", account))
@@ -210,7 +213,7 @@ def act(account: str, call):
 
 @pytest.mark.slow
 def test_the_start_and_the_queue_keep_to_the_quota_and_a_run_that_trains_goes_on(make_service: MakeService, tmp_path: Path):
-    """What waits starts by itself when there is room again; the run carries its account."""
+    """Waiting runs start by themselves when there is room again; each run records its account."""
     service = make_service()
     ada = service.people.accounts.add("Ada", Role.OPERATOR, subject="a").id
     config, options = small_config(tmp_path), RunOptions(name="one", tags=("steps=100000", "step_s=0.01"))
@@ -243,7 +246,7 @@ def test_the_start_and_the_queue_keep_to_the_quota_and_a_run_that_trains_goes_on
 
 @pytest.mark.slow
 def test_the_queue_starts_the_run_of_who_used_less_also_after_a_restart(make_service: MakeService, tmp_path: Path):
-    """Ada added hers first, and used two hours before; the next panel has the setting and measures the same."""
+    """Ada's run was added first, and she used two hours before; the next panel has the setting and measures the same."""
     service = make_service()
     accounts = service.people.accounts
     ada, bob = (accounts.add(name, Role.OPERATOR, subject=name).id for name in ("Ada", "Bob"))

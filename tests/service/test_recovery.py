@@ -1,6 +1,6 @@
-"""Runs in separate processes survive what happens to panel, supervisor and worker, or report it. Real processes and signals.
+"""Runs in separate processes survive failures of panel, supervisor and worker, or report them.
 
-Covers ``service/processes/run_handle.py``.
+Uses real processes and signals. Covers ``service/processes/run_handle.py``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def training(state: dict[str, Any]) -> bool:
 
 
 def stuck(state: dict[str, Any]) -> bool:
-    """Whether a run that hangs after its third step has come that far; before, it would hear a stop."""
+    """Return whether a run that hangs after its third step has got there; before that, a stop would reach it."""
     return bool(state["update_step"] == 3)
 
 
@@ -70,7 +70,7 @@ def bodies(run: Run, kind: str = "") -> list[dict[str, Any]]:
 
 
 def whole(run: Run) -> None:
-    """The journal is numbered without a gap and ends with the one RunEnded; the steps are there one by one."""
+    """Check that the journal has no gaps and ends with the only RunEnded, and that every step is present."""
     entries = run.journal.since(0, 100_000)
     assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
     assert [entry.body["type"] for entry in entries].index("run_ended") == len(entries) - 1
@@ -84,7 +84,7 @@ def gone(run: Run) -> bool:
 
 
 def test_a_run_goes_its_way_in_a_process_of_its_own(make_service: MakeService, tmp_path: Path) -> None:
-    """Started, commanded, followed and ended from outside; console, record and exit are kept."""
+    """It is started, controlled, followed and ended from outside; console, record and exit are kept."""
     service = make_service(in_process=False)
     lines: list[str] = []
     service.feed.subscribe(lambda message: lines.extend(message["lines"]) if message["type"] == "log" else None)
@@ -131,7 +131,7 @@ time.sleep(600)
 
 
 def panel_that_is_killed(folder: Path, *tags: str) -> str:
-    """Starts a run in another panel and kills that panel while it trains."""
+    """Start a run in another panel and kill that panel while it trains."""
     command = [sys.executable, "-c", PANEL, str(folder), *tags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as panel:
         assert panel.stdout is not None
@@ -141,7 +141,7 @@ def panel_that_is_killed(folder: Path, *tags: str) -> str:
 
 
 def test_a_killed_panel_loses_nothing(make_service: MakeService, tmp_path: Path) -> None:
-    """The run goes on; the next panel follows it without a gap and can stop it; the one after finds it finished."""
+    """The run continues; the next panel follows it without a gap and can stop it; the one after finds it finished."""
     run_id = panel_that_is_killed(tmp_path, LONG, "step_s=0.005", "sample_every=50")
     second = make_service(in_process=False)
     run = second.runs.get(run_id)
@@ -165,7 +165,7 @@ def test_a_killed_panel_loses_nothing(make_service: MakeService, tmp_path: Path)
 
 
 def test_a_run_that_ends_without_a_panel_is_found_ended(make_service: MakeService, tmp_path: Path) -> None:
-    """Nobody has to watch: the end and its cause are in the journal when somebody comes."""
+    """The journal has the end and its cause when the next panel starts."""
     run_id = panel_that_is_killed(tmp_path, LONG, "hold=20", "signal_at=30:SIGSEGV")
     folder = tmp_path / "data" / "runs" / run_id
     (tmp_path / "workspace").mkdir(exist_ok=True)
@@ -189,7 +189,7 @@ def test_a_run_that_ends_without_a_panel_is_found_ended(make_service: MakeServic
 def test_a_death_is_named_everywhere(
     make_service: MakeService, tmp_path: Path, tag: str, reason: str, kind: str, words: str
 ) -> None:
-    """The true cause is on the state, in the journal, and in what the viewers are told."""
+    """The actual cause is in the state, in the journal, and in what the viewers receive."""
     service = make_service(in_process=False)
     told: list[dict[str, Any]] = []
     service.feed.subscribe(told.append)
@@ -206,7 +206,7 @@ def test_a_death_is_named_everywhere(
 
 
 def test_a_hanging_run_is_interrupted(make_service: MakeService, tmp_path: Path) -> None:
-    """A backend that takes no command ends on the second stage, as stopped."""
+    """A backend that takes no command ends at the second stage, as stopped."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "hang_at=3", **QUICK_TIMEOUTS)
     service.wait_for(stuck, PATIENCE_S)
@@ -223,7 +223,7 @@ def test_a_hanging_run_is_interrupted(make_service: MakeService, tmp_path: Path)
 
 
 def test_a_run_that_hears_nothing_is_terminated(make_service: MakeService, tmp_path: Path) -> None:
-    """A process that ignores the interrupt ends on the third stage; Stop now leaves out the first."""
+    """A process that ignores the interrupt ends at the third stage; Stop now skips the first."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "deaf_at=3", **QUICK_TIMEOUTS)
     service.wait_for(stuck, PATIENCE_S)
@@ -235,7 +235,7 @@ def test_a_run_that_hears_nothing_is_terminated(make_service: MakeService, tmp_p
 
 
 def test_a_frozen_process_is_killed_by_a_panel_of_nobody(make_service: MakeService, tmp_path: Path) -> None:
-    """A stopped process takes no signal but the last; the supervisor gets there without a panel."""
+    """A stopped process reacts only to the last signal; the supervisor sends it without a panel."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "step_s=0.01", **QUICK_TIMEOUTS)
     service.wait_for(training, PATIENCE_S)
@@ -260,7 +260,7 @@ def test_a_stop_during_loading_ends_at_once(make_service: MakeService, tmp_path:
 
 
 def test_a_killed_supervisor_is_replaced_by_the_panel(make_service: MakeService, tmp_path: Path) -> None:
-    """Without its supervisor the run goes on, can be commanded, and a stop escalates as far as it must."""
+    """Without its supervisor the run continues, can be controlled, and a stop escalates as far as needed."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "step_s=0.002", "deaf_at=200", **QUICK_TIMEOUTS)
     service.wait_for(training, PATIENCE_S)
@@ -278,7 +278,7 @@ def test_a_killed_supervisor_is_replaced_by_the_panel(make_service: MakeService,
 
 
 def test_a_run_whose_processes_were_all_killed_is_lost(make_service: MakeService, tmp_path: Path) -> None:
-    """With nobody left who saw the death, the run is marked as lost and says so; its commands are answered."""
+    """If no process saw the death, the run is marked as crashed with that reason; its commands are answered."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "hang_at=3")
     service.wait_for(stuck, PATIENCE_S)
@@ -294,7 +294,7 @@ def test_a_run_whose_processes_were_all_killed_is_lost(make_service: MakeService
 
 
 def test_a_power_cut_is_distinguished_from_a_kill(make_service: MakeService, tmp_path: Path) -> None:
-    """When the machine was started again meanwhile, that is the cause; the torn last line does no harm."""
+    """A reboot in the meantime is the reported cause; the truncated last line does no harm."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, "steps=5", "step_s=0")
     service.wait_for(ended, PATIENCE_S)
@@ -315,7 +315,7 @@ def test_a_power_cut_is_distinguished_from_a_kill(make_service: MakeService, tmp
 
 
 def test_a_completed_run_stays_completed_whatever_became_of_its_journal(make_service: MakeService, tmp_path: Path) -> None:
-    """exit.json tells how a run ended: a journal torn at any byte, without its last lines or gone doesn't change that."""
+    """exit.json records how a run ended: a truncated or missing journal doesn't change that."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, "steps=5", "step_s=0")
     service.wait_for(ended, PATIENCE_S)
@@ -352,7 +352,7 @@ def test_a_completed_run_stays_completed_whatever_became_of_its_journal(make_ser
 def test_an_exit_note_of_an_earlier_version_counts(
     tmp_path: Path, note: dict[str, Any], stops: int, reason: str, words: str
 ) -> None:
-    """Before, exit.json held the exit code and the signal only: both tell how the run ended."""
+    """exit.json used to have only the exit code and the signal: both show how the run ended."""
     CommandFolder(tmp_path).create()
     for _ in range(stops):
         CommandFolder(tmp_path).send(Stop())
@@ -366,7 +366,7 @@ def test_an_exit_note_of_an_earlier_version_counts(
 def test_a_worker_killed_between_taking_and_answering_leaves_no_command_unanswered(
     make_service: MakeService, tmp_path: Path
 ) -> None:
-    """A command is carried out at most once and always answered, whenever the worker dies."""
+    """A command runs at most once and is always answered, whenever the worker dies."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "hold=5", "eat_die=1")
     service.wait_for(lambda state: state["update_step"] == 5, PATIENCE_S)
@@ -379,7 +379,7 @@ def test_a_worker_killed_between_taking_and_answering_leaves_no_command_unanswer
 
 
 def test_commands_that_the_backend_swallows_are_answered_at_the_end(make_service: MakeService, tmp_path: Path) -> None:
-    """A backend that forgets an answer does not leave the asker waiting for ever."""
+    """If a backend forgets an answer, the client doesn't wait forever."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, "steps=60", "step_s=0.01", "hold=5", "eat=1")
     service.wait_for(lambda state: state["update_step"] == 5, PATIENCE_S)
@@ -393,7 +393,7 @@ def test_commands_that_the_backend_swallows_are_answered_at_the_end(make_service
 
 
 def test_a_command_of_a_foreign_hand_is_carried_out(make_service: MakeService, tmp_path: Path) -> None:
-    """Anybody who may write into the run folder may command it: a script needs no panel."""
+    """Any program that may write into the run folder can send commands; a script needs no panel."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "step_s=0.01")
     service.wait_for(training, PATIENCE_S)
@@ -405,7 +405,9 @@ def test_a_command_of_a_foreign_hand_is_carried_out(make_service: MakeService, t
 
 
 def test_the_next_run_waits_until_the_process_of_the_last_is_gone(make_service: MakeService, tmp_path: Path) -> None:
-    """A run started while another is stopping is queued, shows so, and begins when nothing of the other is left."""
+    """A run started while another one is stopping is queued, is shown as queued,
+    and starts when the other's processes have exited.
+    """
     service = make_service(in_process=False)
     first = start(service, tmp_path, LONG, "step_s=0.005", "linger_s=1")
     service.wait_for(training, PATIENCE_S)
@@ -427,7 +429,7 @@ def test_the_next_run_waits_until_the_process_of_the_last_is_gone(make_service: 
 def test_a_worker_that_will_not_leave_is_removed(
     make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread of a library that never ends does not hold the graphics memory for ever."""
+    """A library's thread that never ends doesn't hold the GPU memory forever."""
     monkeypatch.setenv("ONETRAINER_GRADIO_LINGER_S", "0.3")
     service = make_service(in_process=False)
     run = start(service, tmp_path, "steps=5", "linger_s=600")
@@ -438,7 +440,7 @@ def test_a_worker_that_will_not_leave_is_removed(
 
 
 def test_a_token_reaches_the_worker_and_no_file(make_service: MakeService, tmp_path: Path) -> None:
-    """Secrets travel in the environment of the process and lie in one file that only the owner reads."""
+    """Secrets are passed in the process environment and in one file that only the owner can read."""
     service = make_service(in_process=False)
     service.secrets.set_huggingface_token("hf_verysecret")
     run = start(service, tmp_path, LONG, "step_s=0.01")
@@ -455,7 +457,7 @@ def test_a_token_reaches_the_worker_and_no_file(make_service: MakeService, tmp_p
 
 
 def test_a_shutdown_that_terminates_everything_is_named(make_service: MakeService, tmp_path: Path) -> None:
-    """When supervisor and worker are terminated together, the supervisor stays long enough to write down how the worker ended."""
+    """If supervisor and worker are terminated together, the supervisor stays long enough to record the worker's end."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "step_s=0.01")
     service.wait_for(training, PATIENCE_S)
@@ -473,7 +475,7 @@ def test_a_shutdown_that_terminates_everything_is_named(make_service: MakeServic
 def test_a_process_that_cannot_be_started_is_named(
     make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, words: str
 ) -> None:
-    """A broken installation fails the run with its cause, and leaves the panel ready."""
+    """A broken installation fails the run with its cause, and the panel stays ready."""
     service = make_service(in_process=False)
     monkeypatch.setattr(sys, "executable", program)
     run = start(service, tmp_path, LONG)
@@ -484,7 +486,7 @@ def test_a_process_that_cannot_be_started_is_named(
 
 
 def test_a_stop_that_the_disk_does_not_take_reaches_the_worker(make_service: MakeService, tmp_path: Path) -> None:
-    """Where neither note nor command can be written, as on a full disk, the process gets a signal; other commands are refused."""
+    """If neither note nor command can be written, as on a full disk, the process gets a signal; other commands are rejected."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "step_s=0.01")
     service.wait_for(training, PATIENCE_S)
@@ -517,7 +519,7 @@ def recreated(folder: Path) -> None:
 def test_a_run_whose_folder_goes_backs_up_and_ends(
     make_service: MakeService, tmp_path: Path, fate: Callable[[Path], None], in_process: bool
 ) -> None:
-    """Nothing trains on unseen: the run notices, writes a backup to its workspace and ends; state and Stop say so meanwhile."""
+    """Training doesn't continue unseen: the run writes a backup to its workspace and ends; state and Stop report so."""
     service = make_service(in_process=in_process)
     run = start(service, tmp_path, LONG, "step_s=0.01", "write_s=0.5")
     service.wait_for(training, PATIENCE_S)
@@ -544,7 +546,7 @@ def test_a_run_whose_folder_goes_backs_up_and_ends(
 
 @pytest.mark.parametrize("both", [False, True], ids=["supervisor", "supervisor and worker"])
 def test_a_frozen_supervisor_does_not_keep_a_stop_from_ending(make_service: MakeService, tmp_path: Path, both: bool) -> None:
-    """The panel carries the stop to its end itself, ends the frozen supervisor and records the end; then the next run starts."""
+    """The panel completes the stop itself, ends the frozen supervisor and records the end; then the next run starts."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "step_s=0.01", **QUICK_TIMEOUTS)
     service.wait_for(training, PATIENCE_S)

@@ -1,4 +1,4 @@
-"""A panel of a restored data folder shows the runs of the original and leaves the original's processes alone."""
+"""A panel on a restored data folder shows the runs of the original and leaves the original's processes alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLite files of the data folder are opened whole, and refused if they aren't ours."""
+"""SQLite files of the data folder are checked when they are opened, and rejected if they aren't ours."""
 
 from __future__ import annotations
 

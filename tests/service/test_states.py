@@ -1,4 +1,4 @@
-"""A run of the built-in engine reports every state of a run, each in its turn and under its name."""
+"""A run of the built-in engine reports every state in order and under its name."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ PROMPT = {"prompt": "a red square", "width": 64, "height": 64, "diffusion_steps"
 
 
 def phases(run: Run) -> list[str]:
-    """The states of the journal, without repetitions."""
+    """Return the states in the journal, without repetitions."""
     told = [entry.body["phase"] for entry in run.journal.since(0, 10_000, only=("phase_changed",))]
     return [phase for phase, _ in itertools.groupby(told)]
 
 
 @pytest.mark.parametrize("in_process", [True, False])
 def test_each_state_has_its_turn(make_service: MakeService, tmp_path: Path, in_process: bool) -> None:
-    """Queued, starting, loading, caching, then what every second step asks for, paused, stopping, saving, and one end."""
+    """The order is queued, starting, loading, caching, then what every second
+    step requests, paused, stopping, saving, and one end.
+    """
     service = make_service(in_process=in_process, backend="builtin")
     document = Case(TYPE, "plain", _lora(TYPE)).document(MODEL, write_data(tmp_path / "data"), tmp_path / "run")
     every = dict.fromkeys(("sample_after", "backup_after", "save_every", "validate_after"), 2)

@@ -39,7 +39,7 @@ from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config, write_result
 from tests.service.conftest import PATIENCE_S, MakeService, ended
 
-pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 
 LONG = "steps=1000000"
 
@@ -53,7 +53,7 @@ def training(state: dict[str, Any]) -> bool:
 
 
 def test_run_from_start_to_end(make_service: MakeService, tmp_path: Path) -> None:
-    """A run that is started ends as completed, with its model named and its steps counted."""
+    """A started run ends as completed, with its model recorded and its steps counted."""
     service = make_service()
     run_id = service.start(small_config(tmp_path), RunOptions(name="first", tags=("steps=12",)))
     state = service.wait_for(ended, PATIENCE_S)
@@ -65,7 +65,7 @@ def test_run_from_start_to_end(make_service: MakeService, tmp_path: Path) -> Non
 
 
 def test_the_contract_in_python(make_service: MakeService, tmp_path: Path) -> None:
-    """Initialize, start, stop: the words of the seed lead through a run."""
+    """Initialize, start and stop lead through a run."""
     service = make_service()
     assert service.get_state()["status"] == "idle"
     service.initialize_trainer(small_config(tmp_path), RunOptions(tags=(LONG, "step_s=0.001")))
@@ -83,7 +83,7 @@ def test_the_contract_in_python(make_service: MakeService, tmp_path: Path) -> No
 
 
 def test_commands_are_answered_in_every_state_that_allows_them(make_service: MakeService, tmp_path: Path) -> None:
-    """Pause keeps the model and still paints, backs up and saves; resume goes on."""
+    """While paused, the model stays loaded and can sample, back up and save; resume continues."""
     service = make_service()
     start(service, tmp_path, LONG, "step_s=0.001")
     service.wait_for(training, PATIENCE_S)
@@ -113,7 +113,7 @@ def test_commands_are_answered_in_every_state_that_allows_them(make_service: Mak
 
 
 def test_what_a_sample_request_leaves_out_suits_the_model_that_trains(make_service: MakeService, tmp_path: Path) -> None:
-    """From Python as over REST: what is given holds, sampler and guidance are those of its type."""
+    """This holds from Python as over REST: given values stay, sampler and CFG scale are those of its type."""
     service = make_service()
     run = start(service, tmp_path, LONG, "step_s=0.001")
     service.wait_for(training, PATIENCE_S)
@@ -130,7 +130,7 @@ def test_what_a_sample_request_leaves_out_suits_the_model_that_trains(make_servi
 
 
 def test_an_image_to_begin_with_lies_inside_the_allowed_folders(make_service: MakeService, tmp_path: Path) -> None:
-    """Where folders are closed, a sample reads no other file either."""
+    """With allowed folders, a sample reads no other file either."""
     service = make_service(allowed_roots=(tmp_path / "open",))
     for setting in ("base_image_path", "mask_image_path"):
         with pytest.raises(ForbiddenPathError, match="outside the allowed folders"):
@@ -140,7 +140,7 @@ def test_an_image_to_begin_with_lies_inside_the_allowed_folders(make_service: Ma
 
 
 def test_a_bad_sample_request_names_its_field(make_service: MakeService, tmp_path: Path) -> None:
-    """Parameters are checked before they are sent."""
+    """Parameters are validated before they are sent."""
     service = make_service()
     with pytest.raises(ConfigInvalidError) as error:
         service.sample_custom({"prompt": "x", "width": "wide"})
@@ -150,7 +150,7 @@ def test_a_bad_sample_request_names_its_field(make_service: MakeService, tmp_pat
 
 
 def test_settings_that_cannot_work_are_refused_before_anything_is_made(make_service: MakeService, tmp_path: Path) -> None:
-    """The check before the start names every field, and no run comes to be."""
+    """The pre-flight check names every field, and no run is created."""
     service = make_service()
     config = small_config(tmp_path, base_model_name="nowhere.safetensors", batch_size=0)
     with pytest.raises(ConfigInvalidError) as error:
@@ -180,7 +180,7 @@ def test_the_settings_being_edited_are_what_starts(make_service: MakeService, tm
 
 
 def test_a_failure_is_reported_with_its_cause_and_the_next_run_starts(make_service: MakeService, tmp_path: Path) -> None:
-    """An error of one run is on the page until the next one begins."""
+    """The error of a run is shown until the next one starts."""
     service = make_service()
     failed = start(service, tmp_path, "fail_at=3")
     state = service.wait_for(ended, PATIENCE_S)
@@ -192,7 +192,7 @@ def test_a_failure_is_reported_with_its_cause_and_the_next_run_starts(make_servi
 
 
 def test_a_second_start_is_refused_with_the_name_of_the_first(make_service: MakeService, tmp_path: Path) -> None:
-    """One run at a time; whoever is refused learns which one is in the way."""
+    """One run at a time; the error names the active run."""
     service = make_service()
     run = start(service, tmp_path, LONG, "step_s=0.001")
     with pytest.raises(RunConflictError, match="The run “run” is still running") as error:
@@ -205,7 +205,7 @@ def test_a_second_start_is_refused_with_the_name_of_the_first(make_service: Make
 
 
 def test_many_starts_at_once_make_one_run(make_service: MakeService, tmp_path: Path) -> None:
-    """Two people press Start in the same moment."""
+    """Two people press Start at the same moment."""
     service = make_service()
     config = small_config(tmp_path)
     started: list[str] = []
@@ -226,7 +226,7 @@ def test_many_starts_at_once_make_one_run(make_service: MakeService, tmp_path: P
 
 
 def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_service: MakeService, tmp_path: Path) -> None:
-    """The queue holds one; it starts when the place is free, unless it is stopped before."""
+    """The queue holds one run; it starts when the first one has ended, unless it is stopped before."""
     service = make_service()
     first = start(service, tmp_path, LONG, "hold=5", "eat=1", finish_step_s=0.05)
     service.wait_for(lambda state: state["update_step"] == 5, PATIENCE_S)
@@ -248,7 +248,7 @@ def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_serv
 
 
 def test_a_thread_that_does_not_react_is_said_to_be_so(make_service: MakeService, tmp_path: Path) -> None:
-    """The escalation of a thread has one stage; after it the page says what a person can do."""
+    """The escalation of a thread has one stage; after it, the state tells the user what to do."""
     service = make_service()
     run = start(service, tmp_path, LONG, "load_s=0.01", "hang_at=3", finish_step_s=0.05)
     service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
@@ -260,7 +260,7 @@ def test_a_thread_that_does_not_react_is_said_to_be_so(make_service: MakeService
 
 
 def test_a_run_goes_on_from_a_backup(make_service: MakeService, tmp_path: Path) -> None:
-    """Resume starts a new run of the same settings at the newest backup, or at the one that is named."""
+    """Resume starts a new run with the same settings at the newest backup, or at the given one."""
     service = make_service()
     first = start(service, tmp_path, "steps=20", "backup_every=5", "fail_at=12")
     service.wait_for(ended, PATIENCE_S)
@@ -282,7 +282,7 @@ def test_a_run_goes_on_from_a_backup(make_service: MakeService, tmp_path: Path) 
 
 
 def test_a_resumed_run_that_made_no_backup_goes_on_from_where_it_began(make_service: MakeService, tmp_path: Path) -> None:
-    """A run that dies soon after it was resumed has lost nothing: the backup that it began with is still there."""
+    """A run that dies soon after its resume loses nothing, because the backup that it began with still exists."""
     service = make_service()
     first = start(service, tmp_path, "steps=20", "backup_every=5", "fail_at=8")
     service.wait_for(ended, PATIENCE_S)
@@ -300,7 +300,7 @@ def test_a_resumed_run_that_made_no_backup_goes_on_from_where_it_began(make_serv
 
 
 def test_a_step_limit_that_is_reached_does_not_end_the_resumed_run_at_once(make_service: MakeService, tmp_path: Path) -> None:
-    """Whoever resumes wants to go on: a limit behind the backup falls away, one before it stays."""
+    """A limit at or before the backup's step is removed; a later one stays."""
     service = make_service()
     first = start(service, tmp_path, "steps=20", "backup_every=5", max_steps=10)
     service.wait_for(ended, PATIENCE_S)
@@ -314,7 +314,7 @@ def test_a_step_limit_that_is_reached_does_not_end_the_resumed_run_at_once(make_
 
 
 def test_a_run_without_its_result_is_resumed_to_save_it(make_service: MakeService, tmp_path: Path) -> None:
-    """A step limit that is reached stays, and no epochs are asked for; with its result the same run has nothing left to train."""
+    """The reached step limit stays, and no epochs are requested; with its result, the same run has nothing left to train."""
     service = make_service()
     run = start(service, tmp_path, "steps=20", "backup_every=5", "save_fails=1", max_steps=10)
     service.wait_for(ended, PATIENCE_S)
@@ -327,7 +327,7 @@ def test_a_run_without_its_result_is_resumed_to_save_it(make_service: MakeServic
 
 
 def test_a_run_whose_result_was_moved_away_is_not_resumed_to_save_it_again(make_service: MakeService, tmp_path: Path) -> None:
-    """The run's folder has it: whoever resumes wants more epochs, and is asked for them."""
+    """The run's folder still has it, so a resume needs more epochs, and the error asks for them."""
     service = make_service()
     first = start(service, tmp_path, "steps=4")
     service.wait_for(ended, PATIENCE_S)
@@ -339,7 +339,7 @@ def test_a_run_whose_result_was_moved_away_is_not_resumed_to_save_it_again(make_
 
 
 def test_viewers_hear_of_everything_in_order(make_service: MakeService, tmp_path: Path) -> None:
-    """Events, numbers, log lines, samples and states: what a viewer collects adds up to the run."""
+    """The events, metrics, log lines, samples and states that a viewer receives add up to the run."""
     service = make_service()
     heard: list[dict[str, Any]] = []
     service.feed.subscribe(heard.append)
@@ -370,7 +370,7 @@ def test_viewers_hear_of_everything_in_order(make_service: MakeService, tmp_path
 
 
 def test_a_snapshot_is_everything_a_page_needs(make_service: MakeService, tmp_path: Path) -> None:
-    """After a reload the page stands as before."""
+    """After a reload the page looks the same as before."""
     service = make_service()
     start(service, tmp_path, "steps=20", "sample_every=5", "nan_at=3")
     service.wait_for(ended, PATIENCE_S)
@@ -383,7 +383,7 @@ def test_a_snapshot_is_everything_a_page_needs(make_service: MakeService, tmp_pa
 
 
 def test_an_edit_is_reported_to_all(make_service: MakeService) -> None:
-    """A second page learns that the settings changed, and by whom."""
+    """A second page learns that the settings changed, and who changed them."""
     service = make_service()
     heard: list[dict[str, Any]] = []
     service.feed.subscribe(heard.append)
@@ -393,7 +393,7 @@ def test_an_edit_is_reported_to_all(make_service: MakeService) -> None:
 
 
 def test_a_run_on_a_thread_dies_with_its_panel_and_is_said_to_be_lost(make_service: MakeService, tmp_path: Path) -> None:
-    """The next panel finds a run whose thread is no more."""
+    """The next panel finds a run whose thread no longer exists."""
     service = make_service()
     run = start(service, tmp_path, "steps=5")
     service.wait_for(ended, PATIENCE_S)
@@ -424,7 +424,7 @@ def test_a_run_that_waited_when_the_panel_died_starts_with_the_next(make_service
 
 
 def test_closing_stops_a_run_on_a_thread_and_may_be_repeated(make_service: MakeService, tmp_path: Path) -> None:
-    """Such a run cannot go on without the panel, so it is stopped properly."""
+    """Such a run can't continue without the panel, so it is stopped gracefully."""
     service = make_service()
     run = start(service, tmp_path, LONG, "step_s=0.001")
     service.wait_for(training, PATIENCE_S)
@@ -435,7 +435,7 @@ def test_closing_stops_a_run_on_a_thread_and_may_be_repeated(make_service: MakeS
 
 
 def test_a_deleted_run_is_gone_from_the_state(make_service: MakeService, tmp_path: Path) -> None:
-    """After the run on the page is deleted nothing is shown, and its samples are gone from the gallery."""
+    """After the current run is deleted, the state is empty, and the run's samples are gone from the gallery."""
     service = make_service()
     run = start(service, tmp_path, "steps=5", "sample_every=5")
     service.wait_for(ended, PATIENCE_S)
@@ -447,7 +447,7 @@ def test_a_deleted_run_is_gone_from_the_state(make_service: MakeService, tmp_pat
 
 
 def test_waiting_ends_in_time(make_service: MakeService) -> None:
-    """Whoever waits for something that does not come is told."""
+    """Waiting for something that doesn't come ends with an error."""
     service = make_service()
     with pytest.raises(TimeoutError, match="idle"):
         service.wait_for(lambda state: False, 0.05)
@@ -455,7 +455,7 @@ def test_waiting_ends_in_time(make_service: MakeService) -> None:
 
 
 def test_no_thread_works_while_nothing_runs(make_service: MakeService) -> None:
-    """An idle panel has no follower; only the readings of the machine are taken, seldom."""
+    """An idle panel has no follower; only the machine is measured, rarely."""
     before = {thread.name for thread in threading.enumerate()}
     make_service()
     assert {thread.name for thread in threading.enumerate()} - before <= {"system"}
@@ -486,7 +486,7 @@ print(*sorted({"torch", "pydantic", "numpy", "psutil", "gradio"} & set(sys.modul
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [LIGHT, SMALL], ids=["service", "supervisor"])
 def test_the_panel_and_the_supervisor_stay_light(tmp_path: Path, code: str) -> None:
-    """A panel that serves loads neither torch nor gradio through its service; a supervisor loads next to nothing."""
+    """A serving panel loads neither torch nor gradio through its service; a supervisor loads next to nothing."""
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == []
@@ -494,7 +494,7 @@ def test_the_panel_and_the_supervisor_stay_light(tmp_path: Path, code: str) -> N
 
 @pytest.mark.slow
 def test_one_service_per_process(tmp_path: Path) -> None:
-    """Everybody in a process gets the same service, opened; another data folder is refused."""
+    """All callers in a process get the same opened service; another data folder is rejected."""
     code = """
 import sys
 from pathlib import Path
@@ -517,7 +517,7 @@ first.close()
 
 
 def test_options_cannot_load_torch_into_a_panel_that_was_not_started_so(make_service: MakeService, tmp_path: Path) -> None:
-    """Whatever asks for it, a resumed run included; a panel that was started so does it for every run."""
+    """This includes a resumed run; a panel started with the option does so for every run."""
     service = make_service(in_process=False)
     run_id = service.start(small_config(tmp_path), RunOptions(in_process=True, tags=("backup_every=10",)))
     assert (service.settings.data_folder / "runs" / run_id / "supervisor.json").exists()
@@ -527,7 +527,7 @@ def test_options_cannot_load_torch_into_a_panel_that_was_not_started_so(make_ser
 
 
 def test_from_the_answer_to_a_start_on_the_state_is_about_the_new_run(make_service: MakeService, tmp_path: Path) -> None:
-    """A program that starts a run and polls never takes the end of the run before for the end of its own."""
+    """A program that starts a run and polls never mistakes the end of the previous run for its own."""
     service = make_service()
     told: list[dict[str, Any]] = []
     before = start(service, tmp_path, "steps=3", "linger_s=0.5")
@@ -547,7 +547,7 @@ def test_from_the_answer_to_a_start_on_the_state_is_about_the_new_run(make_servi
 
 
 def test_a_stop_right_after_a_start_ends_the_run_that_waits(make_service: MakeService, tmp_path: Path) -> None:
-    """Stop means the run that the state is about; its command is answered, and the run before can be hurried by its id."""
+    """Stop applies to the run that the state shows; its command is answered, and the previous run can be hurried by its id."""
     service = make_service()
     first = start(service, tmp_path, LONG, "step_s=0.001", "write_s=1.5", finish_step_s=60)
     service.wait_for(training, PATIENCE_S)
@@ -569,7 +569,7 @@ def test_a_stop_right_after_a_start_ends_the_run_that_waits(make_service: MakeSe
 def test_a_start_on_a_full_disk_leaves_nothing(
     make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error says that the disk is full; no folder and no run that never ends are left, and the next start works."""
+    """The error reports a full disk; neither a folder nor a run without an end remains, and the next start works."""
     service = make_service()
     monkeypatch.setattr(Journal, "append", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(DiskFullError):
@@ -582,7 +582,7 @@ def test_a_start_on_a_full_disk_leaves_nothing(
 
 
 def test_older_runs_do_not_hold_up_the_start(make_service: MakeService, tmp_path: Path) -> None:
-    """Only the newest runs are looked at before the panel is ready; an older one that never ended is ended afterwards."""
+    """Only the newest runs are checked before the panel is ready; an older unfinished one is ended afterwards."""
     runs = tmp_path / "data" / "runs"
     for second in range(130):
         folder = runs / new_run_id(second)
@@ -601,7 +601,7 @@ def test_older_runs_do_not_hold_up_the_start(make_service: MakeService, tmp_path
 
 
 def test_links_out_of_the_allowed_folders_are_refused_whatever_the_options_say(make_service: MakeService, tmp_path: Path) -> None:
-    """The start is refused with the links named; a run is told the allowed folders, whatever its options say."""
+    """The start fails with the links named; a run gets the allowed folders, whatever its options contain."""
     service = make_service(allowed_roots=(tmp_path / "open",))
     config = small_config(tmp_path / "open")
     folder = Path((config.concepts or ())[0].path)
@@ -617,7 +617,7 @@ def test_links_out_of_the_allowed_folders_are_refused_whatever_the_options_say(m
 
 
 def test_a_finished_run_is_not_resumed_to_train_nothing(make_service: MakeService, tmp_path: Path) -> None:
-    """A resume with no epoch left is refused before the start, names Epochs, and makes no run; with more epochs it starts."""
+    """A resume without remaining epochs fails before the start, names Epochs, and creates no run; with more epochs it starts."""
     service = make_service()
     start(service, tmp_path, "steps=4")
     service.wait_for(ended, PATIENCE_S)
@@ -634,7 +634,7 @@ def test_a_finished_run_is_not_resumed_to_train_nothing(make_service: MakeServic
 
 
 def test_a_finished_run_is_resumed_with_more_epochs(make_service: MakeService, tmp_path: Path) -> None:
-    """The number of epochs that is given replaces that of the run; one that is too low is refused."""
+    """The given number of epochs replaces the run's; one that is too low is rejected."""
     service = make_service()
     first = start(service, tmp_path, "steps=4")
     service.wait_for(ended, PATIENCE_S)
@@ -650,7 +650,7 @@ def test_a_finished_run_is_resumed_with_more_epochs(make_service: MakeService, t
 
 
 def test_a_finished_run_is_not_continued_to_train_nothing(make_service: MakeService, tmp_path: Path) -> None:
-    """Continue from last backup and a reached step limit are refused like a chosen backup, which comes before them."""
+    """ "Continue from last backup" and a reached step limit are rejected like a chosen backup, which takes precedence."""
     service = make_service()
     start(service, tmp_path, "steps=4")
     service.wait_for(ended, PATIENCE_S)
@@ -678,7 +678,7 @@ def test_a_finished_run_is_not_continued_to_train_nothing(make_service: MakeServ
 def test_a_command_given_while_the_run_loads_is_shown_as_waiting(
     make_service: MakeService, tmp_path: Path, in_process: bool
 ) -> None:
-    """From the answer to the request until the run has carried it out; a panel that takes over the run shows it, too."""
+    """It is shown from the request's response until the run has executed it, also by a panel that takes over the run."""
     service = make_service(in_process=in_process)
     start(service, tmp_path, "steps=40", "step_s=0.05", "load_s=3")
     command_id = as_ada(service.sample_default)
@@ -700,7 +700,7 @@ def test_a_command_given_while_the_run_loads_is_shown_as_waiting(
 
 
 def as_ada(call: Callable[[], str]) -> str:
-    """Call a method in the name of Ada, as a request of hers does."""
+    """Call a method as Ada, like one of her requests."""
 
     def work() -> str:
         act_as(Identity(Role.OPERATOR, Kind.ACCOUNT, "Ada", "a1"))

@@ -1,4 +1,4 @@
-"""Datasets are captioned and masked by a job: preview first, then only what is missing, stopped and resumed."""
+"""A job captions and masks datasets: first a preview, then only what is missing; it can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def texts(folder: Path) -> dict[str, str]:
 
 
 def test_captions_are_previewed_and_then_written_where_they_are_missing(datasets: Datasets, tmp_path: Path, blip: str) -> None:
-    """The preview writes nothing; the trigger word stands first; all of it is undone at once."""
+    """The preview writes nothing; the trigger word comes first; one undo reverts everything."""
     preview = done(datasets, model=blip, before="sks", preview=True, options={"max_tokens": 4})
     assert (preview.state, preview.done, len(preview.result["examples"])) == ("done", 5, 5)
     assert texts(tmp_path) == {"3": "by hand"}
@@ -74,7 +74,7 @@ def test_captions_are_previewed_and_then_written_where_they_are_missing(datasets
 
 
 def test_a_stopped_job_is_resumed_where_it_stopped(datasets: Datasets, tmp_path: Path, blip: str) -> None:
-    """With captions replaced, too: what was done isn't done again."""
+    """Even when it replaces captions, finished work isn't repeated."""
     asked = {"task": "caption", "kind": "transformers", "model": blip, "replace": True, "options": {"max_tokens": 3}}
     job = datasets.annotator.start(CATS, None, EVERY, Annotation(**asked))
     until = time.monotonic() + 60
@@ -89,7 +89,7 @@ def test_a_stopped_job_is_resumed_where_it_stopped(datasets: Datasets, tmp_path:
 
 
 def test_masks_are_written_under_onetrainers_name(datasets: Datasets, tmp_path: Path) -> None:
-    """Only where there is none; a preview is an image of its own."""
+    """It writes only missing masks; a preview is a separate image."""
     model = str(write_clipseg(tmp_path / "clipseg"))
     common = {"task": "mask", "kind": "text", "model": model, "options": {"prompts": ["red"], "threshold": 0.5}}
     preview = done(datasets, **common, preview=True)
@@ -106,7 +106,7 @@ def test_masks_are_written_under_onetrainers_name(datasets: Datasets, tmp_path: 
 
 
 def test_what_is_missing_fails_with_a_clear_error(datasets: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that isn't on this machine, offline."""
+    """The example is a model that isn't on this machine, in offline mode."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     job = done(datasets, model="nobody/nothing")
     assert (job.state, "nobody/nothing" in job.error) == ("failed", True)
@@ -118,7 +118,7 @@ def test_what_is_missing_fails_with_a_clear_error(datasets: Datasets, tmp_path: 
 
 
 def test_a_run_that_trains_has_the_gpu_alone(datasets: Datasets, tmp_path: Path, blip: str) -> None:
-    """Captions are made on the CPU meanwhile."""
+    """Captions are generated on the CPU in the meantime."""
     decoder, library = ImageDecoder(), DatasetLibrary(tmp_path)
     busy = Datasets(
         tmp_path, (), Thumbnails(tmp_path / "cache", decoder, library.allowed), decoder, library, training=lambda: True

@@ -1,4 +1,4 @@
-"""Captions are changed as asked, never over a change of another program, and back again."""
+"""Captions are edited as requested, never overwrite another program's change, and can be restored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERY = Query()
 
 
 def datasets_in(base: Path, decoder: ImageDecoder, *, writable: bool = True) -> Datasets:
-    """The datasets of a data folder."""
+    """Return the datasets of a data folder."""
     library = DatasetLibrary(base, (), lambda folder: writable)
     return Datasets(base, (), Thumbnails(base / "cache", decoder, library.allowed), decoder, library)
 
@@ -61,7 +61,7 @@ def datasets(tmp_path: Path) -> Iterator[Datasets]:
     ],
 )
 def test_an_edit_changes_each_line(edit: dict, before: str, after: str) -> None:
-    """And leaves line ends, spaces and everything else as it is."""
+    """Line endings, spaces and everything else stay the same."""
     assert edited(before, CaptionEdit(**edit)) == after
 
 
@@ -81,7 +81,7 @@ def test_an_edit_that_makes_no_sense_is_rejected(edit: dict) -> None:
 
 
 def test_a_caption_is_written_at_the_version_that_was_read(datasets: Datasets, tmp_path: Path) -> None:
-    """A new file for an image without one, and nothing else in the folder."""
+    """An image without a caption gets a new file, and nothing else in the folder changes."""
     read = datasets.captions.read(CATS, "a.png")
     written = datasets.captions.write(CATS, "a.png", "sks cat, grün", read["version"])
     assert (tmp_path / CATS / "a.txt").read_text("utf-8") == "sks cat, grün"
@@ -92,7 +92,7 @@ def test_a_caption_is_written_at_the_version_that_was_read(datasets: Datasets, t
 
 
 def test_a_change_of_another_program_is_not_overwritten(datasets: Datasets, tmp_path: Path) -> None:
-    """The error has both texts; with the new version the caption can be written."""
+    """The error contains both texts; with the new version the caption can be written."""
     read = datasets.captions.read(CATS, "a.png")
     (tmp_path / CATS / "a.txt").write_text("from elsewhere")
     with pytest.raises(CaptionConflictError) as error:
@@ -106,7 +106,7 @@ def test_a_change_of_another_program_is_not_overwritten(datasets: Datasets, tmp_
 
 
 def test_many_captions_change_after_a_preview_and_back(datasets: Datasets, tmp_path: Path) -> None:
-    """The preview writes nothing; undo brings back each text, and removes the file that it made."""
+    """The preview writes nothing; undo restores each text and removes created files."""
     before = {path.name: path.read_bytes() for path in (tmp_path / CATS).iterdir()}
     edit = CaptionEdit("trigger", to="ohwx")
     preview = datasets.captions.change(CATS, None, EVERY, edit, preview=True)
@@ -126,7 +126,7 @@ def test_many_captions_change_after_a_preview_and_back(datasets: Datasets, tmp_p
 
 
 def test_undo_leaves_what_was_changed_since(datasets: Datasets, tmp_path: Path) -> None:
-    """And says so."""
+    """The response reports the skipped files."""
     datasets.captions.change(CATS, ["a.png", "b.png"], EVERY, CaptionEdit("replace", find="red", to="x"))
     (tmp_path / CATS / "a.txt").write_text("later")
     undone = datasets.captions.undo(CATS)
@@ -135,7 +135,7 @@ def test_undo_leaves_what_was_changed_since(datasets: Datasets, tmp_path: Path) 
 
 
 def test_saving_while_typing_is_one_change(datasets: Datasets, tmp_path: Path) -> None:
-    """Autosave of the same caption in quick succession is undone at once, also after a restart."""
+    """Quick autosaves of the same caption are undone together, even after a restart."""
     version = datasets.captions.read(CATS, "a.png")["version"]
     for text in ("s", "sk", "sks"):
         version = datasets.captions.write(CATS, "a.png", text, version)["version"]
@@ -146,7 +146,7 @@ def test_saving_while_typing_is_one_change(datasets: Datasets, tmp_path: Path) -
 
 
 def test_a_read_only_folder_stays_untouched(tmp_path: Path, datasets: Datasets) -> None:
-    """Every change is rejected before the first file."""
+    """Every change is rejected before the first file is written."""
     locked = datasets_in(tmp_path, ImageDecoder(), writable=False)
     before = {path: path.read_bytes() for path in (tmp_path / CATS).iterdir()}
     for change in (

@@ -1,4 +1,4 @@
-"""What lies in the folders of concepts.
+"""The contents of concept folders.
 
 Covers ``service/datasets/previews.py``.
 """
@@ -26,7 +26,7 @@ from tests.waiting import until
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A folder `cats` with three captioned pictures of two shapes, one without a caption, a mask and a broken file."""
+    """A folder `cats` with three captioned images in two aspect ratios, an uncaptioned image, a mask and a broken file."""
     folder = tmp_path / "cats"
     folder.mkdir()
     add_image(folder / "a.png", (512, 512), caption="sks cat, red, sitting")
@@ -56,7 +56,7 @@ def opened(data: str) -> Image.Image:
 
 
 def test_a_folder_is_reported_with_captions_masks_sizes_and_what_is_broken(store: ConceptStore) -> None:
-    """Everything that the card of a concept shows."""
+    """The result has everything that a concept's card shows."""
     (cats,) = store.statistics(config())["concepts"]
     assert (cats["images"], cats["masks"], cats["problem"], cats["complete"]) == (5, 1, "", True)
     captions = cats["captions"]
@@ -71,7 +71,7 @@ def test_a_folder_is_reported_with_captions_masks_sizes_and_what_is_broken(store
 
 
 def test_buckets_stand_at_the_resolution_of_the_settings(store: ConceptStore) -> None:
-    """One table for each edge length, in multiples of the model type; small pictures are counted."""
+    """There is one table per edge length, in multiples of the model type; small images are counted."""
     (cats,) = store.statistics(config(resolution="512,256"))["concepts"]
     first, second = cats["resolutions"]
     assert (first["resolution"], first["small"]) == ("512", 1)
@@ -82,7 +82,7 @@ def test_buckets_stand_at_the_resolution_of_the_settings(store: ConceptStore) ->
 
 
 def test_the_total_counts_repeats_batches_and_what_fills_none(base: Path, store: ConceptStore) -> None:
-    """Concepts that are off do not count; buckets of all concepts are filled together."""
+    """Disabled concepts don't count; buckets of all concepts are filled together."""
     (base / "cats" / "e.png").unlink()
     two = config({"balancing": 3}, {"enabled": False, "name": "off"}, batch_size=2, epochs=10)
     statistics = store.statistics(two)
@@ -94,21 +94,21 @@ def test_the_total_counts_repeats_batches_and_what_fills_none(base: Path, store:
 
 
 def test_a_broken_file_is_no_part_of_an_epoch(store: ConceptStore) -> None:
-    """The run skips it, so the total counts the others, as the run will."""
+    """The run skips it, so the total doesn't count it."""
     total = store.statistics(config({}, {"type": "VALIDATION"}))["total"]
     assert (total["concepts"], total["images"], total["per_epoch"], total["steps_per_epoch"]) == (1, 4, 4, 4)
 
 
 @pytest.mark.parametrize(("path", "problem"), [("", "No folder"), ("nowhere", "doesn't exist")])
 def test_a_folder_that_is_not_there_is_a_problem_of_its_card(store: ConceptStore, path: str, problem: str) -> None:
-    """The other concepts are told all the same."""
+    """The other concepts are still reported."""
     statistics = store.statistics(config({"path": path}, {}))
     assert problem in statistics["concepts"][0]["problem"]
     assert statistics["concepts"][1]["images"] == 5
 
 
 def test_nothing_outside_the_allowed_folders_is_looked_at(base: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Neither by a path, nor by a link to a picture."""
+    """Neither a path nor a link to an image leads outside."""
     outside = tmp_path_factory.mktemp("outside")
     add_image(outside / "secret.png", caption="secret")
     store = ConceptStore(base, (base,), base / "cache")
@@ -126,7 +126,7 @@ def test_nothing_outside_the_allowed_folders_is_looked_at(base: Path, tmp_path_f
 
 
 def test_what_changed_in_a_folder_is_seen(base: Path, store: ConceptStore) -> None:
-    """The fingerprint changes with a new caption; without a change it stays."""
+    """A new caption changes the fingerprint; without a change it stays the same."""
     first = store.statistics(config())["concepts"][0]
     assert store.statistics(config())["concepts"][0]["fingerprint"] == first["fingerprint"]
     (base / "cats" / "d.txt").write_text("sks cat")
@@ -136,7 +136,7 @@ def test_what_changed_in_a_folder_is_seen(base: Path, store: ConceptStore) -> No
 
 
 def test_captions_of_an_unchanged_folder_are_read_once(base: Path) -> None:
-    """A folder is known again by its fingerprint: the same facts, not read again."""
+    """A folder with a known fingerprint returns the same facts without reading the files again."""
     reader = FolderReader(limit_s=math.inf)
     first = reader.look(base / "cats", False)
     reader.renew()
@@ -147,7 +147,7 @@ def test_captions_of_an_unchanged_folder_are_read_once(base: Path) -> None:
 
 
 def test_a_look_that_ran_out_of_time_goes_on_when_asked_again(base: Path) -> None:
-    """Headers that were read are not read again and the next look has more time, so that each gets further."""
+    """Headers that were read are not read again and the next scan has more time, so each scan gets further."""
     now = 0.0
 
     def clock() -> float:
@@ -161,7 +161,7 @@ def test_a_look_that_ran_out_of_time_goes_on_when_asked_again(base: Path) -> Non
 
 
 def test_the_first_image_that_can_be_read_is_the_thumbnail(base: Path, store: ConceptStore) -> None:
-    """A small WebP, made once; an id that was not named is no picture."""
+    """The thumbnail is a small WebP, generated once; an unknown id is not found."""
     (base / "cats" / "a.png").write_bytes(b"broken now")
     image_id = store.statistics(config())["concepts"][0]["thumbnail"]
     made = store.thumbnail(image_id, 100)
@@ -177,7 +177,7 @@ def test_the_first_image_that_can_be_read_is_the_thumbnail(base: Path, store: Co
 
 
 def test_a_preview_draws_images_and_captions_as_the_settings_say(store: ConceptStore) -> None:
-    """Each variant has the size of its bucket and the words of its draw; the same seed draws the same."""
+    """Each variant has the size of its bucket and its augmented caption; the same seed gives the same variants."""
     image = {"enable_random_flip": True, "enable_fixed_brightness": True, "random_brightness_max_strength": 0.5}
     text = {"enable_tag_shuffling": True, "keep_tags_count": 1}
     settings = config({"image": image, "text": text})
@@ -194,7 +194,7 @@ def test_a_preview_draws_images_and_captions_as_the_settings_say(store: ConceptS
 
 
 def test_changes_are_seen_in_the_pixels(base: Path, store: ConceptStore) -> None:
-    """Mirrored, brighter, without colour, with another hue: measured on a picture of two halves."""
+    """Flip, brightness, saturation and hue are measured on an image with two halves."""
     two = Image.new("RGB", (64, 64), (200, 0, 0))
     two.paste((0, 0, 60), (0, 0, 32, 64))
     (base / "halves").mkdir()
@@ -219,7 +219,7 @@ def test_changes_are_seen_in_the_pixels(base: Path, store: ConceptStore) -> None
 
 
 def test_captions_come_from_where_the_concept_says(base: Path, store: ConceptStore) -> None:
-    """A file beside the picture, one file for all, or the name of the picture."""
+    """The source is a file next to the image, one file for all images, or the image's name."""
     (base / "all.txt").write_text("one\ntwo\n")
     sources = {"sample": ["sks cat, red, sitting"], "concept": ["one", "two"], "filename": ["a"]}
     for source, captions in sources.items():
@@ -228,13 +228,13 @@ def test_captions_come_from_where_the_concept_says(base: Path, store: ConceptSto
 
 
 def test_a_cached_run_sees_fewer_variants_than_the_preview(store: ConceptStore) -> None:
-    """Said beside the preview, and not where nothing is cached."""
+    """The preview mentions it only if latents are cached."""
     assert "generated before the run" in store.preview(config(latent_caching=True), 0)["notes"][0]
     assert store.preview(config(latent_caching=False), 0)["notes"] == []
 
 
 def test_a_model_type_that_is_not_known_here_has_a_preview(store: ConceptStore) -> None:
-    """Of a newer OneTrainer's type the pictures are shown as of any other."""
+    """Images of a newer OneTrainer model type are previewed like any others."""
     newer = config({"image": {"enable_random_mask_rotate_crop": True}}, model_type="MODEL_OF_NEXT_YEAR")
     assert store.preview(newer, 0)["variants"]
 
@@ -242,7 +242,7 @@ def test_a_model_type_that_is_not_known_here_has_a_preview(store: ConceptStore) 
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_folder_full_of_broken_files_is_told_at_once(base: Path, store: ConceptStore) -> None:
-    """What is known of thousands of files takes no longer than a look at their names."""
+    """Thousands of broken files take no longer than listing their names."""
     folder = base / "broken"
     folder.mkdir()
     for number in range(6000):
@@ -256,7 +256,7 @@ def test_a_folder_full_of_broken_files_is_told_at_once(base: Path, store: Concep
 
 @pytest.mark.slow
 def test_what_cannot_be_previewed_is_explained(base: Path, store: ConceptStore) -> None:
-    """No such concept, no pictures, a broken picture."""
+    """This covers an unknown concept, an empty folder and a broken image."""
     with pytest.raises(PathNotFoundError):
         store.preview(config(), 7)
     (base / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""Captions become UTF-8 and images get copies in formats that are trained, and nothing is lost."""
+"""Captions are converted to UTF-8 and images copied to trainable formats without losing anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = "a café, “red”\r\nsecond line"
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-8-sig"])
 def test_a_caption_becomes_utf_8_and_its_original_is_kept(tmp_path, encoding):
-    """Line ends stay as they are."""
+    """Line endings stay the same."""
     file = tmp_path / "a.txt"
     file.write_bytes(WORDS.encode(encoding))
     file.chmod(0o640)
@@ -31,7 +31,7 @@ def test_a_caption_becomes_utf_8_and_its_original_is_kept(tmp_path, encoding):
 
 
 def test_an_earlier_original_is_not_replaced(tmp_path):
-    """The next one gets another name."""
+    """The next original gets another name."""
     (tmp_path / "a.txt").write_bytes("é".encode("cp1252"))
     (tmp_path / "a.txt.bak").write_text("mine")
     (tmp_path / "a.txt.bak2").symlink_to("nowhere")
@@ -42,7 +42,7 @@ def test_an_earlier_original_is_not_replaced(tmp_path):
 
 
 def test_a_link_is_kept_and_what_it_leads_to_stays(tmp_path):
-    """Others may use the file."""
+    """Other programs may use the file."""
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "x.txt").write_bytes("é".encode("cp1252"))
     (tmp_path / "a.txt").symlink_to("shared/x.txt")
@@ -53,7 +53,7 @@ def test_a_link_is_kept_and_what_it_leads_to_stays(tmp_path):
 
 
 def test_what_cannot_be_converted_is_named_and_stays(tmp_path):
-    """No text, gone, and a name too long for the original's."""
+    """This covers binary data, a missing file, and a name too long for the original's."""
     (tmp_path / "a.txt").write_bytes(bytes(9))
     long = tmp_path / ("x" * 250 + ".txt")
     long.write_bytes("é".encode("cp1252"))
@@ -65,7 +65,7 @@ def test_what_cannot_be_converted_is_named_and_stays(tmp_path):
 
 
 def test_a_conversion_ends_in_time_and_says_what_is_left(tmp_path):
-    """The next one goes on."""
+    """The next conversion continues there."""
     files = [tmp_path / f"{number}.txt" for number in range(3)]
     for file in files:
         file.write_bytes("é".encode("cp1252"))
@@ -82,7 +82,7 @@ def decoder():
 
 @pytest.mark.slow
 def test_images_get_copies_that_are_trained(tmp_path, decoder):
-    """JPEG files keep every byte; what needs a package is named; videos and existing files stay."""
+    """JPEG files keep every byte; formats that need a package are reported; videos and existing files stay."""
     image = Image.new("RGB", (30, 20), (200, 0, 0))
     image.save(tmp_path / "a.jfif", "JPEG")
     image.save(tmp_path / "b.gif")
@@ -106,7 +106,7 @@ def test_images_get_copies_that_are_trained(tmp_path, decoder):
 
 @pytest.mark.slow
 def test_no_file_is_replaced_by_a_copy(tmp_path, decoder):
-    """Not even a link to nothing."""
+    """This includes a broken link."""
     Image.new("RGB", (8, 8)).save(tmp_path / "a.gif")
     (tmp_path / "a.png").symlink_to("nowhere")
     found = convert_images([tmp_path / "a.gif"], decoder)

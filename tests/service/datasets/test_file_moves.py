@@ -1,4 +1,4 @@
-"""Images move with their captions and masks, and come back; nothing is deleted or replaced.
+"""Images move with their captions and masks and can be restored; nothing is deleted or replaced.
 
 Covers ``service/datasets/datasets.py``.
 """
@@ -39,13 +39,13 @@ def datasets(tmp_path: Path) -> Iterator[Datasets]:
 
 
 def files(folder: Path) -> list[str]:
-    """The visible files of a folder."""
+    """Return the visible files of a folder."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in found if not name.startswith("."))
 
 
 def test_the_trash_holds_image_caption_and_mask_until_they_are_restored(datasets: Datasets, tmp_path: Path) -> None:
-    """At their places, also in subfolders."""
+    """The files keep their relative paths, also in subfolders."""
     before = files(tmp_path / CATS)
     trashed = datasets.moves.trash(CATS, ["a.png", "sub/b.png"], EVERY)
     assert (trashed["moved"], files(tmp_path / CATS)) == (2, ["twin.jpg", "twin.png", "twin.txt"])
@@ -69,7 +69,7 @@ def test_restoring_replaces_nothing(datasets: Datasets, tmp_path: Path) -> None:
 
 
 def test_a_caption_that_two_images_share_stays_with_the_other_one(datasets: Datasets, tmp_path: Path) -> None:
-    """It goes with the last of them."""
+    """The caption moves with the last of its images."""
     datasets.moves.trash(CATS, ["twin.jpg"], EVERY)
     assert "twin.txt" in files(tmp_path / CATS)
     datasets.moves.trash(CATS, ["twin.png"], EVERY)
@@ -77,7 +77,7 @@ def test_a_caption_that_two_images_share_stays_with_the_other_one(datasets: Data
 
 
 def test_an_excluded_image_is_not_scanned_for_training(datasets: Datasets, tmp_path: Path) -> None:
-    """The scan that the engine uses doesn't find it; it can be included again."""
+    """The engine's scan doesn't find it; it can be included again."""
     before = files(tmp_path / CATS)
     assert datasets.moves.exclude(CATS, ["a.png"], EVERY)["moved"] == 3
     assert "a.png" not in [item.name for item in scan_folder(tmp_path / CATS, True).items]
@@ -89,7 +89,7 @@ def test_an_excluded_image_is_not_scanned_for_training(datasets: Datasets, tmp_p
 
 
 def test_images_move_to_another_folder_under_a_free_name(datasets: Datasets, tmp_path: Path) -> None:
-    """Caption and mask get the same name."""
+    """The caption and the mask get the same name."""
     add_image(tmp_path / "dogs" / "a.png", (64, 64), caption="dog")
     moved = datasets.moves.move(CATS, ["a.png", "sub/b.png"], EVERY, "dogs")
     assert moved == {"moved": 5, "skipped": []}

@@ -1,4 +1,4 @@
-"""Images are decoded for the page in a process with limits.
+"""A separate process with limits decodes images for the page.
 
 Covers ``service/datasets/image_worker.py``.
 """
@@ -40,7 +40,7 @@ def chunk(name, content):
 
 
 def bomb(path, side, kind=2):
-    """A PNG of one color: 8 bits of gray (0) or RGB (2)."""
+    """Return a PNG of one color: 8 bits of gray (0) or RGB (2)."""
     packer, row = zlib.compressobj(1), bytes(1 + side * (3 if kind == 2 else 1))
     content = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, kind, 0, 0, 0))
@@ -49,7 +49,7 @@ def bomb(path, side, kind=2):
 
 
 def test_thumbnails_and_previews(decoder, tmp_path):
-    """Upright, small, one process for all of them."""
+    """They are upright and small, and one process decodes all of them."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (400, 200), (200, 30, 30)).save(tmp_path / "x.jpg", exif=exif)
@@ -64,7 +64,7 @@ def test_thumbnails_and_previews(decoder, tmp_path):
 
 
 def test_a_process_that_exited_is_started_again(decoder, tmp_path):
-    """It exits when nothing was asked for a while."""
+    """It exits after a while without requests."""
     Image.new("L", (64, 64)).save(tmp_path / "x.png")
     decoder.thumbnail(tmp_path / "x.png", 96, 192)
     decoder._process.kill()
@@ -74,7 +74,7 @@ def test_a_process_that_exited_is_started_again(decoder, tmp_path):
 
 @pytest.mark.alone
 def test_an_image_bomb_costs_neither_memory_nor_time(decoder, tmp_path):
-    """13,300 pixels square: refused by its header, in color; gray ones fit into the limit."""
+    """For 13,300 pixels square, the header of a color image is rejected; a gray one fits into the limit."""
     color, gray = bomb(tmp_path / "color.png", 13300), bomb(tmp_path / "gray.png", 13300, kind=0)
     Image.new("L", (64, 64)).save(tmp_path / "x.png")
     decoder.thumbnail(tmp_path / "x.png", 96, 192)
@@ -92,7 +92,7 @@ def test_an_image_bomb_costs_neither_memory_nor_time(decoder, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0" + bytes(100), b"%!PS-Adobe-3.0 EPSF-3.0\n"])
 def test_what_cannot_be_shown_is_an_error_and_the_next_one_works(decoder, tmp_path, content):
-    """The process survives it."""
+    """The process survives the error."""
     (tmp_path / "x.png").write_bytes(content)
     with pytest.raises(DatasetError, match=r"x\.png"):
         decoder.thumbnail(tmp_path / "x.png", 96, 192)
@@ -101,7 +101,7 @@ def test_what_cannot_be_shown_is_an_error_and_the_next_one_works(decoder, tmp_pa
 
 
 def test_an_image_of_extreme_sides_ends_at_the_memory_limit(decoder, tmp_path):
-    """One pixel high, it would be scaled to hundreds of millions of pixels."""
+    """Scaling an image one pixel high would give hundreds of millions of pixels."""
     Image.new("L", (60000, 1)).save(tmp_path / "x.png")
     with pytest.raises(DatasetError, match="memory"):
         decoder.preview(tmp_path / "x.png", [ImageAugmentation((256, 15_360_000), (256, 1024), (0, 0))], 320)
@@ -110,7 +110,7 @@ def test_an_image_of_extreme_sides_ends_at_the_memory_limit(decoder, tmp_path):
 
 @pytest.mark.alone
 def test_decoding_ends_at_its_time_limit(tmp_path):
-    """The process is ended, and the next image gets a new one."""
+    """The process is killed, and the next image gets a new one."""
     Image.new("L", (64, 64)).save(tmp_path / "x.png")
     os.mkfifo(tmp_path / "pipe.png")  # opening it waits for a writer
     decoder = ImageDecoder(limit_s=1.0, starting_s=0.0)
@@ -123,7 +123,7 @@ def test_decoding_ends_at_its_time_limit(tmp_path):
 
 
 def test_too_many_at_a_time_are_asked_to_come_again(decoder, tmp_path):
-    """Waiting requests don't pile up."""
+    """Waiting requests don't accumulate."""
     Image.new("L", (64, 64)).save(tmp_path / "x.png")
     results = []
 

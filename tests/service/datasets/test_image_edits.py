@@ -1,4 +1,4 @@
-"""Crops, rotations and masks are written without loss, and the original is kept.
+"""Crops, rotations and masks are written losslessly, and the original is kept.
 
 Covers ``service/datasets/pixels.py``.
 """
@@ -48,7 +48,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def test_a_crop_and_a_rotation_keep_every_pixel(datasets: Datasets, tmp_path: Path) -> None:
-    """The mask changes alike, the caption stays, the original can be restored."""
+    """The mask changes in the same way, the caption stays, and the original can be restored."""
     before, mask = pixels(tmp_path / CATS / "a.png"), pixels(tmp_path / CATS / "a-masklabel.png")
     edited = datasets.edits.edit(CATS, "a.png", rotate=90, crop=(10, 5, 30, 20))
     assert edited["path"] == "a.png"
@@ -61,7 +61,7 @@ def test_a_crop_and_a_rotation_keep_every_pixel(datasets: Datasets, tmp_path: Pa
 
 
 def test_the_orientation_in_the_metadata_becomes_pixels(datasets: Datasets, tmp_path: Path) -> None:
-    """Every program then shows the image alike; a JPEG becomes a PNG of the same pixels."""
+    """Then every program shows the image upright; a JPEG becomes a PNG with the same pixels."""
     upright = np.rot90(pixels(tmp_path / CATS / "b.jpg"), -1)
     assert datasets.edits.edit(CATS, "b.jpg")["path"] == "b.png"
     assert (pixels(tmp_path / CATS / "b.png") == upright).all()
@@ -70,7 +70,7 @@ def test_the_orientation_in_the_metadata_becomes_pixels(datasets: Datasets, tmp_
 
 
 def test_a_change_that_is_not_possible_leaves_everything(datasets: Datasets, tmp_path: Path) -> None:
-    """A crop beyond the image, another angle, a broken image, a name that is taken."""
+    """This covers a crop beyond the image, an unsupported angle, a broken image and an existing name."""
     for rotate, crop in ((45, None), (0, (0, 0, 61, 10)), (0, (-1, 0, 5, 5)), (0, (0, 0, 0, 5))):
         with pytest.raises(ConfigValueError):
             datasets.edits.edit(CATS, "a.png", rotate=rotate, crop=crop)
@@ -83,7 +83,7 @@ def test_a_change_that_is_not_possible_leaves_everything(datasets: Datasets, tmp
 
 
 def test_a_painted_mask_is_written_in_the_size_of_the_image(datasets: Datasets, tmp_path: Path) -> None:
-    """Grayscale, under OneTrainer's name; the earlier one is in the trash; transparent is black."""
+    """It is grayscale, under OneTrainer's name; the earlier mask is in the trash; transparent pixels are black."""
     painted = np.zeros((20, 30, 4), np.uint8)
     painted[:, :15] = 255
     painted[:, 15:] = (255, 255, 255, 0)

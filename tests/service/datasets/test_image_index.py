@@ -1,4 +1,4 @@
-"""The images of a dataset, in pages: what matches, in which order, and what is read for it.
+"""The images of a dataset in pages: filters, order, and what is read for them.
 
 Covers ``service/datasets/thumbnails.py``.
 """
@@ -24,7 +24,7 @@ FOLDER = "cats"
 
 
 def index_of(base: Path, roots: tuple[Path, ...] = ()) -> ImageIndex:
-    """An index over a folder, with its thumbnails."""
+    """Return an index over a folder, with its thumbnails."""
     library = DatasetLibrary(base, roots)
     return ImageIndex(library, Thumbnails(base / "cache", ImageDecoder(), library.allowed))
 
@@ -47,7 +47,7 @@ def paths(index: ImageIndex, **query: Any) -> list[str]:
 
 
 def test_a_page_has_everything_about_its_images(base: Path) -> None:
-    """Numbers in names are sorted as numbers; masks are not listed as images."""
+    """Names with numbers are sorted numerically; masks are not listed as images."""
     page = index_of(base).page(FOLDER, Query(), offset=1, limit=3)
     assert (page["total"], page["matches"], page["offset"], page["complete"], page["writable"]) == (5, 5, 1, True, True)
     assert [image["path"] for image in page["images"]] == ["image 1.png", "image 2.png", "image 10.png"]
@@ -80,12 +80,12 @@ def test_a_page_has_everything_about_its_images(base: Path) -> None:
     ],
 )
 def test_a_query_selects_and_sorts(base: Path, query: dict[str, Any], expected: list[str]) -> None:
-    """Each filter, alone and together, and each order."""
+    """Each filter is tested alone and combined, and each order."""
     assert paths(index_of(base), **query) == expected
 
 
 def test_excluded_images_are_a_list_of_their_own(base: Path) -> None:
-    """They are in a hidden folder, which no engine enters."""
+    """They are in a hidden folder, which no engine scans."""
     (base / FOLDER / EXCLUDED).mkdir()
     add_image(base / FOLDER / EXCLUDED / "x.png", (64, 64), caption="out")
     index = index_of(base)
@@ -94,7 +94,7 @@ def test_excluded_images_are_a_list_of_their_own(base: Path) -> None:
 
 
 def test_a_change_of_a_file_is_seen(base: Path) -> None:
-    """A caption and an image that changed are read again, also from other programs."""
+    """A changed caption or image is read again, whichever program changed it."""
     index = index_of(base)
     before = index.page(FOLDER, Query(search="red"))
     (base / FOLDER / "image 2.txt").write_text("blue cat now")
@@ -104,7 +104,7 @@ def test_a_change_of_a_file_is_seen(base: Path) -> None:
 
 
 def test_new_files_are_seen_also_in_folders_that_were_quiet(base: Path) -> None:
-    """A folder whose files stay is not scanned again; one with a new, renamed or removed file is."""
+    """An unchanged folder is not scanned again; one with a new, renamed or removed file is."""
     folder = base / FOLDER
     (folder / "empty").mkdir()
     for each in (folder, folder / "sub", folder / "empty"):
@@ -122,7 +122,7 @@ def test_new_files_are_seen_also_in_folders_that_were_quiet(base: Path) -> None:
 
 
 def test_tags_are_counted_once_per_image(base: Path) -> None:
-    """Most frequent first."""
+    """The most frequent tag is first."""
     (base / FOLDER / "image 2.txt").write_text("sks cat, red, red\nred, small")
     tags = index_of(base).tags(FOLDER, Query())
     assert tags["tags"] == [("red", 2), ("sks cat", 2), ("a dog", 1), ("blue", 1), ("small", 1)]
@@ -130,7 +130,7 @@ def test_tags_are_counted_once_per_image(base: Path) -> None:
 
 
 def test_what_is_not_allowed_is_said(base: Path, tmp_path: Path) -> None:
-    """Unknown folders and images, wrong values, and folders outside the allowed ones."""
+    """This covers unknown folders and images, invalid values, and folders outside the allowed ones."""
     index = index_of(base)
     with pytest.raises(PathNotFoundError):
         index.page("dogs", Query())
@@ -143,7 +143,7 @@ def test_what_is_not_allowed_is_said(base: Path, tmp_path: Path) -> None:
 
 
 def test_reading_takes_a_limited_time_and_continues(base: Path) -> None:
-    """A list that isn't complete yet is marked; the next request goes on."""
+    """An incomplete list is marked, and the next request continues the reading."""
     now = iter(range(10_000))
     index = index_of(base)
     index.clock = lambda: float(next(now))
@@ -152,7 +152,7 @@ def test_reading_takes_a_limited_time_and_continues(base: Path) -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_images_are_listed_quickly_in_bounded_memory(tmp_path: Path) -> None:
-    """First page, last page, a search and a sort by size, each within the processor time that a page has."""
+    """First page, last page, a search and a sort by size each stay within a page's CPU time."""
     folder = tmp_path / FOLDER
     folder.mkdir()
     Image.new("RGB", (64, 48), "red").save(tmp_path / "one.png")

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset is found and dealt with by one operation each.
+"""Problems of a dataset are found, and one operation fixes each.
 
 Covers ``service/datasets/jobs.py`` and ``service/datasets/bucket_view.py``.
 """
@@ -28,7 +28,7 @@ SETTINGS = from_document({"model_type": "STABLE_DIFFUSION_15", "resolution": "51
 
 
 def scene(seed: int, size: tuple[int, int] = (600, 450)) -> Image.Image:
-    """A smooth random image that a small change doesn't make another one."""
+    """Return a smooth random image that stays similar under small changes."""
     small = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
@@ -66,7 +66,9 @@ def inspected(datasets: Datasets) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_each_problem_is_found_and_each_operation_removes_it(datasets: Datasets, tmp_path: Path) -> None:
-    """Exact and similar duplicates, small, rotated, broken and untrained files; flat images are not similar to each other."""
+    """It finds exact and similar duplicates, small, rotated, broken and
+    untrained files; flat images aren't similar to each other.
+    """
     report = inspected(datasets)
     assert sorted((each["kind"], each["path"]) for each in report["problems"]) == [
         ("broken", "broken.png"),
@@ -91,12 +93,12 @@ def test_each_problem_is_found_and_each_operation_removes_it(datasets: Datasets,
 
 @pytest.mark.slow
 def test_all_kinds_are_dealt_with_after_one_inspection(datasets: Datasets, tmp_path: Path) -> None:
-    """What one kind removed is no problem of another one, and one image of each group stays."""
+    """A file removed for one problem isn't reported for another, and one image of each group stays."""
     exif = Image.Exif()
     exif[0x0112] = 6
     scene(4).save(tmp_path / CATS / "rotated again.jpg", exif=exif, quality=60)
     assert inspected(datasets)["counts"] == {"broken": 2, "format": 1, "rotated": 2, "small": 1, "exact": 1, "similar": 3}
-    (tmp_path / CATS / "broken.png").unlink()  # by someone else
+    (tmp_path / CATS / "broken.png").unlink()  # by another program
     fixed = {kind: datasets.inspector.fix(CATS, kind) for kind in ("rotated", "exact", "similar", "broken", "small", "format")}
     assert {kind: each["fixed"] for kind, each in fixed.items()} == {
         "rotated": 2,
@@ -113,7 +115,7 @@ def test_all_kinds_are_dealt_with_after_one_inspection(datasets: Datasets, tmp_p
 
 @pytest.mark.slow
 def test_what_is_ignored_is_not_reported_until_the_file_changes(datasets: Datasets, tmp_path: Path) -> None:
-    """Also not by the next panel."""
+    """The next panel doesn't report it either."""
     inspected(datasets)
     datasets.inspector.ignore(CATS, "small", ["tiny.png"])
     assert "small" not in datasets.inspector.report(CATS)["counts"]
@@ -132,7 +134,7 @@ def test_an_unknown_operation_is_rejected(datasets: Datasets) -> None:
 
 
 def test_the_bucket_view_has_the_sizes_of_training(datasets: Datasets) -> None:
-    """The same functions as in the engine; an image that is too wide is cropped at its sides."""
+    """The view and the engine use the same functions; an image that is too wide is cropped at its sides."""
     rows = datasets.index.rows(CATS, ["one.png", "tiny.png", "broken.png"], Query())
     view = bucket_view(rows, bucketing_of(SETTINGS, "512,256"), None, 0, 10)
     assert [each["resolution"] for each in view["resolutions"]] == ["512", "256"]
@@ -150,7 +152,7 @@ def test_the_bucket_view_has_the_sizes_of_training(datasets: Datasets) -> None:
 
 
 def test_one_job_of_a_kind_runs_at_a_time_and_stops_when_asked() -> None:
-    """A job ends with its true state and error."""
+    """A job ends with its actual state and error."""
     jobs = Jobs()
 
     def waits(job: Job) -> None:

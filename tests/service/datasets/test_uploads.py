@@ -1,7 +1,7 @@
-"""Files arrive in pieces, whole or not at all, and inside the dataset.
+"""Files arrive in pieces, completely or not at all, and inside the dataset.
 
-Covers ``service/datasets/library.py``, ``service/datasets/incoming.py``, ``service/datasets/archives.py`` and
-``service/datasets/file_names.py``.
+Covers ``service/datasets/library.py``, ``service/datasets/incoming.py``,
+``service/datasets/archives.py`` and ``service/datasets/file_names.py``.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def zipped(files: dict[str, bytes], **attributes: int) -> bytes:
 
 
 def test_a_file_in_pieces_arrives_whole(place: Place) -> None:
-    """Also in a folder, and nothing is left of the upload."""
+    """Subfolders work too, and nothing of the upload remains."""
     content = os.urandom(4500)
     told = place.send("kittens/a.PNG", content)
     assert (told["state"], told["added"], told["names"]) == ("done", 1, ["kittens/a.png"])
@@ -95,7 +95,7 @@ def test_a_file_in_pieces_arrives_whole(place: Place) -> None:
 
 
 def test_two_requests_that_begin_the_same_file_share_one_upload(place: Place) -> None:
-    """The quota is measured outside of the lock, and another request for the same file may come meanwhile."""
+    """The quota is measured outside the lock, so another request for the same file may arrive in between."""
     ids: list[str] = []
 
     def meanwhile(account: str, size: int) -> None:
@@ -114,7 +114,7 @@ def test_two_requests_that_begin_the_same_file_share_one_upload(place: Place) ->
 
 
 def test_a_broken_upload_continues_after_a_restart(place: Place) -> None:
-    """The offset is what is on the disk; the same file begun again is the same upload."""
+    """The offset is what is on the disk; starting the same file again continues the same upload."""
     content = os.urandom(5000)
     told = place.uploads.begin("cats", "a.png", 5000)
     place.uploads.write(told["id"], 0, content[:3000])
@@ -154,7 +154,7 @@ def test_checksums_of_a_piece_and_of_the_file_are_checked(place: Place) -> None:
 
 
 def test_the_disk_and_the_limits_are_respected(place: Place) -> None:
-    """Before the first byte, and while it fills."""
+    """This is checked before the first byte and while the disk fills."""
     with pytest.raises(ConfigValueError, match="maximum"):
         place.opened(file_bytes=100).begin("cats", "a.png", 101)
     with pytest.raises(ConfigValueError, match="aren't used"):
@@ -189,7 +189,7 @@ def test_the_disk_and_the_limits_are_respected(place: Place) -> None:
     ],
 )
 def test_names_are_valid_on_every_system(name: str, safe: str) -> None:
-    """Windows' reserved names and characters, Unicode forms, invisible characters, and length."""
+    """This covers Windows' reserved names and characters, Unicode normalization, invisible characters, and length."""
     assert safe_path(name) == PurePosixPath(safe)
 
 
@@ -198,13 +198,13 @@ def test_names_are_valid_on_every_system(name: str, safe: str) -> None:
     ["", "  ", "../a.png", "a/../../b.png", "/etc/a.png", "C:\\a.png", "C:a.png", "a\0.png", "a//b.png", "/".join("a" * 20)],
 )
 def test_names_that_lead_elsewhere_are_rejected(name: str) -> None:
-    """Absolute paths, parent folders, and endless folders."""
+    """This covers absolute paths, parent folders, and very deep folders."""
     with pytest.raises(ConfigValueError):
         safe_path(name)
 
 
 def test_a_caption_follows_its_image_to_another_name(place: Place) -> None:
-    """No file is replaced; equal files are not added twice."""
+    """No file is replaced; identical files are not added twice."""
     place.send("a.png", b"one")
     place.send("a.txt", b"first")
     assert place.send("a.png", b"one")["skipped"] == [["a.png", "it is already in the dataset"]]
@@ -221,7 +221,7 @@ def test_a_caption_follows_its_image_to_another_name(place: Place) -> None:
 
 
 def test_an_upload_is_known_at_every_moment_of_its_end(place: Place) -> None:
-    """Whoever asks without a pause never hears that it doesn't exist."""
+    """A client that polls without a pause never gets the response that it doesn't exist."""
     for number in range(20):
         content = zipped({f"{number}.png": b"image"})
         told = place.uploads.begin("cats", f"{number}.zip", len(content))
@@ -233,7 +233,7 @@ def test_an_upload_is_known_at_every_moment_of_its_end(place: Place) -> None:
 
 
 def test_an_archive_is_unpacked_without_its_outer_folder(place: Place) -> None:
-    """Images and captions; what doesn't belong there is listed with a reason."""
+    """It has images and captions; files that don't belong in a dataset are listed with a reason."""
     content = zipped(
         {"set/a.txt": b"cat", "set/a.png": b"image", "set/b/c.jpg": b"other", "set/run.exe": b"x", "__MACOSX/._a.png": b"x"}
     )
@@ -255,7 +255,7 @@ def test_an_archive_never_writes_elsewhere(place: Place) -> None:
 
 
 def test_archives_made_to_fill_the_disk_or_memory_are_rejected(place: Place) -> None:
-    """Too many files, too high a ratio, no zip at all, and a size that lies."""
+    """This covers too many files, too high a compression ratio, a file that is no zip, and a wrong declared size."""
     few = place.opened(entries=3)
     with pytest.raises(DatasetError, match="more than 3 files"):
         place.send("a.zip", zipped({f"{number}.png": b"" for number in range(5)}), uploads=few)
@@ -273,7 +273,7 @@ def test_archives_made_to_fill_the_disk_or_memory_are_rejected(place: Place) -> 
 
 
 def test_a_link_in_a_dataset_does_not_lead_an_upload_out(place: Place, tmp_path: Path) -> None:
-    """A folder that is a link to elsewhere."""
+    """The link is a folder that leads elsewhere."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (place.folder / "datasets" / "cats" / "sub").symlink_to(outside)
@@ -298,7 +298,7 @@ def test_a_dataset_is_created_renamed_and_moved_to_the_trash(place: Place) -> No
 
 @pytest.mark.slow
 def test_a_large_file_needs_little_memory(place: Place) -> None:
-    """300 MB in pieces, broken off in the middle: the process grows by less than 30 MB."""
+    """For 300 MB in pieces, interrupted halfway, the process grows by less than 30 MB."""
     piece, pieces = os.urandom(PIECE_BYTES), 75
     told = place.uploads.begin("cats", "film.mp4", pieces * PIECE_BYTES)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""The panel knows checkouts, says what is missing at each, and reads once per revision what they can."""
+"""The panel registers checkouts, reports what each lacks, and scans their settings once per revision."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def newer_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of a later revision, only looked at by these tests."""
+    """A checkout of a later revision, which these tests only read."""
     return set_up(tmp_path_factory.mktemp("later") / "OneTrainer", newer=True)
 
 
@@ -47,7 +47,7 @@ def read(checkouts: Checkouts) -> Checkouts:
 
 
 def test_a_checkout_that_is_added_is_remembered(data: Path, newer_one: Path) -> None:
-    """The list outlives the panel; a name for addresses stays the same."""
+    """The list outlives the panel; the id in URLs stays the same."""
     checkouts = Checkouts(data)
     known = checkouts.add(newer_one)
     again = Checkouts(data)
@@ -58,7 +58,7 @@ def test_a_checkout_that_is_added_is_remembered(data: Path, newer_one: Path) -> 
 
 
 def test_what_is_removed_is_not_found_again(data: Path, newer_one: Path) -> None:
-    """Somebody who does not want one does not get it back from the search; adding it by hand brings it back."""
+    """The search doesn't add a removed checkout again; adding it manually does."""
     sources = Sources(search=lambda: [newer_one, data / "nothing"])
     checkouts = Checkouts(data, sources)
     (known,) = checkouts.all()
@@ -73,7 +73,7 @@ def test_what_is_removed_is_not_found_again(data: Path, newer_one: Path) -> None
 
 
 def test_those_of_the_command_line_come_first(data: Path, newer_one: Path, tmp_path: Path) -> None:
-    """They are known for this start, whatever is wrong with them, and each folder once."""
+    """They are registered for this start, even if they have problems, and each folder once."""
     other = tmp_path / "other"
     sources = Sources([other, newer_one], lambda: [newer_one])
     assert [(known.folder, known.origin) for known in Checkouts(data, sources).all()] == [
@@ -83,7 +83,7 @@ def test_those_of_the_command_line_come_first(data: Path, newer_one: Path, tmp_p
 
 
 def test_a_usual_place_that_cannot_be_looked_at_is_passed_over(data: Path, newer_one: Path, tmp_path: Path) -> None:
-    """A folder of somebody else, or a path that no disk can hold, does not keep the panel from starting."""
+    """Another user's folder, or a path that no disk can hold, doesn't keep the panel from starting."""
     locked = tmp_path / "locked"
     locked.mkdir()
     locked.chmod(0)
@@ -96,7 +96,7 @@ def test_a_usual_place_that_cannot_be_looked_at_is_passed_over(data: Path, newer
 
 @pytest.mark.parametrize(("content", "words"), [(None, "doesn't exist"), ("README.md", "doesn't contain OneTrainer")])
 def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, content: str | None, words: str) -> None:
-    """The message says what is not there and what to give instead; nothing is remembered."""
+    """The message names what is missing and what to choose instead; nothing is saved."""
     folder = tmp_path / "somewhere"
     if content:
         folder.mkdir()
@@ -111,7 +111,7 @@ def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, cont
 
 
 def test_a_checkout_without_an_environment_is_kept_and_says_so(data: Path, tmp_path: Path) -> None:
-    """What is missing stands at it; with an interpreter named, or the environment made, it can be used."""
+    """The problem is listed with it; once an interpreter is set or the environment exists, it can be used."""
     folder = set_up(tmp_path / "OneTrainer", python=False)
     checkouts = Checkouts(data)
     told = checkouts.describe(checkouts.add(folder))
@@ -129,7 +129,7 @@ def test_a_checkout_without_an_environment_is_kept_and_says_so(data: Path, tmp_p
 
 
 def test_a_panel_for_others_takes_checkouts_from_its_start_only(data: Path, newer_one: Path) -> None:
-    """Whoever adds a checkout lets a program of it run: behind --allow that is for the person at the machine."""
+    """Adding a checkout runs its programs, so with --allow only the person at the machine may do it."""
     checkouts = Checkouts(data, Sources([newer_one]), closed=True)
     with pytest.raises(ForbiddenPathError, match="can't be added"):
         checkouts.add(newer_one)
@@ -141,7 +141,7 @@ def test_a_panel_for_others_takes_checkouts_from_its_start_only(data: Path, newe
 
 
 def test_its_settings_are_read_in_the_background_and_told(data: Path, newer_one: Path) -> None:
-    """Newer and lacking settings, other defaults, model types: all of it comes from the checkout's own Python."""
+    """The checkout's own Python reports newer and missing settings, other defaults and model types."""
     told: list[str] = []
     checkouts = Checkouts(data, Sources([newer_one]), changed=lambda: told.append("changed"))
     (known,) = checkouts.all()
@@ -174,7 +174,7 @@ def test_its_settings_are_read_in_the_background_and_told(data: Path, newer_one:
 
 @pytest.mark.slow
 def test_a_checkout_that_cannot_be_imported_says_why(data: Path, tmp_path: Path) -> None:
-    """Reading fails with the cause; the checkout is not offered any more until it is checked again."""
+    """The scan fails with the cause; the checkout isn't offered until it is scanned again."""
     folder = set_up(tmp_path / "OneTrainer")
     (folder / "modules/util/config/TrainConfig.py").write_text("import a_library_that_is_not_there\nconfig_version=11\n")
     checkouts = read(Checkouts(data, Sources([folder])))
@@ -195,7 +195,7 @@ def test_a_checkout_that_cannot_be_imported_says_why(data: Path, tmp_path: Path)
 
 @pytest.fixture
 def deaths(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[type[BaseException]]:
-    """What threads end of; nobody else is told."""
+    """Return the errors that ended threads, which are reported nowhere else."""
     told: queue.Queue[type[BaseException]] = queue.Queue()
     monkeypatch.setattr(threading, "excepthook", lambda death: told.put(death.exc_type))
     return told
@@ -205,7 +205,7 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[type[BaseException]]:
 def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(
     data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
 ) -> None:
-    """What nobody foresaw is said at that checkout alone; the others are read, and it can be checked again."""
+    """An unexpected error is reported for that checkout only; the others are scanned, and it can be scanned again."""
     first, second = set_up(tmp_path / "one" / "OneTrainer"), set_up(tmp_path / "two" / "OneTrainer")
     bad = True
 
@@ -228,7 +228,7 @@ def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(
 def test_a_page_that_cannot_be_told_keeps_none_from_being_read(
     data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
 ) -> None:
-    """What is done with the news (a full disk) does not end the readings."""
+    """An error while reporting a scan (a full disk) doesn't end the scans."""
     first, second = set_up(tmp_path / "one" / "OneTrainer"), set_up(tmp_path / "two" / "OneTrainer")
     main = threading.get_ident()
 
@@ -242,7 +242,7 @@ def test_a_page_that_cannot_be_told_keeps_none_from_being_read(
 
 
 def test_a_damaged_cache_is_said_to_be_so(data: Path, newer_one: Path) -> None:
-    """An answer in an unknown form is an error of that checkout."""
+    """A result in an unknown format is an error of that checkout."""
     read(Checkouts(data, Sources([newer_one])))
     (cached,) = (data / "cache" / "onetrainer").glob("*.json")
     cached.write_text('{"enums": [1]}')
@@ -252,7 +252,7 @@ def test_a_damaged_cache_is_said_to_be_so(data: Path, newer_one: Path) -> None:
 
 @pytest.mark.slow
 def test_an_update_of_the_checkout_is_noticed(data: Path, tmp_path: Path) -> None:
-    """When its revision changes, the next look reads its settings again."""
+    """When its revision changes, the next look scans its settings again."""
     folder = set_up(tmp_path / "OneTrainer")
     git = folder / ".git"
     git.mkdir()
@@ -271,7 +271,7 @@ def test_an_update_of_the_checkout_is_noticed(data: Path, tmp_path: Path) -> Non
 
 
 def test_lists_of_concepts_and_samples_can_be_read(data: Path, tmp_path: Path) -> None:
-    """Their relative paths are taken from the checkout, where OneTrainer looks for them."""
+    """Relative paths start at the checkout, as in OneTrainer."""
     folder = set_up(tmp_path / "OneTrainer")
     (folder / "images").mkdir()
     mine = [{"name": "a", "path": "images"}, {"name": "b", "path": "/elsewhere"}, {"name": "c", "path": "not/there"}]
@@ -291,7 +291,7 @@ def test_lists_of_concepts_and_samples_can_be_read(data: Path, tmp_path: Path) -
 
 
 def test_a_run_can_note_which_checkout_it_used(data: Path, newer_one: Path) -> None:
-    """Folder, interpreter, revision, version and libraries."""
+    """The record has folder, interpreter, revision, version and libraries."""
     checkouts = read(Checkouts(data, Sources([newer_one])))
     record = checkouts.record(checkouts.all()[0])
     assert record["folder"] == str(newer_one)
@@ -310,7 +310,7 @@ def test_a_run_can_note_which_checkout_it_used(data: Path, newer_one: Path) -> N
     ],
 )
 def test_another_version_of_the_settings_is_explained(version: int | None, words: tuple[str, ...]) -> None:
-    """In sentences that say what becomes of the settings; nothing where it is the same, or not told."""
+    """The text explains what happens to the settings; it is empty if the version is the same or unknown."""
     said = version_note(version)
     assert bool(said) == bool(words)
     for each in words:
@@ -318,13 +318,13 @@ def test_another_version_of_the_settings_is_explained(version: int | None, words
 
 
 def test_an_unreadable_list_does_not_keep_the_panel_from_starting(data: Path) -> None:
-    """A damaged file is no reason to have no panel."""
+    """The panel starts with a damaged file."""
     (data / "checkouts.json").write_text('{"checkouts": [3, {"folder": 5}, {}], "forgotten": [null]}')
     assert Checkouts(data).all() == ()
 
 
 @pytest.fixture(autouse=True)
 def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of whoever runs the tests names no checkout."""
+    """Remove checkouts from the test runner's environment."""
     for name in ("ONETRAINER_PATH", "ONETRAINER_PYTHON", "OT_PYTHON_VENV", "OT_CONDA_ENV"):
         monkeypatch.delenv(name, raising=False)

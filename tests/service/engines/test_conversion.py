@@ -1,6 +1,6 @@
-"""A LoRA is converted in a process of its own, one at a time, and only the newest results are kept.
+"""A LoRA is converted in a separate process, one at a time, and only the newest results are kept.
 
-(backends/convert_worker.py)
+Covers ``backends/convert_worker.py``.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ LAYER = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
 
 
 def lora(folder: Path) -> Path:
-    """A LoRA over one layer of the text encoder of Stable Diffusion 1.5."""
+    """Return a LoRA for one layer of the text encoder of Stable Diffusion 1.5."""
     down, up = numpy.ones((2, 768), numpy.float32), numpy.ones((768, 2), numpy.float32)
     save_file({f"{LAYER}.lora_down.weight": down, f"{LAYER}.lora_up.weight": up}, folder / "mine.safetensors")
     return folder / "mine.safetensors"
 
 
 class Instant(LoraConverter):
-    """Converts without a process, when it may."""
+    """A converter without a process that waits for permission."""
 
     may_answer = threading.Event()
 
@@ -40,7 +40,7 @@ class Instant(LoraConverter):
 
 @pytest.mark.slow
 def test_a_process_converts_and_says_why_not(tmp_path: Path):
-    """The new file has the names of its format; without a LoRA there is no file."""
+    """The new file has the names of its format; a file that is no LoRA isn't converted."""
     converter = LoraConverter(tmp_path / "converted")
     done = converter.convert(lora(tmp_path), "mine.safetensors", ModelFormat.COMFY_LORA)
     assert (done.model_type, done.path.name, done.warning) == ("STABLE_DIFFUSION_15", "mine-comfy.safetensors", "")
@@ -56,7 +56,7 @@ def test_a_process_converts_and_says_why_not(tmp_path: Path):
 
 
 def test_only_the_newest_files_are_kept_and_found_by_their_id(tmp_path: Path):
-    """Whatever else an ID contains is no path."""
+    """Any other ID is not a path."""
     converter = Instant(tmp_path / "converted")
     converter.may_answer.set()
     made = [converter.convert(tmp_path, "a.safetensors", ModelFormat.KOHYA_LORA) for _ in range(6)]
@@ -68,7 +68,7 @@ def test_only_the_newest_files_are_kept_and_found_by_their_id(tmp_path: Path):
 
 
 def test_a_second_conversion_is_told_to_wait(tmp_path: Path):
-    """It costs memory, so one runs at a time."""
+    """A conversion needs memory, so one runs at a time."""
     converter = Instant(tmp_path / "converted")
     converter.may_answer = threading.Event()
     first = threading.Thread(target=converter.convert, args=(tmp_path, "a", ModelFormat.KOHYA_LORA))

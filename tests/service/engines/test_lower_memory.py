@@ -1,4 +1,4 @@
-"""Which changes save the memory of a resumed run: those of the memory meter that a backup can be resumed with."""
+"""Changes that save memory in a resumed run: the memory estimate's suggestions that work with a backup."""
 
 from __future__ import annotations
 

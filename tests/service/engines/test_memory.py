@@ -1,6 +1,6 @@
-"""VRAM is estimated in one helper process, once per configuration, and changes that make a run fit are found by asking again.
+"""One helper process estimates VRAM, once per configuration, and finds changes that make a run fit.
 
-(backends/memory_worker.py)
+Covers ``backends/memory_worker.py``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def configured(**changes) -> TrainConfig:
 
 
 class Slow(Computed):
-    """Answers when it may."""
+    """An estimator that waits for permission."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Slow(Computed):
 
 
 def test_a_configuration_is_estimated_once_whatever_else_changes():
-    """Settings without an effect on memory don't ask again."""
+    """Settings without an effect on memory don't cause a new estimate."""
     memory = Computed()
     assert memory.known(configured()) is None
     first = memory.estimate(configured())
@@ -64,7 +64,7 @@ def test_a_configuration_is_estimated_once_whatever_else_changes():
 
 
 def test_changes_are_tried_one_on_top_of_the_other_until_the_run_fits():
-    """Checkpointing first, then smaller batches, and nothing more than necessary."""
+    """The order is checkpointing, then smaller batches, and nothing more than necessary."""
     steps = list(Computed().steps_to_fit(configured(), GIB))
     assert [step.changes for step in steps] == [{"unet.gradient_checkpointing": True}, {"batch_size": 2}]
     assert [step.estimate.peak.total for step in steps] == [2 * GIB, GIB]
@@ -72,7 +72,7 @@ def test_changes_are_tried_one_on_top_of_the_other_until_the_run_fits():
 
 
 def test_the_check_warns_only_of_what_is_known_and_too_large():
-    """Without a GPU, without an estimate, or if it fits: no finding."""
+    """There is no finding without a GPU, without an estimate, or if the run fits."""
     memory = Computed()
     assert memory.findings(configured(), GIB) == ()
     memory.estimate(configured())
@@ -85,7 +85,7 @@ def test_the_check_warns_only_of_what_is_known_and_too_large():
 
 
 def test_a_start_waits_for_an_estimate_only_as_long_as_it_may():
-    """The same warning if the time suffices; without it the answer comes at once, and the estimate is there later."""
+    """If the time suffices, there is the same warning; otherwise the start answers immediately, and the estimate follows."""
     assert [found.code for found in Computed().findings(configured(), 2 * GIB, 60.0)] == ["memory-exceeds-gpu"]
     slow = Slow()
     assert slow.findings(configured(), 2 * GIB, 0.05) == ()
@@ -100,7 +100,7 @@ def test_a_start_waits_for_an_estimate_only_as_long_as_it_may():
 
 @pytest.mark.slow
 def test_the_newest_of_those_that_wait_is_next_and_the_oldest_of_too_many_ends():
-    """Someone who changes a setting doesn't wait for the estimates of the settings before, however many there are."""
+    """After a change of settings, nobody waits for the estimates of earlier settings, however many there are."""
     turns, order = NewestFirst(most=3), []
 
     def take(number: int) -> None:
@@ -114,7 +114,7 @@ def test_the_newest_of_those_that_wait_is_next_and_the_oldest_of_too_many_ends()
     with turns:
         for thread in threads:
             thread.start()
-            time.sleep(0.05)  # it waits now
+            time.sleep(0.05)  # it is waiting now
         assert order == [-1, -2]
     for thread in threads:
         thread.join(5.0)
@@ -122,7 +122,7 @@ def test_the_newest_of_those_that_wait_is_next_and_the_oldest_of_too_many_ends()
 
 
 def test_an_estimate_takes_no_longer_than_its_limit(tmp_path: Path):
-    """Also if the process that was there doesn't answer: no second one gets the whole time again."""
+    """This holds if the existing process hangs: a second one doesn't get the whole time again."""
     limit_s = 1.0
 
     class Mute(MemoryEstimator):
@@ -143,7 +143,7 @@ def test_an_estimate_takes_no_longer_than_its_limit(tmp_path: Path):
 
 @pytest.mark.slow
 def test_one_process_answers_and_ends_with_the_panel(tmp_path: Path):
-    """The demo's model, an error of the settings, and no process afterwards."""
+    """It estimates the demo's model, reports a settings error, and leaves no process behind."""
     memory = MemoryEstimator()
     before = set(psutil.Process().children())
     found = memory.estimate(configured())

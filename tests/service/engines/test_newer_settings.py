@@ -1,4 +1,4 @@
-"""Settings that only a checkout has, from the types that it tells.
+"""Settings that only a checkout has, derived from its types.
 
 Covers ``service/engines/new_sample.py``.
 """
@@ -41,7 +41,7 @@ def settings_of(told: dict[str, tuple[str, Any]]) -> dict[str, NewerSetting]:
     ],
 )
 def test_a_type_becomes_a_kind_with_what_it_holds(told: str, default: Any, kind: str, expected: str) -> None:
-    """As deep as the type says; the default and whether it may be empty come along."""
+    """Nested types are kept, with the default and whether the value may be empty."""
     setting = settings_of({"spark": (told, default)})["spark"]
     assert (setting.kind, setting.default) == (kind, default)
     assert setting.expected().startswith(expected)
@@ -49,12 +49,12 @@ def test_a_type_becomes_a_kind_with_what_it_holds(told: str, default: Any, kind:
 
 @pytest.mark.parametrize("told", ["Path", "UnionType[int, str]", "Any"])
 def test_a_type_that_says_nothing_gives_no_field(told: str) -> None:
-    """Rather none than one that writes something else."""
+    """No field is better than one that writes an invalid value."""
     assert settings_of({"spark": (told, None)}) == {}
 
 
 def test_deep_types_are_held_to_the_end() -> None:
-    """Lists in lists and objects of lists are looked through."""
+    """Lists in lists and objects of lists are resolved."""
     setting = settings_of({"spark": ("dict[str, list[int]]", {})})["spark"]
     assert setting.wrong({"a": [1, 2]}, "spark") is None
     wrong = setting.wrong({"a": [1, "x"]}, "spark")
@@ -63,7 +63,7 @@ def test_deep_types_are_held_to_the_end() -> None:
 
 
 def test_what_stands_in_the_elements_of_a_new_list_belongs_to_the_list() -> None:
-    """Its elements know their settings by name, nested ones and lists among them; they are no fields of their own."""
+    """Its elements have their settings by name, including nested ones and lists; they aren't separate fields."""
     found = settings_of(
         {
             "rules": ("list[RuleConfig]", []),
@@ -92,7 +92,7 @@ def test_what_stands_in_the_elements_of_a_new_list_belongs_to_the_list() -> None
 
 
 def test_a_new_list_within_the_elements_of_our_own_lists_is_a_setting_there() -> None:
-    """Whatever stands in its own elements belongs to it."""
+    """Everything in its elements belongs to it."""
     fields = {
         "concepts[].links": FieldFacts("list[LinkConfig]", default=[]),
         "concepts[].links[].to": FieldFacts("int", default=0),

@@ -1,4 +1,4 @@
-"""What would be refused later is said before the start, by the settings and by the backend."""
+"""The pre-flight check reports what the settings or the backend would reject later."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ def found(folder: Path, changes: dict[str, object], backend: str = "builtin") ->
 
 
 def test_what_the_engine_cannot_do_is_an_error_before_the_start(tmp_path: Path) -> None:
-    """A setting that the engine would refuse while loading is refused while the page is still open."""
+    """A setting that fails while loading is an error while the page is still open."""
     assert ("error", "multi_gpu") in found(tmp_path, {"multi_gpu": True})
     assert ("error", "masked_training") not in found(tmp_path, {"masked_training": False})
 
 
 def test_each_place_is_named_once_and_errors_come_first(tmp_path: Path) -> None:
-    """Check and backend agree on a wrong format; a person reads it once."""
+    """If the check and the backend both report a wrong format, it is listed once."""
     findings = found(tmp_path, {"output_model_format": "DIFFUSERS", "train_dtype": "FLOAT_16"})
     assert findings.count(("error", "output_model_format")) == 1
     severities = [severity for severity, _ in findings]
@@ -27,7 +27,7 @@ def test_each_place_is_named_once_and_errors_come_first(tmp_path: Path) -> None:
 
 
 def test_a_backend_without_an_opinion_refuses_nothing(tmp_path: Path) -> None:
-    """A backend need not say anything."""
+    """A backend doesn't have to implement the check."""
     config, _ = from_document({})
     assert backends.refusals("tests.fakes.rehearsal:run", config) == ()
     assert ("error", "masked_training") not in found(tmp_path, {"masked_training": True}, "tests.fakes.rehearsal:run")

@@ -1,4 +1,4 @@
-"""Which engine carries out a run: what each can train, what somebody chose, and what a run's own options say."""
+"""Which engine trains a run: what each supports, the user's choice, and the run's own options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE_S = 30.0
 
 @pytest.fixture(scope="module")
 def checkouts(tmp_path_factory: pytest.TempPathFactory) -> Checkouts:
-    """Two revisions, both read."""
+    """Two scanned revisions."""
     folder = tmp_path_factory.mktemp("engines")
     ready = set_up(folder / "OneTrainer", newer=True)
     bare = set_up(folder / "bare", python=False)
@@ -57,7 +57,7 @@ def ids(checkouts: Checkouts) -> tuple[str, str]:
 
 
 def test_with_an_open_choice_the_first_that_can_trains(engines: Engines, checkouts: Checkouts) -> None:
-    """The built-in engine where it can, else a checkout; where nobody can, the built-in one says why."""
+    """The built-in engine is preferred, then a checkout; if none can, the built-in engine reports why."""
     _, ready = ids(checkouts)
     assert engines.choice() == AUTO
     assert engines.present(configured(**SMALL)).id == BUILTIN
@@ -67,7 +67,7 @@ def test_with_an_open_choice_the_first_that_can_trains(engines: Engines, checkou
 
 
 def test_a_setting_that_only_the_checkout_has_asks_for_it(engines: Engines, checkouts: Checkouts) -> None:
-    """What the built-in engine would pass over is reason enough to take OneTrainer while nobody has chosen."""
+    """Without a choice, OneTrainer is used if the built-in engine would ignore a setting."""
     config = configured(**SMALL, sharpness=0.75)
     assert engines.present(config).id == ids(checkouts)[1]
     engines.choose(BUILTIN)
@@ -77,7 +77,7 @@ def test_a_setting_that_only_the_checkout_has_asks_for_it(engines: Engines, chec
 
 
 def test_a_choice_holds_until_the_next_one(engines: Engines, checkouts: Checkouts, tmp_path: Path) -> None:
-    """It outlives the panel; a checkout that is not known any more leaves the choice open."""
+    """It outlives the panel; if the chosen checkout is no longer registered, the choice is open again."""
     _, ready = ids(checkouts)
     engines.choose(ready)
     again = Engines(tmp_path / "engine.json", checkouts)
@@ -90,7 +90,7 @@ def test_a_choice_holds_until_the_next_one(engines: Engines, checkouts: Checkout
 
 
 def test_the_options_of_a_run_come_before_the_choice(engines: Engines, checkouts: Checkouts) -> None:
-    """A checkout is named by folder or id and has to be known: its Python is run."""
+    """A checkout is selected by folder or id and must be registered, because its Python is executed."""
     _, ready = checkouts.all()
     config = configured(**SMALL)
     engines.choose(BUILTIN)
@@ -107,7 +107,7 @@ def test_the_options_of_a_run_come_before_the_choice(engines: Engines, checkouts
 
 
 def test_each_engine_says_why_it_cannot(engines: Engines, checkouts: Checkouts) -> None:
-    """The kind of model comes before details, and what is missing at a checkout before both."""
+    """The model type is reported before details, and missing parts of a checkout before both."""
     bare, ready = ids(checkouts)
     support = {engine["id"]: engine for engine in engines.engine_support(configured(model_type="SANA"))}
     assert list(support) == [BUILTIN, bare, ready]
@@ -126,7 +126,7 @@ def test_each_engine_says_why_it_cannot(engines: Engines, checkouts: Checkouts) 
 
 
 def test_what_the_checkout_lacks_is_said_where_it_was_set(engines: Engines, checkouts: Checkouts) -> None:
-    """A setting that it would pass over is a warning, not a reason to refuse; at its default it is not worth a word."""
+    """A setting that it would ignore is a warning, not an error; at its default there is no warning."""
     ready = engines.all()[-1]
     (finding,) = [item for item in engines.findings(configured(force_circular_padding=True), ready) if item.severity == "warning"]
     assert (finding.path, finding.value) == ("force_circular_padding", True)
@@ -135,7 +135,7 @@ def test_what_the_checkout_lacks_is_said_where_it_was_set(engines: Engines, chec
 
 
 def test_the_table_of_types_and_methods_has_what_anything_knows(engines: Engines, checkouts: Checkouts) -> None:
-    """Each row tells of each engine whether it can train the type by the method at all."""
+    """Each row shows for each engine whether it can train the type with the method."""
     rows = {(row["model_type"], row["training_method"]): row for row in engines.matrix()}
     answers = {one["id"]: one for one in rows["STABLE_DIFFUSION_15", "LORA"]["engines"]}
     assert answers[BUILTIN]["can"]
@@ -147,7 +147,7 @@ def test_the_table_of_types_and_methods_has_what_anything_knows(engines: Engines
 
 
 def test_the_form_follows_the_chosen_checkout(engines: Engines, checkouts: Checkouts) -> None:
-    """With an open choice it follows the first that can be used; with the built-in engine none."""
+    """Without a choice, it follows the first usable checkout; with the built-in engine, none."""
     assert "sharpness" in engines.newer().settings
     before = engines.summary()
     engines.choose(BUILTIN)
@@ -158,7 +158,7 @@ def test_the_form_follows_the_chosen_checkout(engines: Engines, checkouts: Check
 
 
 def test_without_a_checkout_there_is_nothing_to_choose(tmp_path: Path) -> None:
-    """OneTrainer without a checkout is refused with the way to name one."""
+    """OneTrainer without a checkout is rejected, with how to add one."""
     engines = Engines(tmp_path / "engine.json", Checkouts(tmp_path))
     assert engines.summary() == {"choice": AUTO, "checkouts": 0, "follows": ""}
     with pytest.raises(CheckoutNotFoundError) as caught:
@@ -173,7 +173,7 @@ def test_without_a_checkout_there_is_nothing_to_choose(tmp_path: Path) -> None:
 
 
 def test_a_panel_that_was_started_with_another_backend_uses_it(tmp_path: Path, checkouts: Checkouts) -> None:
-    """What was asked for at the start is not overruled by what can train, nor by an earlier choice."""
+    """The option at startup takes precedence over support and over an earlier choice."""
     Engines(tmp_path / "engine.json", checkouts).choose(BUILTIN)
     engines = Engines(tmp_path / "engine.json", checkouts, usual="somewhere:run")
     assert engines.choice() == AUTO
@@ -183,7 +183,7 @@ def test_a_panel_that_was_started_with_another_backend_uses_it(tmp_path: Path, c
 
 @pytest.mark.slow
 def test_what_only_the_checkout_knows_arrives_there_as_it_was_set(make_service: MakeService, tmp_path: Path) -> None:
-    """A model type and a setting that are newer than this release are trained by OneTrainer, which nobody had to choose."""
+    """OneTrainer trains a model type and a setting newer than this release, without being selected."""
     service = make_service(backend="builtin", checkouts=(set_up(tmp_path / "OneTrainer", newer=True),))
     assert service.checkouts.wait(PATIENCE_S)
     config = small_config(tmp_path, model_type="NEW_MODEL_9", sharpness=0.75, tensorboard=False, epochs=1)
@@ -200,7 +200,7 @@ def test_what_only_the_checkout_knows_arrives_there_as_it_was_set(make_service: 
 
 @pytest.mark.slow
 def test_a_checkout_that_is_gone_is_said_before_the_start(make_service: MakeService, tmp_path: Path) -> None:
-    """The run does not begin; the next one does, after the folder is there again."""
+    """The run doesn't start; once the folder is back, the next one does."""
     folder = set_up(tmp_path / "OneTrainer")
     service = make_service(backend="builtin", checkouts=(folder,))
     assert service.checkouts.wait(PATIENCE_S)

@@ -50,7 +50,7 @@ def test_anything_else_is_refused(secret):
 
 
 def test_an_empty_secret_never_passes_when_only_the_other_is_set():
-    """A panel with a token alone cannot be opened with the empty password."""
+    """A panel with only a token can't be opened with an empty password."""
     access = make(password="")
     with pytest.raises(NotAuthenticatedError):
         access.login("", "1.2.3.4")
@@ -77,7 +77,7 @@ def test_a_session_ends_by_itself():
 
 
 def test_sessions_survive_a_restart_but_not_a_new_password(tmp_path: Path):
-    """The file on disk names no session, is readable by its owner alone, and fits one password only."""
+    """The file contains no session, is readable by its owner only, and is valid for one password only."""
     file = tmp_path / "access" / "sessions.json"
     session = make(sessions_file=file).login(PASSWORD, "a")
     assert make(sessions_file=file).session_valid(session)
@@ -89,7 +89,7 @@ def test_sessions_survive_a_restart_but_not_a_new_password(tmp_path: Path):
 
 
 def test_a_full_disk_keeps_nobody_out(tmp_path: Path):
-    """A session that cannot be written down holds until the restart; one that was ended does not come back by it."""
+    """A session that can't be written lasts until the restart; an ended one doesn't come back."""
     file = tmp_path / "access" / "sessions.json"
     access = make(sessions_file=file)
     session = access.login(PASSWORD, "a")
@@ -101,7 +101,7 @@ def test_a_full_disk_keeps_nobody_out(tmp_path: Path):
 
 
 def test_addresses_that_are_made_up_do_not_let_anybody_guess_on():
-    """What a request says of where it comes from may be anything; a program with a long token is let in all the same."""
+    """A request may claim any address; a program with a long token is always admitted."""
     clock, token = Clock(), "t" * LONG_SECRET
     access = make(clock, token=token)
     for number in range(MOST_FAILURES):
@@ -128,7 +128,7 @@ def test_a_start_link_works_once():
 
 
 def test_guessing_becomes_slow_for_the_guesser_alone():
-    """After a few wrong attempts even the right password has to wait, from that address only, and longer each time."""
+    """After a few failed attempts, even the right password has to wait, from that address only, and longer each time."""
     clock = Clock()
     access = make(clock)
     for _ in range(FREE_ATTEMPTS):
@@ -164,7 +164,7 @@ def test_names_that_others_reach(host):
     [("0.0.0.0", False, False), ("::", False, False), ("127.0.0.1", True, False), ("127.0.0.1", False, True)],
 )
 def test_an_open_door_needs_a_lock(host, share, hosted):
-    """Another address, a share link and a Space each refuse to start without a password or token."""
+    """Another address, a share link and a Space each fail to start without a password or token."""
     with pytest.raises(InsecureBindError, match="--password"):
         check_bind(AccessSettings(hosted=hosted), host=host, share=share)
     check_bind(AccessSettings(token=TOKEN, hosted=hosted), host=host, share=share)

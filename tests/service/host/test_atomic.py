@@ -1,4 +1,4 @@
-"""Small files are whole or not there."""
+"""Small files are complete or missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onetrainer_gradio.service.host.atomic import raising_storage_error, read_js
 
 @pytest.mark.parametrize("content", ["", "{torn", "\xff"])
 def test_what_cannot_be_read_is_nothing(tmp_path: Path, content: str) -> None:
-    """A missing or torn file is no error."""
+    """A missing or truncated file is no error."""
     path = tmp_path / "file"
     path.write_text(content, encoding="latin-1")
     assert read_json(path) is None
@@ -21,7 +21,7 @@ def test_what_cannot_be_read_is_nothing(tmp_path: Path, content: str) -> None:
 
 
 def test_a_full_disk_is_distinguished() -> None:
-    """A user learns what could not be written and why."""
+    """The error names the file that couldn't be written, and why."""
     with (
         pytest.raises(DiskFullError, match="Can't write the settings: no space left on device"),
         raising_storage_error("the settings"),

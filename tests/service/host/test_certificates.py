@@ -1,4 +1,4 @@
-"""Certificates for HTTPS: files are checked before the server starts, and the panel's own one is good for browsers."""
+"""Certificates for HTTPS: files are checked before the server starts, and the self-signed one works in browsers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 
 
 def files(folder, *, begins=NOW - DAY, ends=NOW + DAY, password=b"", names=("panel.example.org",)):
-    """A certificate and its key."""
+    """Return a certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, begins, ends).add_extension(
@@ -141,7 +141,7 @@ def test_a_panel_on_all_addresses_has_those_of_its_interfaces():
 
 
 def test_a_backup_omits_the_key_and_its_certificate(tmp_path):
-    """A restored panel creates a new pair for its own machine."""
+    """A restored panel creates a new pair for its machine."""
     own_certificate(tmp_path / "https", ["localhost"])
     found = contents_of(tmp_path)
     assert found.files == []

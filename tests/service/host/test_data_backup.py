@@ -1,4 +1,4 @@
-"""A backup of the data folder is consistent while a panel runs, and a restore puts it in place whole or not at all.
+"""A backup of the data folder is consistent while a panel runs, and a restore replaces the folder completely or not at all.
 
 Covers ``service/host/data_contents.py``, ``service/host/data_restore.py``, ``data_commands.py`` and ``__main__.py``.
 """
@@ -125,16 +125,16 @@ def test_secrets_caches_processes_and_unfinished_files_are_left_out(data: Path, 
 
 @posix
 def test_a_file_that_only_its_owner_may_read_counts_as_a_secret(data: Path) -> None:
-    """Whatever a later version keeps there: the mode says it."""
+    """This covers future files too: the mode decides."""
     (data / "accounts.sqlite").write_text("hashes")
     os.chmod(data / "accounts.sqlite", 0o600)
     os.chmod(data / "data_version.json", 0o644)
     (data / "notifications.json").write_text("[]")
-    os.chmod(data / "notifications.json", 0o600)  # private, but it opens nothing
+    os.chmod(data / "notifications.json", 0o600)  # private, but no secret
     assert "notifications.json" in contents_of(data).files
     assert "accounts.sqlite" in contents_of(data).secrets
     assert "accounts.sqlite" in contents_of(data, secrets=True).files
-    os.chmod(data / "data_version.json", 0o600)  # a umask that makes everything so
+    os.chmod(data / "data_version.json", 0o600)  # a umask that makes every file private
     assert "queue.sqlite" in contents_of(data).files
 
 
@@ -151,7 +151,7 @@ def test_samples_backups_and_datasets_can_be_left_out(data: Path, tmp_path: Path
     back_up(data, tmp_path / "panel.tar", without=["samples", "backups"])
     left = names(tmp_path / "panel.tar")
     assert not any(name.startswith(("workspace/", "generations/")) for name in left)
-    assert "datasets/cats/samples/a.png" in left  # a folder of images that is named so
+    assert "datasets/cats/samples/a.png" in left  # a folder of images with that name
     back_up(data, tmp_path / "panel.tar", without=["datasets"], overwrite=True)
     assert not any(name.startswith("datasets/") for name in names(tmp_path / "panel.tar"))
     assert restore(tmp_path / "panel.tar", tmp_path / "new").without == ("datasets",)
@@ -166,7 +166,7 @@ def test_a_journal_ends_with_a_complete_line(data: Path, tmp_path: Path) -> None
 
 
 def test_the_queue_is_that_of_the_last_transaction_while_another_is_open(data: Path, tmp_path: Path) -> None:
-    """A copy of the file alone would have half of the change, or none of its rollback journal."""
+    """A copy of the file alone would contain half of the change, or omit the rollback journal."""
     busy = sqlite3.connect(data / "queue.sqlite", isolation_level=None)
     busy.execute("BEGIN IMMEDIATE")
     busy.execute("INSERT INTO facts VALUES ('half', 'x')")
@@ -188,7 +188,7 @@ def test_paths_to_the_former_folder_lead_to_the_new_one(data: Path, tmp_path: Pa
     assert read_json(target / "config" / "draft.json")["workspace_dir"] == str(target / "workspace")
     journal = (target / "runs" / "one" / "journal.jsonl").read_text("utf-8").splitlines()
     assert json.loads(journal[0])["path"] == f"{target}/workspace/samples/a.jpg"
-    # runs record the sizes of the files in workspaces
+    # runs record the sizes of files in workspaces
     meta = (target / "workspace" / "backup" / "2026-backup-1" / "meta.json").read_bytes()
     assert meta == (data / "workspace" / "backup" / "2026-backup-1" / "meta.json").read_bytes()
     store = QueueStore(target / "queue.sqlite")
@@ -285,7 +285,7 @@ def test_too_little_space_is_reported_before_anything_is_written(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back_up(data, tmp_path / "panel.tar")
-    monkeypatch.setattr(data_backup, "_RESERVE_BYTES", 1 << 60)  # as a disk with less space than the reserve
+    monkeypatch.setattr(data_backup, "_RESERVE_BYTES", 1 << 60)  # like a disk with less free space than the reserve
     with pytest.raises(DiskFullError, match=r"GB are free"):
         back_up(data, tmp_path / "second.tar")
     with pytest.raises(DiskFullError, match="the restored folder"):
@@ -303,7 +303,7 @@ def test_a_file_that_gets_shorter_meanwhile_is_left_out_and_reported(data: Path,
     assert reader.read() == b"short\0\0\0\0"
     assert reader.missing == 4
     report = back_up(data, tmp_path / "panel.tar", progress=cut)
-    assert report.changed == []  # it was shorter before it was opened, so it is whole
+    assert report.changed == []  # it was shortened before it was opened, so it is complete
     restore(tmp_path / "panel.tar", tmp_path / "new")
 
 
@@ -323,7 +323,7 @@ def test_a_restore_needs_an_empty_folder(data: Path, tmp_path: Path) -> None:
 def test_a_restore_into_a_folder_that_cannot_be_replaced_moves_the_files_into_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mount point of a container or Space."""
+    """An example is a mount point of a container or Space."""
     back_up(data, tmp_path / "panel.tar")
     mount = tmp_path / "mount"
     (mount / "lost+found").mkdir(parents=True)
@@ -336,7 +336,7 @@ def test_a_restore_into_a_folder_that_cannot_be_replaced_moves_the_files_into_it
 
 
 def test_a_killed_restore_leaves_nothing_for_good(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it had extracted is deleted by the next one, next to the folder and in a mount point."""
+    """The next restore deletes what it had extracted, next to the folder and in a mount point."""
     back_up(data, tmp_path / "panel.tar")
     folder, mount = tmp_path / "place" / "data", tmp_path / "mount"
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == mount)
@@ -349,7 +349,7 @@ def test_a_killed_restore_leaves_nothing_for_good(data: Path, tmp_path: Path, mo
 
 
 def make_archive(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], entries: list[dict] | None = None, **head) -> Path:
-    """An archive that our own writer would never make."""
+    """Write an archive that the panel would never create."""
     header = {"format": 1, "data_version": 1, "data_folder": "", "total_bytes": 1, "at": 1, "without": [], "program": "x 9"}
     listed = [
         {"name": member.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "mtime_ns": 1, "mode": 0o644}
@@ -467,7 +467,7 @@ def test_the_commands_report_what_they_did(data: Path, tmp_path: Path, capsys: p
 @pytest.mark.slow
 @posix
 def test_a_backup_is_whole_while_the_queue_and_a_journal_are_written_all_the_time(data: Path, tmp_path: Path) -> None:
-    """Real programs: a writer changes both without a pause; each backup is a state that there was."""
+    """Real programs change both without a pause; each backup is a state that existed."""
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(data)])
     try:
         give_up_at = time.monotonic() + 30
@@ -507,7 +507,7 @@ with open(data / "runs" / "busy" / "journal.jsonl", "ab", buffering=0) as journa
 @posix
 def test_an_ended_program_leaves_no_half_file(data: Path, tmp_path: Path) -> None:
     with open(data / "workspace" / "big.bin", "wb") as file:
-        file.truncate(8 << 30)  # without bytes on the disk: reading and hashing them takes seconds
+        file.truncate(8 << 30)  # sparse: reading and hashing real bytes takes seconds
     target = tmp_path / "out"
     target.mkdir()
     with open(os.devnull, "wb") as nowhere:
@@ -525,7 +525,7 @@ def test_an_ended_program_leaves_no_half_file(data: Path, tmp_path: Path) -> Non
 
 
 def test_a_run_that_trained_during_the_backup_has_no_process_afterwards(data: Path, tmp_path: Path) -> None:
-    """A panel of the restored folder must not stop the run of the original."""
+    """A panel on the restored folder must not stop the run of the original."""
     write_json(data / "runs" / "one" / "supervisor.json", {"pid": os.getpid()})
     back_up(data, tmp_path / "panel.tar")
     restore(tmp_path / "panel.tar", tmp_path / "new")

@@ -1,4 +1,4 @@
-"""One process at a time works with a data folder."""
+"""One process at a time uses a data folder."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_what_a_killed_process_left_does_not_count(tmp_path, left):
 
 
 def test_a_folder_that_takes_nothing_is_said_to_be_so(tmp_path):
-    """A full disk or a folder that is none: a sentence, no traceback."""
+    """A full disk, or a path that is no folder, is an error in one sentence."""
     (tmp_path / "data").touch()
     with pytest.raises(StorageError, match="Can't write"), DataFolderLock(tmp_path / "data", "me"):
         pass
 
 
 def test_of_two_that_come_at_once_one_is_refused(tmp_path, other_process):
-    """Whether somebody is there is looked at, and one's own name put there, while nobody else does."""
+    """Checking for another process and registering one's own is atomic."""
     refused = []
 
     def come() -> None:

@@ -1,4 +1,4 @@
-"""A data folder records its version: older ones are migrated from a copy, newer ones are rejected before anything is touched."""
+"""A data folder records its version: older ones are migrated from a copy, newer ones are rejected unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from onetrainer_gradio.service.trainer import TrainerService
 
 
 def raise_names(data: Path) -> None:
-    """A migration that isn't harmless when it runs twice on the same files."""
+    """A migration that does harm if it runs twice on the same files."""
     for path in data.glob("runs/*/run.json"):
         document = json.loads(path.read_text("utf-8"))
         write_json(path, {**document, "name": document["name"] + "!"})
@@ -41,7 +41,7 @@ BROKEN = (FIRST, Migration(2, "Names end in an exclamation mark.", ("runs/*/*.js
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder of the time before folders had versions."""
+    """A data folder from before versions were recorded."""
     folder = tmp_path / "data"
     for name in ("a", "b"):
         write_json(folder / "runs" / name / "run.json", {"name": name})
@@ -94,7 +94,7 @@ def test_an_interrupted_migration_starts_again_from_its_copy(data: Path) -> None
 
 
 def test_a_copy_that_a_kill_left_after_the_migration_is_never_used_again(data: Path) -> None:
-    """Someone goes back to the copy, works on, and upgrades again: the work counts, not the old copy."""
+    """If someone goes back to the copy, continues, and upgrades again, the later work is migrated, not the old copy."""
     prepare_version(data, LATER)
     (copy,) = (data / "migrations").iterdir()
     copy.rename(data / "migrations" / "unfinished-2")
@@ -145,7 +145,7 @@ def test_a_newer_folder_is_rejected_before_anything_is_touched(data: Path, capsy
 
 
 class QueueClosed:
-    """The queue of a data folder, closed at the end."""
+    """Open the queue of a data folder, and close it at the end."""
 
     def __init__(self, data: Path) -> None:
         self._store = QueueStore(data / "queue.sqlite")
@@ -158,7 +158,7 @@ class QueueClosed:
 
 
 def test_settings_saved_configurations_and_the_queue_of_an_unversioned_folder_still_work(tmp_path: Path) -> None:
-    """What a service without versions wrote is what this one opens: the version file is all that is new."""
+    """This version opens what a service without versions wrote; only the version file is new."""
     first = TrainerService(ServiceSettings(data_folder=tmp_path, runs_queue=False))
     first.configs.save("mine")
     first.queue.pause()

@@ -1,4 +1,4 @@
-"""Choosing a file or folder of the machine."""
+"""Browsing the machine's files and folders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def names(browser: FolderBrowser, *given: str, **more: bool) -> list[str]:
 
 
 def test_folders_come_first_in_natural_order(data: Path) -> None:
-    """Names that begin with a dot are left out unless asked for; a file has its size."""
+    """Names that begin with a dot are hidden unless requested; a file has its size."""
     browser = FolderBrowser(data)
     assert names(browser) == ["Pictures", "run 2", "run 10", "a.json", "b.safetensors", "c.PNG", "d.txt"]
     assert ".hidden" in names(browser, hidden=True)
@@ -40,7 +40,7 @@ def test_folders_come_first_in_natural_order(data: Path) -> None:
     [("folder", []), ("model", ["b.safetensors"]), ("image", ["c.PNG"]), ("json", ["a.json"]), ("text", ["d.txt"])],
 )
 def test_only_what_fits_is_shown(data: Path, kind: str, files: list[str]) -> None:
-    """Folders are always there to go through; files by the kind that is looked for, and by a part of the name."""
+    """Folders are always shown; files are filtered by kind and by part of the name."""
     browser = FolderBrowser(data)
     assert names(browser, "", kind) == ["Pictures", "run 2", "run 10", *files]
     assert names(browser, "", kind, "RUN 1") == ["run 10"]
@@ -49,7 +49,9 @@ def test_only_what_fits_is_shown(data: Path, kind: str, files: list[str]) -> Non
 
 
 def test_a_path_leads_to_its_folder(data: Path) -> None:
-    """Relative ones lie in the data folder; that of a file lists its folder; a missing one leads upwards if that is wanted."""
+    """Relative paths start at the data folder; a file's path lists its folder;
+    a missing path leads to its parent if requested.
+    """
     browser = FolderBrowser(data)
     assert browser.list("run 2").path == str(data / "run 2")
     assert browser.list("run 2").parent == str(data)
@@ -63,7 +65,7 @@ def test_a_path_leads_to_its_folder(data: Path) -> None:
 
 
 def test_nothing_outside_the_allowed_folders_is_seen(data: Path, tmp_path: Path) -> None:
-    """Neither by a path, nor by going up, nor by a link that leads out."""
+    """Neither a path, nor the parent folder, nor a link leads out."""
     (tmp_path / "secret").mkdir()
     os.symlink(tmp_path / "secret", data / "way out")
     os.symlink(data / "Pictures", data / "inside")
@@ -82,7 +84,7 @@ def test_nothing_outside_the_allowed_folders_is_seen(data: Path, tmp_path: Path)
 
 
 def test_what_the_system_refuses_to_look_at_is_named(data: Path) -> None:
-    """A name that no disk can hold is an error about that path, or leads to the folder above it."""
+    """A name that no disk can hold is an error about that path, or leads to its parent folder."""
     browser, name = FolderBrowser(data), "a" * 5000
     with pytest.raises(PathNotFoundError, match="Can't read"):
         browser.list(name)
@@ -91,7 +93,7 @@ def test_what_the_system_refuses_to_look_at_is_named(data: Path) -> None:
 
 @pytest.mark.slow
 def test_a_huge_folder_is_cut_and_says_so(tmp_path: Path) -> None:
-    """The first thousand are listed, the rest counted; a search finds what was left out."""
+    """The first thousand entries are listed, the rest counted; a search finds the others."""
     for number in range(1010):
         (tmp_path / f"{number}.txt").touch()
     browser = FolderBrowser(tmp_path)
@@ -101,7 +103,7 @@ def test_a_huge_folder_is_cut_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_images_does_not_look_empty(tmp_path: Path) -> None:
-    """Its files are not listed while a folder is chosen, but its images and other files are counted; links out are not."""
+    """While a folder is chosen, its files are not listed, but images and other files are counted, without links that lead out."""
     folder = tmp_path / "dataset"
     folder.mkdir()
     for name in ("2.png", "10.JPG", "1.webp", "1.txt", "._1.webp", ".DS_Store"):
@@ -114,12 +116,12 @@ def test_a_folder_of_images_does_not_look_empty(tmp_path: Path) -> None:
 
 
 def test_places_to_begin_are_there_without_limits(tmp_path: Path) -> None:
-    """The data folder, the home folder and the whole machine."""
+    """They are the data folder, the home folder and the root."""
     assert [place["title"] for place in FolderBrowser(tmp_path).places()] == ["Data folder", "Home", "This machine"]
 
 
 def test_a_folder_is_made_where_the_picker_stands(data: Path) -> None:
-    """Relative paths lie in the data folder; blanks around the name are left out; the new one is empty and listed."""
+    """Relative paths start at the data folder; spaces around the name are removed; the new folder is empty and listed."""
     browser = FolderBrowser(data)
     assert browser.make("run 2", "  my run ") == data / "run 2" / "my run"
     assert names(browser, "run 2") == ["my run"]
@@ -150,7 +152,7 @@ def test_a_folder_is_made_where_the_picker_stands(data: Path) -> None:
     ],
 )
 def test_a_name_is_one_part_of_a_path(data: Path, name: str) -> None:
-    """Whatever leads elsewhere, cannot be a name on some machine or would be hidden is refused, and nothing is made."""
+    """Names that are paths, reserved on some system or hidden are rejected, and nothing is created."""
     before = sorted(data.rglob("*"))
     with pytest.raises(ConfigValueError) as caught:
         FolderBrowser(data).make("", name)
@@ -163,7 +165,7 @@ def test_a_name_is_one_part_of_a_path(data: Path, name: str) -> None:
     [("run 2", "A folder 'run 2' already"), ("a.json", "A file 'a.json' already"), ("link", "A file 'link' already")],
 )
 def test_nothing_is_made_over_what_is_there(data: Path, name: str, words: str) -> None:
-    """Neither over folders nor files nor links to nowhere; what is inside stays."""
+    """Folders, files and broken links are never replaced, and their contents stay."""
     (data / "run 2" / "kept").write_text("x")
     (data / "link").symlink_to(data / "nowhere")
     with pytest.raises(PathExistsError, match=words):
@@ -173,7 +175,7 @@ def test_nothing_is_made_over_what_is_there(data: Path, name: str, words: str) -
 
 
 def test_folders_are_made_inside_the_allowed_ones_only(data: Path, tmp_path: Path) -> None:
-    """Paths that lead out, links included, are refused; so is the panel's own folder."""
+    """Paths that lead out, including links, are rejected; so is the panel's own folder."""
     allowed = tmp_path / "allowed"
     allowed.mkdir()
     outside = tmp_path / "outside"
@@ -191,7 +193,7 @@ def test_folders_are_made_inside_the_allowed_ones_only(data: Path, tmp_path: Pat
 
 
 def test_a_folder_to_make_one_in_has_to_be_there(data: Path) -> None:
-    """Only the last part is made; a file holds no folders."""
+    """Only the last part is created; a file is not a parent folder."""
     for path in ("nowhere", "run 2/not/there", "a.json"):
         with pytest.raises(PathNotFoundError):
             FolderBrowser(data).make(path, "run")
@@ -204,11 +206,11 @@ def test_a_folder_to_make_one_in_has_to_be_there(data: Path) -> None:
 def test_a_folder_that_cannot_be_made_says_why(
     data: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
 ) -> None:
-    """No rights, a disk that may only be read, a full one: each with its own error."""
+    """Missing permissions, a read-only disk and a full disk each have their own error."""
 
     def refuse(path: Path, *_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr(Path, "mkdir", refuse)  # a disk that is full, or read only, cannot be set up in a test
+    monkeypatch.setattr(Path, "mkdir", refuse)  # a full or read-only disk can't be set up in a test
     with pytest.raises(kind):
         FolderBrowser(data).make("", "run")

@@ -1,4 +1,4 @@
-"""Paths from outside stay inside."""
+"""Paths from clients stay inside the allowed folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onetrainer_gradio.service.host.path_guard import PathGuard
 
 
 def test_paths_inside_are_resolved(tmp_path: Path) -> None:
-    """Relative paths are taken from the first folder, absolute ones may lie in any."""
+    """Relative paths start at the first folder, absolute ones may be in any."""
     other = tmp_path / "other"
     guard = PathGuard([tmp_path / "data", other])
     assert guard.resolve("runs/../x.json") == (tmp_path / "data" / "x.json").resolve()
@@ -31,12 +31,12 @@ def test_paths_outside_are_refused(tmp_path: Path, path: str) -> None:
 
 
 def test_a_folder_of_a_similar_name_is_outside(tmp_path: Path) -> None:
-    """``data2`` does not begin with ``data``."""
+    """``data2`` is not inside ``data``."""
     with pytest.raises(ForbiddenPathError, match="data2"):
         PathGuard([tmp_path / "data"]).resolve(tmp_path / "data2" / "x")
 
 
 def test_without_folders_nothing_is_allowed() -> None:
-    """An empty list is a closed door."""
+    """An empty list allows nothing."""
     with pytest.raises(ForbiddenPathError):
         PathGuard([]).resolve("x")

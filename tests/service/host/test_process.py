@@ -1,4 +1,4 @@
-"""Who a process is."""
+"""The identity of a process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onetrainer_gradio.service.host.process import ProcessIdentity, group_alive,
 
 
 def test_a_living_process_is_recognised() -> None:
-    """Number, time of creation and boot together name a process."""
+    """PID, start time and boot together identify a process."""
     me = ProcessIdentity.of(os.getpid())
     assert me.alive()
     assert ProcessIdentity.from_dict(me.as_dict()) == me
@@ -22,13 +22,13 @@ def test_a_living_process_is_recognised() -> None:
 
 @pytest.mark.parametrize("change", [{"created": "1"}, {"boot": "another"}, {"created": ""}])
 def test_a_reused_number_is_not_taken_for_the_process(change: dict[str, str]) -> None:
-    """The same number at another time, or after a restart of the machine, is somebody else."""
+    """The same PID at another time, or after a reboot, is another process."""
     me = ProcessIdentity.of(os.getpid())
     assert not ProcessIdentity(**{**me.as_dict(), **change}).alive()
 
 
 def test_a_dead_process_is_dead_even_before_it_is_collected() -> None:
-    """A zombie holds a number and nothing else."""
+    """A zombie keeps its PID and nothing else."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
     identity = ProcessIdentity.of(child.pid)
     assert identity.alive()
@@ -45,5 +45,5 @@ def test_a_dead_process_is_dead_even_before_it_is_collected() -> None:
 
 @pytest.mark.parametrize("body", [None, {}, {"pid": "x", "created": "", "boot": ""}, [], "text"])
 def test_what_is_no_identity_is_none(body: object) -> None:
-    """A torn file names nobody."""
+    """A truncated file identifies no process."""
     assert ProcessIdentity.from_dict(body) is None

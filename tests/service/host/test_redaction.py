@@ -1,4 +1,4 @@
-"""Secrets in logs."""
+"""Secrets are removed from logs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_other_texts_stay(text):
 
 
 def test_every_record_is_looked_through(caplog):
-    """Message and arguments of any kind, whatever logger writes them; arguments keep their types."""
+    """Messages and arguments of any type are searched, from every logger; arguments keep their types."""
     undo = redact_logs("my own password")
     try:
         with caplog.at_level(logging.DEBUG):
@@ -52,6 +52,6 @@ def test_every_record_is_looked_through(caplog):
         undo()
     assert SECRET not in caplog.text
     assert "my own password" not in caplog.text
-    # threads of servers that other tests started may log meanwhile
+    # threads of servers from other tests may log at the same time
     (access,) = [record for record in caplog.records if record.name == "tests.access"]
     assert access.args == ("client", "GET", f"/?token={HIDDEN}", 200)

@@ -1,4 +1,4 @@
-"""Tokens are kept, never shown."""
+"""Tokens are saved and never shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SecretStore:
 
 
 def test_a_token_is_kept_for_its_owner_only(store: SecretStore, tmp_path: Path) -> None:
-    """The file is readable by one user; the status says only that there is one."""
+    """Only one user can read the file; the status reports only that a token exists."""
     assert store.status() == {"huggingface_token": False}
     store.set_huggingface_token(" hf_x ")
     assert SecretStore(tmp_path / "secrets.json").huggingface_token() == "hf_x"
@@ -31,7 +31,7 @@ def test_a_token_is_kept_for_its_owner_only(store: SecretStore, tmp_path: Path) 
 
 
 def test_the_environment_stands_in(store: SecretStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token of the shell is used when none was set here."""
+    """A token in the environment is used if none was saved."""
     monkeypatch.setenv("HF_TOKEN", "hf_env")
     assert store.huggingface_token() == "hf_env"
     store.set_huggingface_token("hf_own")

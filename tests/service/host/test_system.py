@@ -1,4 +1,4 @@
-"""Readings of the machine."""
+"""Measurements of the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onetrainer_gradio.service.host.system import SECONDS_KEPT, SystemMonitor
 
 
 class Gpus:
-    """Two cards, the second of which tells little."""
+    """Two GPUs, the second with few values."""
 
     def __init__(self) -> None:
         self.use = 10
@@ -34,7 +34,7 @@ class Clock:
 
 
 def test_a_reading_has_the_machine_and_its_cards(tmp_path: Path) -> None:
-    """Processor, memory, disk and every graphics card, as JSON."""
+    """CPU, memory, disk and every GPU are reported as JSON."""
     monitor = SystemMonitor(tmp_path, gpus=Gpus)
     now = monitor.resources()["now"]
     assert 0 < now["memory_used"] < now["memory_total"]
@@ -47,7 +47,7 @@ def test_a_reading_has_the_machine_and_its_cards(tmp_path: Path) -> None:
 
 
 def test_history_keeps_ten_minutes_by_the_second_and_the_rest_by_the_minute(tmp_path: Path) -> None:
-    """Old readings are forgotten; of each minute the mean is kept."""
+    """Old measurements are dropped; of each older minute the mean is kept."""
     clock, gpus = Clock(), Gpus()
     monitor = SystemMonitor(tmp_path, gpus=lambda: gpus, clock=clock)
     for second in range(SECONDS_KEPT + 100):
@@ -62,7 +62,7 @@ def test_history_keeps_ten_minutes_by_the_second_and_the_rest_by_the_minute(tmp_
 
 
 def test_a_machine_without_cards_has_none(tmp_path: Path) -> None:
-    """No driver is no error."""
+    """A missing driver is no error."""
 
     class NoCards:
         def read(self) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ def test_a_machine_without_cards_has_none(tmp_path: Path) -> None:
 
 
 def test_processes_are_the_panel_and_those_of_the_run(tmp_path: Path) -> None:
-    """A process that is gone is left out."""
+    """An exited process is omitted."""
     monitor = SystemMonitor(
         tmp_path, gpus=Gpus, run_processes=lambda: [("worker", "run", os.getppid()), ("supervisor", "run", 2**22 + 1)]
     )
@@ -84,7 +84,7 @@ def test_processes_are_the_panel_and_those_of_the_run(tmp_path: Path) -> None:
 
 
 def test_somebody_who_looks_wakes_the_reader(tmp_path: Path) -> None:
-    """An idle panel reads seldom; whoever opens the page gets fresh readings at once."""
+    """An idle panel measures rarely; opening the page starts fresh measurements immediately."""
     read = threading.Semaphore(0)
     monitor = SystemMonitor(tmp_path, gpus=Gpus, publish=lambda reading: read.release())
     monitor.start()
@@ -99,7 +99,7 @@ def test_somebody_who_looks_wakes_the_reader(tmp_path: Path) -> None:
 
 
 def test_the_driver_is_asked_only_when_it_is_there(tmp_path: Path) -> None:
-    """The real reader answers on any machine, with cards or with none."""
+    """The real reader works on any machine, with and without GPUs."""
     from onetrainer_gradio.service.host.system import NvmlReader
 
     for gpu in NvmlReader().read():
@@ -107,7 +107,7 @@ def test_the_driver_is_asked_only_when_it_is_there(tmp_path: Path) -> None:
 
 
 def test_a_card_that_does_not_know_a_value_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Laptops have no power reading: the others are shown."""
+    """Laptops have no power measurement; the other values are shown."""
     from onetrainer_gradio.service.host.system import NvmlReader
 
     class UnknownError(Exception):

@@ -1,4 +1,4 @@
-"""Kinds of calls and their threads."""
+"""Kinds of calls have separate threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onetrainer_gradio.service.host.threads import Threads, in_thread
 
 
 def test_calls_of_one_kind_do_not_hold_up_another():
-    """All threads for slow calls are taken, and more calls wait; a command still gets a thread at once."""
+    """If all threads for slow calls are busy and more calls wait, a command still gets a thread immediately."""
     release = threading.Event()
 
     async def scenario() -> str:
@@ -28,7 +28,7 @@ def test_calls_of_one_kind_do_not_hold_up_another():
 
 
 def test_too_many_waiting_calls_are_refused():
-    """Beyond the limit a call fails at once and says so; the others are carried out."""
+    """Beyond the limit a call fails immediately with an error; the others run."""
     release = threading.Event()
     most = Threads.SLOW.at_once + Threads.SLOW.most_waiting
 

@@ -1,4 +1,4 @@
-"""A stand-in for the hub, and a panel that uses it."""
+"""A stand-in for the Hugging Face Hub, and a panel that uses it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fakes.hub import FakeHub
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """The stand-in, which the library reaches instead of the real hub. The token ``hf_writer`` belongs to ``ada``."""
+    """The stand-in that the library contacts instead of the real Hugging Face Hub. The token ``hf_writer`` belongs to ``ada``."""
     with FakeHub() as stand_in:
         stand_in.account("hf_writer", "ada", organizations=("lovelace",))
         stand_in.account("hf_reader", "ada", writes=False)

@@ -1,6 +1,6 @@
 """The data folder is copied to a private repository, and a machine that lost it continues from there.
 
-With the real library and a stand-in for the hub. Covers ``api/data_copy.py``.
+Uses the real library and a stand-in for the Hugging Face Hub. Covers ``api/data_copy.py``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COPY = "ada/panel-data"
 
 @pytest.fixture(autouse=True)
 def without_xet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stand-in has no Xet storage; the library then uploads by HTTP."""
+    """Disable Xet, which the stand-in doesn't have; the library then uploads by HTTP."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
 
 
@@ -89,7 +89,7 @@ def test_a_lost_folder_comes_back_as_it_was_pushed(data: Path, hub: FakeHub) -> 
     assert "workspace/backup/2026-01-01-backup-1/model.safetensors" not in repository.files
     image = (data / "datasets" / "cats" / "a.png").stat().st_mtime_ns
     shutil.rmtree(data)
-    assert pull(HubClient(lambda: "hf_writer"), COPY, data) == len(repository.files) - 2  # the list, and what the hub adds
+    assert pull(HubClient(lambda: "hf_writer"), COPY, data) == len(repository.files) - 2  # the list, and the Hub's own file
     assert (data / "runs" / "one" / "journal.jsonl").read_text() == '{"a": 1}\n'
     assert (data / "workspace" / "backup" / "2026-01-02-backup-2" / "model.safetensors").read_text() == "new"
     assert (data / "datasets" / "cats" / "a.png").stat().st_mtime_ns == image
@@ -136,7 +136,7 @@ def test_a_restored_folder_is_pushed_on_and_a_foreign_copy_is_never_replaced(dat
 
 
 def test_a_push_that_a_kill_or_an_error_interrupts_does_not_lock_the_folder_out(data: Path, hub: FakeHub) -> None:
-    """Whether the hub has its commit or not: the next panel pushes again."""
+    """Whether the repository has its commit or not, the next panel pushes again."""
     copy_of(data).push()
     (data / "note.json").write_text("{}")
     hub.fault("/commit/", status=503, times=20)
@@ -151,7 +151,7 @@ def test_a_push_that_a_kill_or_an_error_interrupts_does_not_lock_the_folder_out(
     model.write_bytes(bytes(60_000))
     copy.push()
     model.write_bytes(b"2" * 60_000)
-    hub.fault("super-squash", status=503, times=20)  # the commit is there, and what comes after it fails
+    hub.fault("super-squash", status=503, times=20)  # the commit exists, and the next step fails
     with pytest.raises(HubUnreachableError):
         copy.push()
     assert hub.repositories[COPY].files["runs/one/files/model.safetensors"] == b"2" * 60_000
@@ -161,7 +161,7 @@ def test_a_push_that_a_kill_or_an_error_interrupts_does_not_lock_the_folder_out(
 
 
 def test_nothing_is_pushed_to_a_public_repository(data: Path, hub: FakeHub) -> None:
-    """It may be one of the same name that exists for something else."""
+    """A repository of the same name may exist for another purpose."""
     hub.add(COPY, {"README.md": "for everyone"})
     with pytest.raises(StorageError, match="is public"):
         copy_of(data).push()
@@ -171,7 +171,7 @@ def test_nothing_is_pushed_to_a_public_repository(data: Path, hub: FakeHub) -> N
 def test_an_incompletely_restored_folder_never_replaces_its_copy(
     data: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The panel is killed while files are moved into a mount point: at each of them."""
+    """The panel is killed while files move into a mount point, at each of them."""
     copy_of(data).push()
     before = dict(hub.repositories[COPY].files)
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).parent == tmp_path / "mounts")
@@ -250,7 +250,7 @@ def test_a_failure_is_a_warning_and_is_retried(data: Path, hub: FakeHub) -> None
 
 
 def test_a_push_that_keeps_failing_is_reported_once(data: Path) -> None:
-    """Not every retry, and not a hub that doesn't answer once."""
+    """Single retries and a single connection failure aren't reported."""
     pushes: list[str] = []
 
     class Failing(DataCopy):
@@ -324,7 +324,7 @@ def test_the_environment_says_where_and_how_much() -> None:
 
 @pytest.mark.slow
 def test_a_run_survives_a_machine_that_loses_its_disk(make_service, tmp_path: Path, hub: FakeHub) -> None:
-    """It trains and backs up; the disk is gone; the next start restores the copy, and the run resumes from its backup."""
+    """A run trains and backs up, the disk is lost, the next start restores the copy, and the run resumes from its backup."""
     folder = tmp_path / "data"
     settings = {"push_to": COPY, "in_process": False, "data_folder": folder}
     service = make_service(**settings)
@@ -333,7 +333,7 @@ def test_a_run_survives_a_machine_that_loses_its_disk(make_service, tmp_path: Pa
     tags = ("steps=100000", "step_s=0.01", "backup_every=20")
     run_id = service.start(small_config(folder), RunOptions(name="long", tags=tags))
     wait_until(lambda: COPY in hub.repositories and any("/backup/" in name for name in hub.repositories[COPY].files))
-    service.data_copy.close()  # what comes later is lost with the disk
+    service.data_copy.close()  # anything later is lost with the disk
     assert service.data_copy._thread is not None
     service.data_copy._thread.join(PATIENCE_S)
     service.stop_training()
@@ -350,4 +350,4 @@ def test_a_run_survives_a_machine_that_loses_its_disk(make_service, tmp_path: Pa
     wait_until(lambda: again.queue.list(10)["items"])
     (item,) = again.queue.list(10)["items"]
     assert item["name"] == "long"
-    assert item["state"] == "waiting"  # after the wait of automatic resumes
+    assert item["state"] == "waiting"  # after the delay of automatic resumes

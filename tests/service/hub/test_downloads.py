@@ -1,4 +1,4 @@
-"""Base models are downloaded from a stand-in for the hub with the real library, and whatever goes wrong is repaired or named.
+"""Base models are downloaded from a stand-in for the Hugging Face Hub with the real library; errors are repaired or reported.
 
 Covers ``service/hub/blobs.py``.
 """
@@ -42,7 +42,7 @@ PARTS = {"unet": DIFFUSERS[0], "vae": DIFFUSERS[0], "text_encoder": TRANSFORMERS
 
 
 def weights(size: int, seed: int = 1) -> bytes:
-    """A safetensors file of one tensor."""
+    """Return a safetensors file with one tensor."""
     head = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
     return struct.pack("<Q", len(head)) + head + bytes((seed * index) % 251 for index in range(size))
 
@@ -72,13 +72,13 @@ def add_model(hub: FakeHub, name: str = NAME, size: int = 300_000, **known):
 
 @pytest.fixture
 def cache(tmp_path):
-    """The cache folder of the library."""
+    """Return the cache folder of the library."""
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def make(tmp_path, cache, hub):
-    """A function that returns the downloads of a panel, always of the same data folder."""
+    """Return a function that creates a panel's downloads, always in the same data folder."""
     made = []
 
     def new(token: str = "", **options) -> Downloads:
@@ -101,7 +101,7 @@ def finished(downloads: Downloads, name: str = NAME) -> dict:
 
 
 def test_only_what_training_needs_arrives_in_the_cache_that_training_reads(make, hub, cache):
-    """No variants, other formats, safety checker or single files; the library then finds it offline."""
+    """Variants, other formats, the safety checker and single files are skipped; the library finds the model offline."""
     model = add_model(hub)
     downloads = make()
     done = finished(downloads)
@@ -126,7 +126,7 @@ def test_only_what_training_needs_arrives_in_the_cache_that_training_reads(make,
 
 
 def test_a_download_that_breaks_off_continues_where_it_was(make, hub):
-    """The rest is requested with a range, and nothing twice."""
+    """A range request gets the rest, and nothing is downloaded twice."""
     add_model(hub)
     hub.fault("unet/diffusion_pytorch_model.safetensors", times=2, cut_after=100_000)
     assert finished(make())["state"] == "done"
@@ -134,7 +134,7 @@ def test_a_download_that_breaks_off_continues_where_it_was(make, hub):
 
 
 def test_a_paused_download_resumes_also_in_another_panel(make, hub, cache):
-    """Until it is whole, the model can't be found; afterwards it is whole."""
+    """The model can't be found until it is complete."""
     add_model(hub, size=3_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=2_000_000)
     downloads = make()
@@ -164,7 +164,7 @@ def test_a_download_that_runs_when_the_panel_ends_continues_with_the_next(make, 
 
 
 def test_wrong_bytes_are_downloaded_again_and_never_kept(make, hub, cache):
-    """A wrong checksum once is repaired; always, it is named, and nothing of it remains."""
+    """One wrong checksum is repaired; a persistent one is reported, and no file remains."""
     add_model(hub)
     hub.fault("GET /maker/tiny-sd/resolve", wrong_bytes=True)
     assert finished(make())["state"] == "done"
@@ -182,7 +182,7 @@ def test_wrong_bytes_are_downloaded_again_and_never_kept(make, hub, cache):
 
 
 def test_a_busy_hub_is_asked_again(make, hub):
-    """429 with a wait, and 503, are no failure."""
+    """429 with a delay, and 503, are retried."""
     add_model(hub)
     hub.fault("unet/diffusion", status=429, retry_after=0)
     hub.fault("vae/diffusion", status=503, times=2)
@@ -201,7 +201,7 @@ def test_a_hub_that_stays_away_is_a_failure_that_can_be_resumed(make, hub):
 
 
 def test_gated_and_unknown_repositories_are_named(make, hub):
-    """Before anything is downloaded; with accepted conditions, it works."""
+    """The error comes before the download; with accepted conditions, it works."""
     add_model(hub, gated="auto")
     with pytest.raises(HubAccessError, match="gated"):
         start(make())
@@ -247,7 +247,7 @@ def test_a_removed_download_leaves_nothing(make, hub, cache):
 
 
 def test_a_removed_download_deletes_nothing_of_other_programs(make, hub, cache):
-    """Neither what they had begun, nor what one of their snapshots contains, nor what another download needs."""
+    """Other programs' partial files, contents of their snapshots, and files that another download needs stay."""
     model = add_model(hub, size=3_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", times=1000, bytes_per_s=2_000_000)
     downloads = make()
@@ -297,7 +297,7 @@ def test_only_two_run_at_once(make, hub):
 
 
 def test_a_run_that_needs_the_model_meanwhile_waits_for_it(make, hub, cache):
-    """The library waits for the lock of the file, and doesn't download it a second time."""
+    """The library waits for the file's lock and doesn't download it again."""
     add_model(hub, size=1_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=1_000_000)
     downloads = make()
@@ -312,11 +312,11 @@ def test_a_run_that_needs_the_model_meanwhile_waits_for_it(make, hub, cache):
     )
     assert (Path(path) / "unet/diffusion_pytorch_model.safetensors").stat().st_size > 1_000_000
     assert downloads.wait(started["id"], 30)["state"] == "done"
-    assert hub.hits("GET /maker/tiny-sd/resolve") == 5  # each content once
+    assert hub.hits("GET /maker/tiny-sd/resolve") == 5  # each file once
 
 
 def test_a_changed_repository_is_downloaded_as_it_is_now(make, hub):
-    """A new commit during a pause replaces what changed."""
+    """A new commit during a pause replaces the changed files."""
     model = add_model(hub)
     hub.fault("unet/diffusion_pytorch_model.safetensors", status=404)
     downloads = make()
@@ -330,7 +330,7 @@ def test_a_changed_repository_is_downloaded_as_it_is_now(make, hub):
 
 
 def test_a_checksum_that_would_lead_elsewhere_is_rejected(tmp_path):
-    """It becomes the name of a file."""
+    """The checksum becomes a file name."""
     paths = ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors")
     files = [SimpleNamespace(rfilename=path, size=2, lfs=None, blob_id="../../../../escaped") for path in paths]
     info = SimpleNamespace(id=NAME, sha="1", gated=False, tags=["diffusers:StableDiffusionPipeline"], config={}, siblings=files)
@@ -347,7 +347,7 @@ def test_a_checksum_that_would_lead_elsewhere_is_rejected(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_unexpected_error_ends_a_download_as_failed(make, hub):
-    """It would run forever otherwise; it can be resumed."""
+    """Otherwise it would stay active forever; it can be resumed."""
     add_model(hub)
     errors = [RuntimeError("a bug")]
 
@@ -379,7 +379,7 @@ def test_the_usual_cache_follows_the_variables_of_the_library(variables, expecte
 
 
 def arrived(cache: Path, hub: FakeHub) -> int:
-    """Return the size of the part of the UNet that has arrived."""
+    """Return the number of downloaded bytes of the UNet."""
     name = sha256(hub.repositories[NAME].files["unet/diffusion_pytorch_model.safetensors"])
     return max((path.stat().st_size for path in cache.rglob(f"{name}.incomplete")), default=0)
 

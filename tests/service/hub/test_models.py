@@ -1,4 +1,4 @@
-"""Models on a stand-in for the hub are found by name and described."""
+"""Models on a stand-in for the Hugging Face Hub are found by name and described."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def models(trainable=("STABLE_DIFFUSION_15", "STABLE_DIFFUSION_XL_10_BASE"), tok
 
 
 def test_models_are_found_by_name_the_trainable_ones_first(hub):
-    """LoRAs, and what no model type is loaded from, aren't base models."""
+    """LoRAs, and files that no model type can be loaded from, aren't base models."""
     add_model(hub, "maker/xl-one", downloads=5).tags = ["diffusers", "diffusers:StableDiffusionXLPipeline", "license:mit"]
     add_model(hub, "maker/xl-flux", downloads=9).tags = ["diffusers", "diffusers:FluxPipeline"]
     add_model(hub, "maker/xl-lora", downloads=7).tags = ["diffusers", "lora", "diffusers:StableDiffusionXLPipeline"]
@@ -54,7 +54,7 @@ def test_the_base_of_a_model_decides_between_types_of_one_pipeline(hub):
 
 
 def test_a_description_has_the_size_of_what_training_needs(hub):
-    """Not that of the repository, which has other formats too."""
+    """The repository is larger, because it has other formats too."""
     model = add_model(hub)
     described = models().describe(NAME)
     assert described["bytes"] == sum(len(model.files[path]) for path in described["files"])
@@ -63,7 +63,7 @@ def test_a_description_has_the_size_of_what_training_needs(hub):
 
 
 def test_a_model_counts_as_local_only_if_it_is_whole(hub, tmp_path):
-    """A broken-off download isn't a model on this machine."""
+    """An interrupted download isn't a local model."""
     add_model(hub)
     cache = str(tmp_path / "cache")
     downloads = Downloads(tmp_path / "downloads.json", HubClient(), pause_s=0.01, cache=lambda: cache)
@@ -109,7 +109,7 @@ def test_the_disk_of_this_machine_is_not_taken_for_the_connection(error, kind):
 
 
 def test_a_search_without_a_connection_fails_at_once(monkeypatch):
-    """The library by itself repeats the request for half a minute."""
+    """The library alone would retry for half a minute."""
     requests = []
 
     class Closing(BaseRequestHandler):

@@ -1,4 +1,7 @@
-"""Results of runs are published to a stand-in for the hub with the real library. Covers ``service/hub/card.py``."""
+"""Results of runs are published to a stand-in for the Hugging Face Hub with the real library.
+
+Covers ``service/hub/card.py``.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ def test_a_run_is_published_privately_with_card_samples_and_settings(finished, h
 
 @pytest.mark.slow
 def test_nothing_published_contains_a_path_or_secret(finished, hub, tmp_path):
-    """No file has the token, a folder of this machine, or the settings that a program wrote into the header."""
+    """No file contains the token, a local path, or settings that a program wrote into the header."""
     service, run_id = finished
     assert publish(service, run_id)["state"] == "done"
     for name, data in hub.repositories["ada/my-cat"].files.items():
@@ -136,7 +139,7 @@ def test_an_existing_repository_changes_only_as_a_new_revision(finished, hub):
 
 @pytest.mark.slow
 def test_what_is_to_be_private_is_not_published_in_a_public_repository(finished, hub):
-    """Neither in one with files nor in an empty one; a private repository stays private."""
+    """This holds with and without files in the repository; a private repository stays private."""
     service, run_id = finished
     for name, files in (("ada/empty", {".gitattributes": ""}), ("ada/full", {"README.md": "mine"})):
         hub.add(name, files)
@@ -198,12 +201,12 @@ def test_a_rejected_upload_leaves_no_commit(finished, hub):
     done = publish(service, run_id)
     assert (done["state"], done["error"]) == ("failed", "Your token has no permission for “ada/my-cat”")
     assert hub.repositories["ada/my-cat"].commits == []
-    assert publish(service, run_id)["state"] == "done"  # the empty repository doesn't count as existing
+    assert publish(service, run_id)["state"] == "done"  # an empty repository doesn't count as existing
 
 
 @pytest.mark.slow
 def test_a_stopped_publication_leaves_no_commit(finished, hub):
-    """A stop ends the upload; the repository has no commit."""
+    """The upload ends, and the repository has no commit."""
     service, run_id = finished
     hub.fault("POST /api/models/ada/my-cat/preupload", bytes_per_s=200)
     started = service.publishing.start(Wish(run_id))
@@ -214,7 +217,7 @@ def test_a_stopped_publication_leaves_no_commit(finished, hub):
 
 @pytest.mark.slow
 def test_only_samples_of_the_run_are_published(finished, hub):
-    """Those that are chosen, in this order."""
+    """Chosen samples are published in the given order."""
     service, run_id = finished
     ids = [each["id"] for each in service.samples.of_run(run_id)]
     assert service.publishing.preview(Wish(run_id, samples=(ids[-1],)))["samples"] == [ids[-1]]
@@ -239,7 +242,7 @@ def test_the_trigger_word_is_read_from_the_caption(caption, word):
 
 
 def test_the_configuration_of_a_component_is_published_without_the_path_that_it_was_loaded_from(tmp_path):
-    """That diffusers and transformers write there; everything else stays as it is."""
+    """diffusers and transformers write that path; everything else stays the same."""
     part = {"_name_or_path": "/home/ada/models/clip", "layers": 2}
     config = {"_class_name": "UNet2DConditionModel", "_name_or_path": "/home/ada/models/unet", "act_fn": "silu", "text": part}
     path = tmp_path / "config.json"
@@ -267,7 +270,7 @@ def test_a_published_folder_contains_no_path(finished, hub, tmp_path):
 
 
 def test_a_file_is_read_without_private_entries_of_its_header(tmp_path):
-    """Tensors stay the same bytes; entries with settings are left out; any part can be read."""
+    """Tensor bytes are unchanged; entries with settings are removed; any range can be read."""
     path = safetensors(
         tmp_path / "a.safetensors", {"ot_config": "/home/x", "modelspec.title": "T", "format": "pt"}, b"0123456789"
     )

@@ -1,4 +1,4 @@
-"""What a panel notifies of: each end, stall, pause, loss and full disk once, with the cause and the newest sample."""
+"""A panel notifies once of each end, stall, pause, crash and full disk, with the cause and the newest sample."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.fakes.configs import small_config
 
 
 class Panel:
-    """A data folder with runs, and the notifications of one panel after the other."""
+    """A data folder with runs, and the notifications of successive panels."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -184,7 +184,7 @@ def test_nothing_is_reported_twice_by_the_next_panel_and_nothing_is_missed(panel
     _, second = panel.run("second")
     end(first, "completed")
     panel.center.look()
-    end(second, "failed")  # while no panel runs
+    end(second, "failed")  # while no panel is running
     panel.restart()
     panel.center.look()
     panel.restart()
@@ -193,7 +193,7 @@ def test_nothing_is_reported_twice_by_the_next_panel_and_nothing_is_missed(panel
 
 
 def test_runs_that_ended_before_the_first_notification_are_no_news(panel: Panel) -> None:
-    """After an upgrade, nobody gets a message for each old run; one that is still training is reported."""
+    """After an upgrade, old runs send no messages; a run that is still training is reported."""
     _, old = panel.run("old")
     end(old, "completed")
     _, training = panel.run("training")
@@ -214,7 +214,7 @@ def test_a_run_that_was_removed_from_the_queue_is_no_news(panel: Panel) -> None:
 
 
 def test_a_run_that_was_made_elsewhere_is_no_news(panel: Panel) -> None:
-    """Adding the runs of a workspace sends nothing, however many there are."""
+    """Importing the runs of a workspace sends nothing, however many there are."""
     imported = {"source": "x", "workspace": "x"}
     record = RunRecord(id=panel.runs.new_id(), name="old", created_at=1.0, backend="onetrainer", workspace="", imported=imported)
     run = panel.runs.create(small_config(panel.folder / "material"), record)
@@ -224,7 +224,7 @@ def test_a_run_that_was_made_elsewhere_is_no_news(panel: Panel) -> None:
 
 
 def look_for(panel: Panel, seconds: float) -> None:
-    """Look every 5 seconds for so long, by the panel's own clock."""
+    """Check every 5 seconds for this long, by the panel's own clock."""
     for _ in range(int(seconds / 5)):
         panel.center._looked_at -= 5.0
         panel.center.look()
@@ -234,7 +234,7 @@ def test_a_stalled_run_is_reported_once_for_each_stall(panel: Panel) -> None:
     run, recorder = panel.run()
     look_for(panel, 100)
     assert panel.kinds() == []
-    look_for(panel, 60)  # 120 seconds without a step, and the usual is one
+    look_for(panel, 60)  # 120 seconds without a step, when one second is typical
     assert panel.kinds() == ["stalled"]
     panel.restart()
     look_for(panel, 200)
@@ -326,7 +326,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 def test_the_threads_report_an_end_when_the_feed_does(panel: Panel) -> None:
-    """Without waiting for the next look, and without counting as a viewer."""
+    """They don't wait for the next check, and they don't count as a viewer."""
     panel.center.add_channel("json://a", {})
     panel.restart(look_every_s=60.0)
     panel.feed = Feed()

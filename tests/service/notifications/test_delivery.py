@@ -1,4 +1,4 @@
-"""How notifications reach channels: in the background, again after growing waits, never twice, and never in a run's way."""
+"""Notifications are sent in the background, retried with growing delays, never sent twice, and never delay a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAITS_S = (0.02, 0.04)
 
 
 class Service:
-    """A service of one channel, whose answers are given beforehand."""
+    """The service behind one channel, with predefined responses."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self.folder, self.clock = folder, clock
@@ -125,7 +125,7 @@ def test_a_new_panel_sends_what_waited_and_not_what_was_being_sent(service: Serv
     service.deliverer.start()
     service.until("sending")
     service.add(channel.id, "after")
-    service.history = NotificationHistory(tmp_path / "notifications.json")  # as a panel finds it that was killed here
+    service.history = NotificationHistory(tmp_path / "notifications.json")  # as a panel that was killed here finds it
     assert [service.delivery(1).error, service.delivery(0).state] == [INTERRUPTED, "waiting"]
     first, service.sent = service.deliverer, []
     service.open()
@@ -177,7 +177,7 @@ def test_a_channel_without_address_turned_off_or_removed_gets_nothing(service: S
 
 
 def test_a_clock_that_was_set_back_delays_nothing_beyond_the_wait(tmp_path: Path) -> None:
-    """An attempt that is due tomorrow by a wrong clock is due after the wait that began."""
+    """An attempt scheduled for tomorrow by a wrong clock is due after its delay."""
     now = [1e9]
     service = Service(tmp_path, clock=lambda: now[0])
     try:

@@ -1,4 +1,4 @@
-"""When the queue waits for its owner: a run is held, the queue is paused by a failure, or GPU memory isn't freed."""
+"""Notifications of a waiting queue: a run is held, a failure paused the queue, or GPU memory isn't freed."""
 
 from __future__ import annotations
 

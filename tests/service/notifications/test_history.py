@@ -1,4 +1,4 @@
-"""What is kept of notifications: each key once, bounded, and never sent twice after a restart."""
+"""The history of notifications has each key once, is bounded, and prevents duplicates after a restart."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_key_is_reported_once_also_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_what_was_being_sent_when_the_panel_ended_is_not_sent_again(tmp_path: Path) -> None:
-    """It may have arrived; what waited is still to be sent."""
+    """It may have arrived; pending messages are still sent."""
     first = opened(tmp_path)
     first.begin("", [])
     entry = first.add(note("a:end"), ["x", "y", "z"])
@@ -57,7 +57,7 @@ def test_entries_and_keys_are_bounded_and_old_runs_stay_reported(tmp_path: Path,
         history.add(note(f"2026-01-0{number}:end"), [])
     again = opened(tmp_path)
     assert [entry.notification.key for entry in again.page(10)[0]] == [f"2026-01-0{number}:end" for number in (8, 7, 6)]
-    assert again.after_run == "2026-01-03"  # its key is gone: up to this run, nothing is reported
+    assert again.after_run == "2026-01-03"  # its key is gone: nothing up to this run is reported
 
 
 def test_pages_go_from_the_newest_to_the_oldest(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Preferences and channels: kept in a file without addresses, which are among the secrets."""
+"""Preferences and channels are saved in a file without addresses, which are stored as secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that sends: it reaches a service, attaches the sample, hides every part of an address, and can be confined."""
+"""The sending process contacts a service, attaches the sample, hides every part of an address, and can be restricted."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_failure_names_the_cause_and_no_part_of_the_address(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_service_that_does_not_answer_is_given_up() -> None:
-    """The process is killed: nothing of it is left."""
+    """The process is killed and leaves nothing behind."""
     with http_sink() as sink:
         sink.wait_s = 5.0
         began = time.monotonic()
@@ -72,7 +72,7 @@ def test_a_service_that_does_not_answer_is_given_up() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_a_panel_that_is_open_to_others_contacts_no_private_address(host: str) -> None:
-    """Whatever a name resolves to: the connection itself is refused."""
+    """Whatever a name resolves to, the connection itself is blocked."""
     with http_sink() as sink:
         outcome = SenderProcess()({"address": f"json://{host}:{sink.port}/x", "public_only": True, **WORDS})
         assert outcome == Outcome(ok=False, service="JSON", reason=sender.NOT_PUBLIC)
@@ -133,7 +133,7 @@ def test_only_images_of_a_size_that_services_accept_are_attached(tmp_path: Path,
 
 
 def test_a_process_that_answers_nonsense_has_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Covers ``service/notifications/sender.py`` from the panel's side: an answer is data to be checked."""
+    """An invalid response is treated as data to validate. Covers ``service/notifications/sender.py`` from the panel's side."""
     from onetrainer_gradio.service.notifications.delivery import _outcome
 
     for answer in (b"", b"[]\n", b"{}\n", json.dumps({"ok": True}).encode()):

@@ -1,4 +1,4 @@
-"""When a run counts as stalled, and when as waiting for someone."""
+"""When a run counts as stalled, and when as waiting for a person."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def state(**values: Any) -> dict[str, Any]:
 
 
 def seconds_until(watch: StallWatch, trouble: str, usual_s: float | None, **values: Any) -> float:
-    """How long the watch looks at the same state, every 5 seconds, until it names the trouble."""
+    """Return the seconds after which the watch, checking the same state every 5 seconds, reports the problem."""
     watch.look(state(**values), usual_s, 5.0, PREFERENCES)
     for number in range(1, 1000):
         if watch.look(state(**values), usual_s, 5.0, PREFERENCES) == trouble:
@@ -25,7 +25,7 @@ def seconds_until(watch: StallWatch, trouble: str, usual_s: float | None, **valu
 
 def test_a_run_stalls_after_so_many_times_its_usual_step() -> None:
     assert seconds_until(StallWatch(), "stalled", 20.0) == 200
-    assert seconds_until(StallWatch(), "stalled", 0.1) == 60  # not before the least time
+    assert seconds_until(StallWatch(), "stalled", 0.1) == 60  # not before the minimum time
     assert seconds_until(StallWatch(), "stalled", None) == 600  # no step yet
     assert seconds_until(StallWatch(), "stalled", 20.0, phase="sampling") == 600
 
@@ -38,7 +38,7 @@ def test_each_step_and_each_event_counts_as_progress() -> None:
 
 
 def test_time_in_which_the_panel_did_not_run_does_not_count() -> None:
-    """A laptop that slept a night, and a clock that was set back, stall no run."""
+    """A suspended laptop and a clock that was set back don't make a run stalled."""
     watch = StallWatch()
     watch.look(state(), 1.0, 5.0, PREFERENCES)
     assert watch.look(state(), 1.0, 8 * 3600.0, PREFERENCES) == ""
@@ -49,7 +49,7 @@ def test_time_in_which_the_panel_did_not_run_does_not_count() -> None:
 
 def test_a_paused_run_waits_for_someone_and_is_not_stalled() -> None:
     watch = StallWatch()
-    assert seconds_until(watch, "waiting", 1.0, paused=True, phase="paused") == 295  # the first look counts as well
+    assert seconds_until(watch, "waiting", 1.0, paused=True, phase="paused") == 295  # the first check counts as well
     assert watch.look(state(), 1.0, 5.0, PREFERENCES) == ""
     assert watch.paused_s == 0
 

@@ -1,4 +1,4 @@
-"""Accounts, sessions, tokens and links: who gets in, and what ends that.
+"""Accounts, sessions, tokens and links: who gets access, and what ends it.
 
 Covers ``service/people/links.py`` and ``service/people/tokens.py``.
 """
@@ -54,7 +54,7 @@ def people(tmp_path: Path, clock: Clock):
 
 
 def test_only_the_set_up_code_makes_the_owner_and_only_once(people):
-    """Whoever reaches a new panel first without the terminal gets nothing."""
+    """The first person to reach a new panel without the terminal's code gets nothing."""
     with pytest.raises(NotAuthenticatedError):
         people.set_up("", "eve", PASSWORD, "a")
     code = people.new_setup_code()
@@ -96,7 +96,7 @@ def test_wrong_credentials_get_one_answer(people, name, password):
 
 
 def test_an_unknown_name_is_checked_like_a_wrong_password(people, monkeypatch):
-    """The time of the answer says nothing: each attempt verifies exactly one hash with the same parameters."""
+    """The response time reveals nothing: each attempt verifies exactly one hash with the same parameters."""
     people.accounts.add("Ada", Role.OPERATOR, PASSWORD)
     people.accounts.check_password("nobody", "x")
     verified = []
@@ -120,7 +120,7 @@ def test_guessing_passwords_is_slowed_down(people):
 
 
 def test_nothing_secret_is_in_the_file(people, tmp_path, clock):
-    """Neither passwords nor secrets of sessions, tokens and links; and only its owner can read the file."""
+    """It contains neither passwords nor secrets of sessions, tokens and links, and only its owner can read it."""
     account = people.accounts.add("Ada", Role.OWNER, PASSWORD)
     secrets = [
         people.signed_in(account, "a"),
@@ -155,7 +155,7 @@ def test_names_are_unique_in_any_case(people):
 
 
 def test_the_last_owner_stays(people):
-    """Removed, disabled or made a viewer: none of it works until there is another owner."""
+    """The last owner can't be removed, disabled or made a viewer until there is another owner."""
     ada = people.accounts.add("Ada", Role.OWNER, PASSWORD)
     for change in ({"role": "viewer"}, {"disabled": True}):
         with pytest.raises(LastOwnerError):
@@ -350,7 +350,7 @@ def test_the_audit_log_only_grows(people, tmp_path):
 
 
 def test_an_entry_that_cannot_be_written_is_in_the_panels_log(people, caplog):
-    """What is recorded has happened already, so it isn't reported as failed."""
+    """The recorded action has already happened, so it isn't reported as failed."""
     people.store.change(lambda database: database.execute("DROP TABLE audit"))
     people.audit.note(Identity(Role.OWNER, Kind.ACCOUNT, "Ada"), "DELETE /api/runs/{run_id}")
     assert "The audit log misses an entry (Ada DELETE /api/runs/{run_id})" in caplog.text
@@ -375,7 +375,7 @@ def test_a_file_of_a_newer_version_stays_untouched(tmp_path, people):
 
 
 def test_reading_makes_no_file(tmp_path):
-    """A panel without accounts has no file of people."""
+    """A panel without accounts has no accounts file."""
     people = People(tmp_path)
     assert people.accounts.all() == []
     assert people.of_session("x") is None

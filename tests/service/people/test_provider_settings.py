@@ -1,4 +1,4 @@
-"""The provider and its list on the command line and in the environment: complete, safe, or refused by name."""
+"""The provider and its list on the command line and in the environment are complete and safe, or rejected by name."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_outside_a_space_or_without_accounts_its_variables_do_nothing(without):
 
 
 def test_a_space_with_another_provider_needs_a_list():
-    """The names of the Hub say nothing at another provider."""
+    """Hugging Face names mean nothing at another provider."""
     assert provider_of([], SPACE | {"OPENID_PROVIDER_URL": "https://id.example.org"}) is None
 
 

@@ -1,4 +1,4 @@
-"""Rows in memory: whoever reads waits for nobody who writes."""
+"""Reading rows from memory never waits for writers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_is_put_and_removed_is_in_the_file(store):
 
 
 def test_a_reader_waits_for_no_writer(store):
-    """The guard reads on the thread that answers all requests; a transaction may wait for a disk."""
+    """The guard reads on the thread that answers all requests, while a transaction may wait for a disk."""
     rows = rows_of(store)
     rows.put(session("a"))
     found: list[object] = []

@@ -1,4 +1,4 @@
-"""What a run on a thread leaves loaded is used by the next run, whoever looks at the ended one meanwhile."""
+"""What a run on a thread leaves loaded is used by the next run, even if the ended run is queried in the meantime."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOADED: list[Loaded] = []
 
 
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
-    """Use what the last run kept loaded, or load it. A run with the tag ``waits`` does so after the last run was looked at."""
+    """Use what the last run left loaded, or load it. A run with the tag ``waits`` does so after the last run was queried."""
     if WAITS in options.tags:
         assert LOOKED_AT.wait(20)
     kept = KEEP_LOADED.get()
@@ -54,7 +54,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
 
 
 class WithMeanwhile(Run):
-    """A run during whose next look something else happens."""
+    """A run with something else happening during its next query."""
 
     meanwhile: Callable[[], None] | None = None
 
@@ -76,7 +76,7 @@ def new_run(store: RunStore, folder: Path, *tags: str) -> WithMeanwhile:
 
 
 def test_a_look_at_the_ended_run_leaves_the_next_one_what_it_took_over(tmp_path: Path) -> None:
-    """A thread that follows the ended run looks at it at any moment, also while another thread starts the next run."""
+    """A thread that follows the ended run may query it at any moment, also while another thread starts the next run."""
     LOADED.clear()
     LOOKED_AT.clear()
     store = RunStore(tmp_path / "runs")

@@ -1,4 +1,4 @@
-"""What the tests of the queue share: a queue without a service, whose settings always pass the pre-flight check."""
+"""Fixtures for the tests of the queue: a queue without a service, whose settings always pass the pre-flight check."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Plain:
         return Frozen(config, options or RunOptions())
 
     def names(self) -> list[str]:
-        """The names of the waiting runs in their order."""
+        """Return the names of the waiting runs in order."""
         return [item["name"] for item in self.queue.list()["items"]]
 
     def add(self, *names: str, **choices: object) -> list[str]:
-        """Add runs with these names; returns their IDs."""
+        """Add runs with these names and return their IDs."""
         return [self.queue.add(None, None, ItemChoices(name=name, **choices))["id"] for name in names]  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""The queue starts its runs: one per device, in order, and each once. Runs are rehearsals."""
+"""The queue starts its runs: one per device, in order, and each once. The runs are rehearsals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.waiting import until
 
 TWO_GPUS = Machine("cuda", (Gpu("fake", 24 * GIGABYTE, (8, 9)),) * 2)
 
-pytestmark = pytest.mark.slow  # each of these carries out runs
+pytestmark = pytest.mark.slow  # each of these trains
 
 
 def add(
@@ -58,13 +58,13 @@ def finished(service: TrainerService, *ids: str) -> None:
 
 
 def go(folder: Path) -> None:
-    """Let the rehearsals of a folder continue that hold."""
+    """Let the waiting rehearsals of a folder continue."""
     (folder / "workspace").mkdir(parents=True, exist_ok=True)
     (folder / "workspace" / "go").touch()
 
 
 def starts(service: TrainerService) -> list[str]:
-    """The names of the runs, oldest first."""
+    """Return the names of the runs, oldest first."""
     return [run.record.name for run in reversed(service.runs.all())]
 
 
@@ -172,7 +172,7 @@ def test_a_run_killed_in_its_last_save_is_tried_again_to_save_its_result(make_se
 
 @pytest.mark.parametrize("who", ["queue", "automatic resume", "person"])
 def test_a_run_killed_once_its_result_is_written_is_resumed_to_its_end(who, make_service: MakeService, tmp_path, monkeypatch):
-    """Its result is whole and nothing records it: whoever resumes the run gets a finished one with the result, and no error."""
+    """Its result is complete but not recorded: resuming it gives a finished run with the result, without an error."""
     monkeypatch.setattr("onetrainer_gradio.service.queue.dispatcher.RETRY_FIRST_S", 0.1)
     service = make_service(in_process=False)
     again = {"on_failure": "retry", "retries": 1} if who == "queue" else {}
@@ -193,12 +193,12 @@ def test_a_run_killed_once_its_result_is_written_is_resumed_to_its_end(who, make
     if who == "queue":
         finished(service, first_item)
         assert state_of(service, first_item) == "completed"
-    with pytest.raises(ConfigInvalidError, match="nothing left to train"):  # and what is complete isn't saved once more
+    with pytest.raises(ConfigInvalidError, match="nothing left to train"):  # and a complete result isn't saved again
         service.check(small_config(tmp_path), second.options().model_copy(update={"resumes_run": second.id}))
 
 
 def test_a_run_killed_once_its_result_is_recorded_has_completed(make_service: MakeService, tmp_path):
-    """Only the record of its end was missing: nothing waits for a person, and nothing is resumed. A warning has the cause."""
+    """Only the record of its end was missing: nothing waits for a person, nothing is resumed, and a warning has the cause."""
     service = make_service(in_process=False)
     tags = ("killed=recorded", "steps=4")
     options = RunOptions(name="killed", tags=tags, auto_resume=AutoResume(attempts=2, first_wait_s=0))
@@ -213,7 +213,7 @@ def test_a_run_killed_once_its_result_is_recorded_has_completed(make_service: Ma
 
 
 def test_a_run_suspended_in_its_last_step_finishes_when_it_is_released(make_service: MakeService, tmp_path):
-    """All its steps are done and its result is whole, but it waits in the queue: it ends well, and isn't held for that."""
+    """All its steps are done and its result is complete, but it waits in the queue; it finishes and isn't held."""
     service = make_service()
     item_id = add(service, tmp_path, "one", "hold=3", "killed=never", max_steps=4)
     until(lambda: service.get_state()["update_step"] == 3)
@@ -276,7 +276,10 @@ def test_a_manual_start_conflicts_while_a_queued_run_trains(make_service: MakeSe
 
 
 def test_several_devices_train_side_by_side(make_service: MakeService, tmp_path):
-    """Two runs for one device follow each other; a third one for another device doesn't wait. Viewers get the state of each."""
+    """Two runs for one device run one after the other; a third one for another device doesn't wait.
+
+    Viewers get each run's state.
+    """
     service = make_service(in_process=False, machine=TWO_GPUS)
     heard: list[dict[str, Any]] = []
     service.feed.subscribe(heard.append)
@@ -369,7 +372,7 @@ def test_a_run_that_is_suspended_before_its_first_step_waits_again(make_service:
 
 
 def claimed(service: TrainerService, folder: Path, run_id: str, by: ProcessIdentity) -> str:
-    """An item that a process claimed for a run, as after a kill in that moment."""
+    """Return an item that a process claimed for a run, as after a kill at that moment."""
     config = small_config(folder)
 
     def work(queue: Any) -> None:
@@ -442,7 +445,7 @@ def test_gpu_memory_is_waited_for_with_a_limit_and_a_clear_state():
 
 
 def test_the_next_run_waits_for_the_memory_of_the_last_one(tmp_path, monkeypatch):
-    """Nothing starts while the memory isn't free; a resume of the queue starts it anyway."""
+    """Nothing starts while the memory isn't free; resuming the queue starts it anyway."""
     gpus = Gpus()
     settings = ServiceSettings(data_folder=tmp_path / "data", backend=REHEARSAL, in_process=True)
     with TrainerService(settings, gpus=lambda: gpus, machine=lambda: TWO_GPUS) as service:

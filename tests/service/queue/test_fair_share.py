@@ -1,4 +1,4 @@
-"""Fair share: among runs of the same priority, the person who used the least starts next."""
+"""With fair share, among runs of the same priority, the run of the person with the least usage starts next."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def names(items: list[QueueItem]) -> list[str]:
 
 
 def test_the_person_who_used_the_least_is_next_within_a_priority():
-    """Priority counts first; those of one person keep their order."""
+    """Priority counts first; the runs of one person keep their order."""
     items = [waiting("a1", "ada", 0), waiting("a2", "ada", 1), waiting("b1", "bob", 2), waiting("urgent", "ada", 3, priority=1)]
     assert names(fair_order(items, {"ada": 5 * HOUR, "bob": HOUR})) == ["urgent", "b1", "a1", "a2"]
     assert names(fair_order(items, {"ada": HOUR, "bob": 5 * HOUR})) == ["urgent", "a1", "a2", "b1"]
 
 
 def test_equal_use_leaves_the_order_and_seconds_do_not_change_it():
-    """The order is the same at each look: two runs that train at the same time don't take turns."""
+    """The order is stable: two runs that train at the same time don't alternate."""
     items = [waiting("a1", "ada", 0), waiting("b1", "bob", 1)]
     assert names(fair_order(items, {})) == ["a1", "b1"]
     assert names(fair_order(items, {"ada": HOUR + 20, "bob": HOUR + 10})) == ["a1", "b1"]
@@ -43,7 +43,7 @@ def test_equal_use_leaves_the_order_and_seconds_do_not_change_it():
 
 
 def test_a_second_device_goes_to_someone_else():
-    """Nothing was used yet, but one of them trains already, or is just about to."""
+    """Nobody has used anything yet, but one person's run trains already, or is about to."""
     items = [waiting("a1", "ada", 0), waiting("a2", "ada", 1), waiting("b1", "bob", 2)]
     assert names(fair_order(items[1:], {}, [items[0]])) == ["b1", "a2"]
     running = QueueItem(id="a0", account="ada", state="running")
@@ -57,7 +57,7 @@ def test_people_without_an_account_are_one_person():
 
 
 class Shared:
-    """A queue of several people, and what each of them used."""
+    """A queue of several people, and the usage of each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -87,7 +87,7 @@ class Shared:
             raise QuotaError("The quota is used up.")
 
     def by(self, name: str, call):
-        """Call something in the name of a person."""
+        """Call a function in the name of a person."""
 
         def work():
             act_as(Identity(Role.OPERATOR, Kind.ACCOUNT, name, name.lower()))
@@ -110,7 +110,7 @@ def shared(tmp_path: Path):
 
 
 def test_the_list_has_the_fair_order_with_its_reason_also_after_a_restart(shared):
-    """Turned on once by an owner, it stays on; turned off, runs start as they were added."""
+    """An owner turns it on once, and it stays on; when it is off, runs start in the order they were added."""
     ids = [shared.add("Ada", "a1"), shared.add("Ada", "a2"), shared.add("Bob", "b1")]
     shared.used |= {"ada": 2 * HOUR}
     assert (shared.names(), shared.asked) == (["a1", "a2", "b1"], [])
@@ -132,7 +132,7 @@ def test_the_list_has_the_fair_order_with_its_reason_also_after_a_restart(shared
 
 
 def test_a_run_stays_that_of_who_added_it_and_a_copy_is_that_of_who_copies(shared):
-    """Whoever edits the run of someone else doesn't pay for it."""
+    """Editing another person's run doesn't count as the editor's usage."""
     item_id = shared.add("Ada", "a1")
     shared.by("Bob", lambda: shared.queue.edit(item_id, ItemChoices(), changes={"epochs": 3}))
     options = shared.queue.get(item_id, with_config=True)["options"]

@@ -1,4 +1,4 @@
-"""A dataset folder that changed is found by the names, sizes and times of its files."""
+"""A changed dataset folder is detected by the names, sizes and times of its files."""
 
 from __future__ import annotations
 

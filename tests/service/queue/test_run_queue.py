@@ -219,7 +219,7 @@ def test_wrong_choices_are_named():
 
 
 def test_many_clients_at_once_lose_nothing(plain):
-    """Each adds, moves and removes its own; what nobody removed is there once."""
+    """Each client adds, moves and removes its own runs; every run that wasn't removed exists once."""
 
     def client(number: int) -> None:
         kept, gone = plain.add(f"{number} kept", f"{number} gone")

@@ -1,4 +1,4 @@
-"""The queue's file: whole after every interruption, shared by processes, and never silently empty."""
+"""The queue's file is complete after every interruption, shared by processes, and never silently empty."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ for number in range(100_000):
 
 @pytest.mark.slow
 def test_a_killed_process_leaves_whole_changes(tmp_path):
-    """Whatever was reported as done is there; of the change at the kill, all or nothing."""
+    """Every confirmed change is stored; the change during the kill is stored completely or not at all."""
     path = tmp_path / "queue.sqlite"
     for turn in range(3):
         with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A run that the queue suspends and resumes ends bit for bit as if it had not been interrupted. The built-in engine trains."""
+"""A run that the queue suspends and resumes is bitwise identical to an uninterrupted one. The built-in engine trains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = 20
 
 
 def tiny(service: TrainerService, folder: Path) -> TrainConfig:
-    """The demo's model with one concept, without samples; what it writes goes below ``folder``."""
+    """Return the demo's settings with one concept and no samples; everything is written below ``folder``."""
     config, _ = from_document(service.configs.current().config)
     changes = {
         "concepts": config.concepts[:1] if config.concepts else [],
@@ -36,7 +36,7 @@ def tiny(service: TrainerService, folder: Path) -> TrainConfig:
 
 
 def weights_of(run: Run) -> dict[str, tuple[str, list[int], bytes]]:
-    """Data type, shape and bytes of each tensor of the final model. The file's metadata contains the time."""
+    """Return data type, shape and bytes of each tensor of the final model. The file's metadata contains the time."""
     file = next(file for file in run.files() if file["kind"] == "model")
     content = run.open_file(file["id"]).path.read_bytes()
     (size,) = struct.unpack("<Q", content[:8])
@@ -46,7 +46,7 @@ def weights_of(run: Run) -> dict[str, tuple[str, list[int], bytes]]:
 
 
 def losses(run: Run) -> list[tuple[float, float]]:
-    """Step and loss of each update."""
+    """Return step and loss of each update."""
     rows, columns = run.metrics.rows(), list(run.metrics.columns())
     return [(float(row[columns.index("global_step")]), float(row[columns.index("loss")])) for row in rows]
 

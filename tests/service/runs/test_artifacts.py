@@ -1,4 +1,4 @@
-"""Files that a run made.
+"""Files of a run.
 
 Covers ``service/runs/archive.py``.
 """
@@ -41,7 +41,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def test_only_what_events_of_files_name_is_listed(journal: Journal) -> None:
-    """Models, saves, backups and samples, as long as they are there."""
+    """These are models, saves, backups and samples, as long as they exist."""
     listed = [file.as_dict() for file in run_files(journal)]
     assert [(item["id"], item["kind"], item["name"], item["bytes"], item["folder"]) for item in listed] == [
         ("1", "backup", "backup", 3_000_002, True),
@@ -63,7 +63,7 @@ def test_the_newest_result_is_the_final_model_else_the_newest_save_that_is_left(
 
 @pytest.mark.slow
 def test_a_backup_may_be_thrown_away_while_it_is_listed(journal: Journal, tmp_path: Path) -> None:
-    """Older backups go while the list of a run's files is read: they count for what is still there."""
+    """Older backups may be deleted while the list of a run's files is read; the existing files are listed."""
     enough = threading.Event()
 
     def come_and_go() -> None:
@@ -100,7 +100,7 @@ def test_a_file_saved_twice_is_listed_once(journal: Journal, tmp_path: Path) -> 
 
 
 def test_a_folder_is_given_out_as_a_zip_in_pieces(journal: Journal) -> None:
-    """The zip is whole, its pieces are small, and nothing is written on the way."""
+    """The zip is complete, its pieces are small, and no temporary file is written."""
     file = find_file(journal, "1")
     pieces = list(file.zip_chunks())
     assert max(map(len, pieces)) < 2_000_000
@@ -111,7 +111,7 @@ def test_a_folder_is_given_out_as_a_zip_in_pieces(journal: Journal) -> None:
 
 
 def test_of_a_models_folder_only_what_the_run_wrote_is_given_out(journal: Journal, tmp_path: Path) -> None:
-    """The folder had a file of someone before, and gets another one afterwards."""
+    """The folder contained another file before the run, and gets one afterwards."""
     folder = tmp_path / "own"
     (folder / "unet").mkdir(parents=True)
     for name in ("model_index.json", "unet/config.json", "diary.txt"):
@@ -144,7 +144,7 @@ def sample(path: Path) -> SampleGenerated:
 
 
 def test_all_files_of_a_run_are_one_zip(journal: Journal, tmp_path: Path) -> None:
-    """Samples of one name are told apart by the folder of their prompt, or by a number; nothing is compressed."""
+    """Samples with the same name get the folder of their prompt, or a number; nothing is compressed."""
     for folder in ("0 - cat", "1 - dog", "other/1 - DOG"):
         journal.append(sample(tmp_path / folder / "step-4.png"))
     archive = unzipped(archive_chunks(journal))
@@ -167,13 +167,13 @@ def test_all_files_of_a_run_are_one_zip(journal: Journal, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("asked", [{"ids": ["2"]}, {"ids": ["3", "../x"]}, {"kind": "save"}])
 def test_a_zip_of_what_is_not_there_is_an_error(journal: Journal, asked: dict[str, Any]) -> None:
-    """Before the first byte, not in the middle of a download."""
+    """The error comes before the first byte, not during the download."""
     with pytest.raises(RunNotFoundError):
         archive_chunks(journal, **asked)
 
 
 def test_a_file_that_goes_while_the_zip_is_made_is_omitted(journal: Journal, tmp_path: Path) -> None:
-    """An older backup may be removed meanwhile, and a link in a folder never leads out of it."""
+    """An older backup may be removed in the meantime, and a link in a folder never leads out of it."""
     (tmp_path / "backup" / "link").symlink_to(tmp_path / "secret")
     pieces = archive_chunks(journal)
     held = [next(pieces)]

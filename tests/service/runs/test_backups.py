@@ -1,4 +1,4 @@
-"""The backups of a run: whole or not, pinned, and deleted by a rule."""
+"""The backups of a run: complete or not, pinned, and deleted by a rule."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> RunStore:
 
 
 def backed_up(store: RunStore, folder: Path, steps: range, *, foreign: tuple[int, ...] = (), number: int = 1) -> Run:
-    """Create an ended run with a backup at each of ``steps``; those of ``foreign`` lack the note of who made them."""
+    """Create an ended run with a backup at each of ``steps``; those in ``foreign`` lack the note of their creator."""
     run = create(store, new_run_id(1_000_000 + number))
     for step in steps:
         path = folder / "backup" / f"2026-01-01_00-00-{step:02d}-backup-{step}-0-{step}"
@@ -44,7 +44,7 @@ def steps_of(entries: list[dict]) -> list[int]:
 
 
 def test_a_backup_shows_whether_a_run_can_resume_from_it(store: RunStore, tmp_path: Path) -> None:
-    """What is missing or damaged is named; a deleted one stays in the list without a size."""
+    """Missing or damaged files are named; a deleted backup stays in the list without a size."""
     run = backed_up(store, tmp_path, range(1, 5))
     one, two, three, four = (Path(backup.path) for backup in backups_of(run))
     (two / "meta.json").write_text("{")
@@ -65,7 +65,7 @@ def test_a_backup_shows_whether_a_run_can_resume_from_it(store: RunStore, tmp_pa
 
 
 def test_a_rule_keeps_the_newest_and_one_of_each_stretch(store: RunStore, tmp_path: Path) -> None:
-    """The preview deletes nothing; what it lists is what the deletion removes, and nothing else."""
+    """The preview deletes nothing; the deletion removes exactly what the preview lists."""
     run = backed_up(store, tmp_path, range(1, 10))
     preview = pruning().preview(run, PruneRule(keep_last=2, keep_every=4))
     assert steps_of(preview["keep"]) == [1, 4, 8, 9]
@@ -95,7 +95,7 @@ def test_only_what_the_run_made_is_deleted(store: RunStore, tmp_path: Path) -> N
 
 
 def test_rolling_backups_keep_a_pinned_one(store: RunStore, tmp_path: Path) -> None:
-    """The engine deletes what is older than the newest ones, and a pinned backup doesn't count among these."""
+    """The engine deletes backups older than the newest ones, and a pinned backup doesn't count among these."""
     run = backed_up(store, tmp_path, range(1, 6))
     paths = [backup.path for backup in backups_of(run)]
     (paths[1] / PIN).touch()
@@ -103,7 +103,7 @@ def test_rolling_backups_keep_a_pinned_one(store: RunStore, tmp_path: Path) -> N
 
 
 def test_a_backup_is_pinned_and_unpinned(store: RunStore, tmp_path: Path) -> None:
-    """Nothing is written into a backup of another program, and a backup that doesn't exist is an error."""
+    """Nothing is written into a backup of another program, and a missing backup is an error."""
     run = backed_up(store, tmp_path, range(1, 3), foreign=(2,))
     mine, foreign = backups_of(run)
     assert pin(run, mine.id, True).pinned

@@ -25,7 +25,7 @@ def message(end: RunEnded) -> str:
 
 
 def test_an_exit_code_is_named() -> None:
-    """A process that left without a word failed, with its code."""
+    """A process that exited without a message failed, with its exit code."""
     end = end_of_worker(3, None, CALM, CALM)
     assert (end.reason, end.exit_code, end.signal) == ("failed", 3, "")
     assert "exited with code 3" in message(end)
@@ -33,14 +33,14 @@ def test_an_exit_code_is_named() -> None:
 
 @pytest.mark.parametrize(("status", "name"), [(-11, "SIGSEGV"), (-9, "SIGKILL"), (-6, "SIGABRT"), (-70, "signal 70")])
 def test_a_signal_is_named(status: int, name: str) -> None:
-    """A crash in native code and a kill from outside are told apart by their names."""
+    """The name distinguishes a crash in native code from a kill from outside."""
     end = end_of_worker(status, None, CALM, CALM)
     assert (end.reason, end.signal, end.exit_code) == ("failed", name, None)
     assert name in message(end)
 
 
 def test_a_kill_for_want_of_memory_is_distinguished_from_another_kill() -> None:
-    """The kernel's counters say whether memory was the cause."""
+    """The kernel's counters show whether memory was the cause."""
     end = end_of_worker(-9, None, CALM, {"vmstat": 4})
     assert end.error is not None
     assert (end.error.type, end.signal) == ("OutOfMemoryError", "SIGKILL")
@@ -49,32 +49,32 @@ def test_a_kill_for_want_of_memory_is_distinguished_from_another_kill() -> None:
 
 
 def test_a_counter_that_is_new_proves_nothing() -> None:
-    """A source that appears later (a new control group) is not compared."""
+    """A counter that appears later (a new control group) is not compared."""
     assert not killed_for_memory({}, {"new": 5})
     assert killed_for_memory({"a": 1, "b": 2}, {"a": 1, "b": 3})
 
 
 @pytest.mark.parametrize("stage", ["interrupt", "terminate", "kill"])
 def test_an_end_by_the_stop_escalation_is_a_stop(stage: str) -> None:
-    """Who asked for a stop gets a stop, not an error."""
+    """A requested stop ends as a stop, not as an error."""
     end = end_of_worker(-9, stage, CALM, {"vmstat": 4})  # type: ignore[arg-type]
     assert (end.reason, end.error, end.signal) == ("stopped", None, "SIGKILL")
 
 
 def test_a_crash_while_the_step_is_finished_is_a_failure() -> None:
-    """On the first stage nothing was done to the process yet."""
+    """In the first stage, nothing has been done to the process yet."""
     assert end_of_worker(-11, "finish_step", CALM, CALM).reason == "failed"
 
 
 def test_a_worker_that_could_not_write_its_end_says_it_by_its_code() -> None:
-    """With a full disk the supervisor records the end later."""
+    """If the disk is full, the supervisor records the end later."""
     reasons = {code: end_of_worker(code, None, CALM, CALM).reason for code in (UNRECORDED_COMPLETED, UNRECORDED_STOPPED)}
     assert reasons == {UNRECORDED_COMPLETED: "completed", UNRECORDED_STOPPED: "stopped"}
     assert end_of_worker(UNRECORDED_FAILED, None, CALM, CALM).reason == "failed"
 
 
 def test_a_lost_run_says_what_is_known() -> None:
-    """Power loss, a dead panel and killed processes are different stories."""
+    """Power loss, a dead panel and killed processes have different causes."""
     stories = {
         message(end_of_lost_run(rebooted=True, in_process=False)),
         message(end_of_lost_run(rebooted=False, in_process=True)),
@@ -85,7 +85,7 @@ def test_a_lost_run_says_what_is_known() -> None:
 
 
 def test_counters_of_both_kinds_of_control_groups_are_found(tmp_path: Path) -> None:
-    """Version 2, version 1 and the whole machine are read; what is missing is left out."""
+    """Version 2, version 1 and the whole machine are read; missing counters are omitted."""
     files = {
         "proc/self/cgroup": "0::/user/box\n4:cpu,memory:/old\n3:cpu:/x\n",
         "proc/vmstat": "pgfault 7\noom_kill 2\n",

@@ -1,4 +1,4 @@
-"""The process that works for a run beside its worker: known by its birth, ended with its group, waited for while it finishes."""
+"""A worker's child process is identified by its start time, ended with its process group, and awaited while it finishes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_it_is_killed_by_its_number_and_birth(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
-    """Alive until then, nobody afterwards."""
+    """It is alive before, and nothing is left afterwards."""
     record_child_process(tmp_path, process.pid)
     child_process = ChildProcess(tmp_path)
     assert child_process.alive()
@@ -47,7 +47,7 @@ def test_it_is_killed_by_its_number_and_birth(tmp_path: Path, process: subproces
 
 
 def test_a_number_that_was_given_to_another_process_is_left_alone(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
-    """Nor is anything of another boot."""
+    """A process of another boot is left alone too."""
     record_child_process(tmp_path, process.pid)
     known = read_json(tmp_path / "child_process.json")
     for other in ({"created": "1"}, {"boot": "another boot"}, {"created": ""}):
@@ -59,7 +59,7 @@ def test_a_number_that_was_given_to_another_process_is_left_alone(tmp_path: Path
 
 
 def test_it_is_found_under_the_name_of_an_earlier_version(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
-    """A run that an older panel started wrote companion.json; the supervisor's files had other names, too."""
+    """A run started by an older panel wrote companion.json; the supervisor's files had other names, too."""
     child_process = ChildProcess(tmp_path)
     record_child_process(tmp_path, process.pid)
     (tmp_path / "child_process.json").rename(tmp_path / "companion.json")
@@ -72,7 +72,7 @@ def test_it_is_found_under_the_name_of_an_earlier_version(tmp_path: Path, proces
 
 
 def test_what_it_left_in_its_group_is_ended_too(tmp_path: Path) -> None:
-    """A chart server, a loader of data: whoever started it is gone."""
+    """An example is a chart server or a data loader whose parent has exited."""
     with subprocess.Popen([sys.executable, "-c", CHILD_LEFT], process_group=0, stdout=subprocess.PIPE) as parent:
         record_child_process(tmp_path, parent.pid)
         assert parent.stdout is not None
@@ -89,7 +89,7 @@ def test_what_it_left_in_its_group_is_ended_too(tmp_path: Path) -> None:
 def test_it_may_finish_where_nobody_wanted_its_end(
     tmp_path: Path, process: subprocess.Popen[bytes], reason: str, waits: bool
 ) -> None:
-    """After the death of its worker or of the panel that carried the run; a run that ended otherwise needs it no more."""
+    """It may finish after its worker or the run's panel died; a run that ended otherwise no longer needs it."""
     CommandFolder(tmp_path).create()
     record_child_process(tmp_path, process.pid)
     journal = Journal(tmp_path / "journal.jsonl")

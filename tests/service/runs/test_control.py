@@ -23,7 +23,7 @@ def ids(commands: tuple[Command, ...] | list[Command]) -> list[str]:
 
 
 def test_commands_are_taken_in_order_and_once() -> None:
-    """A command belongs to whoever took it."""
+    """A command belongs to the first reader that takes it."""
     control = QueueControl()
     commands = [Pause(), BackupNow(), Stop()]
     for command in commands:
@@ -34,7 +34,7 @@ def test_commands_are_taken_in_order_and_once() -> None:
 
 
 def test_a_stop_is_seen_without_being_taken() -> None:
-    """Loading and caching look for a stop and leave every command where it is."""
+    """Loading and caching check for a stop and leave every command in place."""
     control = QueueControl()
     control.put(Pause())
     assert not control.stop_requested()
@@ -45,7 +45,7 @@ def test_a_stop_is_seen_without_being_taken() -> None:
 
 
 def test_waiting_ends_when_a_command_comes() -> None:
-    """A paused run wakes at once."""
+    """A paused run continues immediately."""
     control = QueueControl()
     assert not control.wait(0.0)
     waiting = threading.Thread(target=control.wait, args=(30.0,))
@@ -56,7 +56,7 @@ def test_waiting_ends_when_a_command_comes() -> None:
 
 
 def test_files_carry_commands_between_processes(folder: CommandFolder) -> None:
-    """What is laid down arrives whole, in order, once."""
+    """Each command arrives complete, in order, once."""
     sent = [Pause(by="anna"), SampleCustom(params={"prompt": "ein Häuschen"}), BackupNow()]
     for command in sent:
         folder.send(command)
@@ -70,7 +70,7 @@ def test_files_carry_commands_between_processes(folder: CommandFolder) -> None:
 
 
 def test_two_takers_share_the_commands(folder: CommandFolder) -> None:
-    """However many look into the folder, each command is given out once."""
+    """With several readers, each command is taken once."""
     for _ in range(50):
         folder.send(BackupNow())
     taken: list[list[Command]] = [[], []]
@@ -87,7 +87,7 @@ def test_two_takers_share_the_commands(folder: CommandFolder) -> None:
 
 
 def test_foreign_files_in_the_folder_are_left_alone(folder: CommandFolder) -> None:
-    """A half written or strange file neither breaks the run nor becomes a command."""
+    """A partly written or unknown file neither breaks the run nor becomes a command."""
     (folder.folder / ".1.json.tmp").write_text("{")
     (folder.folder / "notes.txt").write_text("hello")
     (folder.folder / "1795447570918348300-abc.json").write_text("{ torn")
@@ -98,7 +98,7 @@ def test_foreign_files_in_the_folder_are_left_alone(folder: CommandFolder) -> No
 
 
 def test_a_stop_is_noted_beside_the_queue(folder: CommandFolder) -> None:
-    """The supervisor learns of a stop even when the worker has taken it and hangs."""
+    """The supervisor learns of a stop even if the worker has taken it and hangs."""
     folder.send(Pause())
     assert folder.stops() == []
     folder.send(Stop(id="a"))

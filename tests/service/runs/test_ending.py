@@ -52,7 +52,7 @@ def test_what_was_answered_is_not_answered_again(folder: Path) -> None:
 
 
 def test_an_ended_run_takes_no_commands(folder: Path) -> None:
-    """Whoever comes too late is told so, and the end stays the last line."""
+    """A late command gets an error, and the end stays the last line."""
     finish(folder, RunEnded(reason="completed"))
     with pytest.raises(CommandRefusedError, match="ended"):
         send(folder, Pause())
@@ -60,7 +60,7 @@ def test_an_ended_run_takes_no_commands(folder: Path) -> None:
 
 
 def test_senders_racing_with_the_end_get_an_answer_or_a_refusal(folder: Path) -> None:
-    """However the race goes: what was accepted is answered before the end."""
+    """However the race ends, an accepted command is answered before the end."""
     refused: list[str] = []
 
     def press(name: str) -> None:
@@ -82,7 +82,7 @@ def test_senders_racing_with_the_end_get_an_answer_or_a_refusal(folder: Path) ->
 
 
 def test_an_end_written_under_the_old_key_keeps_its_suggestion(folder: Path) -> None:
-    """Run folders of earlier versions hold `change` where this version writes `suggestion`."""
+    """Run folders of earlier versions have `change` where this version writes `suggestion`."""
     error = {"type": "OutOfMemoryError", "message": "No memory is left.", "change": "lower the batch size"}
     end = {"type": "run_ended", "at": 1.0, "reason": "failed", "error": error}
     (folder / "exit.json").write_text(json.dumps({"exit_code": 1, "signal": "", "rung": None, "at": 1.0, "end": end}))
@@ -117,7 +117,10 @@ KILLED = ErrorInfo(type="WorkerDiedError", message="The training process ended w
 def test_a_run_that_was_killed_after_its_last_save_has_completed(
     folder: Path, saved_at: int, final: bool, stop: bool, end: RunEnded, killed: bool, reason: str
 ) -> None:
-    """If that was the final model, of the last planned step. What fails by itself has failed; a power cut may damage it."""
+    """It has completed if that was the final model of the last planned step.
+
+    An error of its own is a failure; a power cut may damage it.
+    """
     journal = Journal(folder / "journal.jsonl")
     plan = {"total_steps": 10, "steps_per_epoch": 10, "total_updates": 10, "epochs": 1}
     journal.append(RunPlanned(**plan, first_step=0, images=10, trainable_parameters=1, learning_rates=("unet",)))

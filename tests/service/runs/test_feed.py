@@ -1,4 +1,4 @@
-"""One feed for all viewers."""
+"""One feed serves all viewers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onetrainer_gradio.service.runs.feed import Feed
 
 
 def test_every_subscriber_gets_every_message_in_order() -> None:
-    """Numbers grow by one; who leaves hears no more."""
+    """Numbers grow by one; an unsubscribed viewer gets nothing more."""
     feed = Feed()
     heard: list[list[int]] = [[], []]
     leave = feed.subscribe(lambda message: heard[0].append(message["seq"]))
@@ -24,7 +24,7 @@ def test_every_subscriber_gets_every_message_in_order() -> None:
 
 
 def test_whoever_comes_back_gets_what_was_missed() -> None:
-    """A short absence costs nothing, a long one a snapshot."""
+    """After a short absence a viewer gets the missed messages, after a long one a snapshot."""
     feed = Feed(ring=3)
     numbers = [feed.publish("n", value=value)["seq"] for value in range(5)]
     assert [message["value"] for message in feed.since(numbers[2]) or []] == [3, 4]
@@ -34,7 +34,7 @@ def test_whoever_comes_back_gets_what_was_missed() -> None:
 
 
 def test_a_number_of_a_former_or_future_panel_asks_for_a_snapshot() -> None:
-    """Numbers go on growing over a restart, so that an old position is never mistaken for a new one."""
+    """Numbers keep growing over a restart, so an old position is never mistaken for a new one."""
     old = Feed()
     position = old.publish("n")["seq"]
     time.sleep(0.003)
@@ -47,7 +47,7 @@ def test_a_number_of_a_former_or_future_panel_asks_for_a_snapshot() -> None:
 
 
 def test_nothing_falls_between_a_snapshot_and_the_messages_after_it() -> None:
-    """What happens while the snapshot is made has a higher number than the snapshot."""
+    """Anything that happens while the snapshot is created has a higher number than the snapshot."""
     feed = Feed(lambda: {"state": feed.publish("meanwhile")["seq"]})
     snapshot = feed.snapshot()
     assert snapshot["type"] == "connected"
@@ -55,7 +55,7 @@ def test_nothing_falls_between_a_snapshot_and_the_messages_after_it() -> None:
 
 
 def test_threads_publish_without_mixing_the_order() -> None:
-    """Callbacks see the numbers in order whoever publishes."""
+    """Callbacks get the numbers in order, whichever thread publishes."""
     feed = Feed()
     heard: list[dict[str, Any]] = []
     feed.subscribe(heard.append)

@@ -1,4 +1,4 @@
-"""What a run made stays obtainable from it, byte for byte."""
+"""The output files of a run stay available, byte for byte."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def no_links(source: Path, target: Path) -> None:
 
 
 class Runs:
-    """Run folders whose runs write models, with the steps that many tests take."""
+    """Run folders whose runs write models, with the steps that many tests perform."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,7 +45,7 @@ class Runs:
         return folder
 
     def saved(self, number: int, content: bytes, **seams: Any) -> None:
-        """Write the destination as the engine does, and let the run's recorder know."""
+        """Write the output file as the engine does, and report it to the run's recorder."""
         self.destination.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.destination.with_suffix(".new")
         temporary.write_bytes(content)
@@ -78,7 +78,7 @@ def runs(tmp_path: Path) -> Runs:
 
 
 def test_each_of_three_runs_keeps_its_own_result(runs: Runs) -> None:
-    """The destination has the newest result, and every run still has its own."""
+    """The output path has the newest result, and every run still has its own."""
     for number, content in ((1, b"first"), (2, b"other"), (3, b"third")):
         runs.saved(number, content)
     assert [runs.content(number) for number in (1, 2, 3)] == [b"first", b"other", b"third"]
@@ -86,7 +86,7 @@ def test_each_of_three_runs_keeps_its_own_result(runs: Runs) -> None:
 
 
 def test_a_file_is_recorded_with_size_place_time_and_hash(runs: Runs) -> None:
-    """The record in the run's folder tells whose bytes a file has."""
+    """The record in the run's folder shows which run a file's bytes belong to."""
     runs.saved(1, b"weights")
     (record,) = read_records(runs.run(1)).values()
     assert (record.path, record.kind, record.final, record.bytes, record.global_step) == (
@@ -105,7 +105,7 @@ def test_a_file_is_recorded_with_size_place_time_and_hash(runs: Runs) -> None:
 @pytest.mark.parametrize("small", [1 << 30, 0], ids=["small", "large"])
 @pytest.mark.parametrize("deed", ["moved", "deleted", "replaced", "folder deleted", "replaced by a folder"])
 def test_what_someone_does_to_the_output_file_costs_the_run_nothing(runs: Runs, deed: str, small: int) -> None:
-    """Moved, deleted or replaced by a person or a program: the run's own stays."""
+    """If a person or a program moves, deletes or replaces it, the run's own copy stays."""
     runs.saved(1, b"weights", small_bytes=small)
     if deed == "moved":
         runs.destination.rename(runs.destination.with_name("mine.safetensors"))
@@ -121,7 +121,7 @@ def test_what_someone_does_to_the_output_file_costs_the_run_nothing(runs: Runs, 
 
 
 def test_a_small_model_survives_a_program_that_writes_into_it_in_place(runs: Runs) -> None:
-    """A hard link would share the bytes; what is kept of a small model is a copy."""
+    """A hard link would share the bytes, so a small model is copied."""
     runs.saved(1, b"weights")
     with runs.destination.open("r+b") as file:
         file.write(b"WEIGHTS")
@@ -129,7 +129,7 @@ def test_a_small_model_survives_a_program_that_writes_into_it_in_place(runs: Run
 
 
 def test_a_large_model_that_was_changed_in_place_is_not_given_out_as_the_runs_own(runs: Runs) -> None:
-    """A link can't prevent it, but nobody gets other bytes than the run wrote."""
+    """A link can't prevent the change, but nobody gets other bytes than the run wrote."""
     runs.saved(1, b"weights", small_bytes=0)
     (record,) = read_records(runs.run(1)).values()
     if record.separate:
@@ -144,7 +144,7 @@ def test_a_large_model_that_was_changed_in_place_is_not_given_out_as_the_runs_ow
 
 
 def test_a_touched_file_is_recognized_by_its_hash(runs: Runs) -> None:
-    """Another time alone doesn't make it another file."""
+    """A different time alone doesn't make it another file."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
     os.utime(runs.destination, (1, 1))
     assert runs.content(1) == b"weights"
@@ -152,7 +152,7 @@ def test_a_touched_file_is_recognized_by_its_hash(runs: Runs) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts what the process reads")
 def test_a_touched_file_is_read_once_however_often_its_run_is_shown(runs: Runs) -> None:
-    """Each state of a run has the place of its model."""
+    """Each state of a run includes the location of its model."""
     runs.saved(1, bytes(8 << 20), link=no_links, small_bytes=0)
     os.utime(runs.destination, (1, 1))
     (record,) = read_records(runs.run(1)).values()
@@ -165,7 +165,7 @@ def test_a_touched_file_is_read_once_however_often_its_run_is_shown(runs: Runs) 
 
 
 def test_without_hard_links_a_small_model_is_copied_at_once(runs: Runs) -> None:
-    """As on FAT, or when the data folder is on another disk."""
+    """Examples are FAT, or a data folder on another disk."""
     runs.saved(1, b"weights", link=no_links)
     runs.saved(2, b"another", link=no_links)
     assert (runs.content(1), runs.content(2)) == (b"weights", b"another")
@@ -173,7 +173,7 @@ def test_without_hard_links_a_small_model_is_copied_at_once(runs: Runs) -> None:
 
 
 def test_without_hard_links_a_large_model_is_copied_before_it_is_replaced(runs: Runs) -> None:
-    """The run that replaces it copies it into the folder of the run that made it."""
+    """The run that replaces it copies it into the folder of the run that created it."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
     assert not list(runs.run(1).glob("files/*"))
     said: list[str] = []
@@ -187,7 +187,7 @@ def test_without_hard_links_a_large_model_is_copied_before_it_is_replaced(runs: 
 
 
 def test_what_someone_else_put_there_is_not_taken_for_the_runs_own(runs: Runs) -> None:
-    """Replaced from outside before the next run: nothing is copied, and the run says what happened."""
+    """If it was replaced from outside before the next run, nothing is copied, and the run reports what happened."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
     runs.destination.unlink()
     runs.destination.write_bytes(b"foreign")
@@ -199,7 +199,7 @@ def test_what_someone_else_put_there_is_not_taken_for_the_runs_own(runs: Runs) -
 
 @pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, DiskFullError), (errno.EIO, StorageError)])
 def test_a_model_that_can_not_be_copied_is_not_replaced(runs: Runs, code: int, kind: type[Exception]) -> None:
-    """The run ends with an error that names the other run, before it trains anything."""
+    """The run ends with an error that names the other run, before training anything."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
 
     def full(folder: Path, record: FileRecord) -> FileRecord:
@@ -214,7 +214,7 @@ def test_a_model_that_can_not_be_copied_is_not_replaced(runs: Runs, code: int, k
 
 
 def test_nothing_is_left_of_a_copy_that_failed(runs: Runs) -> None:
-    """A file that changes meanwhile is not kept as if it were whole."""
+    """A file that changes during the copy is not kept as complete."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
     (record,) = read_records(runs.run(1)).values()
     os.utime(runs.destination, (1, 1))
@@ -225,7 +225,7 @@ def test_nothing_is_left_of_a_copy_that_failed(runs: Runs) -> None:
 
 @pytest.mark.parametrize("link", [os.link, no_links], ids=["link", "copy"])
 def test_a_model_that_is_a_folder_is_kept_file_by_file(runs: Runs, link: Callable[[Path, Path], None]) -> None:
-    """As a full fine-tune in the format of diffusers."""
+    """An example is a full fine-tune in the diffusers format."""
     model = runs.folder / "models" / "whole"
 
     def write(content: bytes) -> ModelSaved:
@@ -245,7 +245,7 @@ def test_a_model_that_is_a_folder_is_kept_file_by_file(runs: Runs, link: Callabl
 
 
 def test_a_path_through_a_link_is_the_same_destination(runs: Runs) -> None:
-    """The next run may name the folder in another way."""
+    """The next run may use a different path to the folder."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
     (runs.folder / "alias").symlink_to(runs.folder / "models")
     alias = runs.folder / "alias" / ".." / "alias" / "demo.safetensors"
@@ -255,7 +255,7 @@ def test_a_path_through_a_link_is_the_same_destination(runs: Runs) -> None:
 
 
 def test_another_name_of_the_output_file_is_the_same_destination(runs: Runs) -> None:
-    """As in a file system that ignores case: both names lead to one file."""
+    """In a file system that ignores case, both names lead to one file."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
     other = runs.destination.with_name("DEMO.safetensors")
     other.symlink_to(runs.destination)
@@ -265,7 +265,7 @@ def test_another_name_of_the_output_file_is_the_same_destination(runs: Runs) -> 
 
 
 def test_damaged_notes_are_ignored(runs: Runs) -> None:
-    """No note keeps a run from starting."""
+    """Damaged notes don't keep a run from starting."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
     notes = runs.folder / "runs" / "unlinked"
     for number, content in enumerate(
@@ -289,7 +289,7 @@ def test_samples_and_backups_are_recorded_but_not_kept_twice(runs: Runs) -> None
 
 
 def test_after_a_kill_everything_is_kept_and_recorded_later(runs: Runs) -> None:
-    """Killed between the model and its record: whoever comes next completes it."""
+    """After a kill between the model and its record, the next process completes the record."""
     runs.destination.parent.mkdir(parents=True)
     runs.destination.write_bytes(b"weights")
     journal = runs.journal(1)
@@ -309,7 +309,7 @@ def test_after_a_kill_everything_is_kept_and_recorded_later(runs: Runs) -> None:
 
 
 def test_a_half_kept_folder_is_kept_again(runs: Runs) -> None:
-    """Killed while the files of a folder were linked, or while one was copied: nothing counts until it is whole."""
+    """After a kill while files were linked or copied, nothing counts until it is complete."""
     model = runs.folder / "models" / "whole"
     (model / "unet").mkdir(parents=True)
     (model / "unet" / "weights").write_bytes(b"first")
@@ -347,7 +347,7 @@ def test_a_file_that_a_later_run_replaced_is_not_taken_for_the_killed_runs(runs:
 
 
 def test_damaged_records_are_ignored(runs: Runs) -> None:
-    """No line of the file of records keeps the others from being read."""
+    """A damaged line doesn't keep the others from being read."""
     runs.saved(1, b"weights")
     place = runs.run(1) / "files.jsonl"
     whole = place.read_bytes()
@@ -365,7 +365,7 @@ def test_damaged_records_are_ignored(runs: Runs) -> None:
 
 
 def test_records_are_read_as_they_grow(runs: Runs) -> None:
-    """Lines are read once; a record that is written again, or a file that is replaced, is seen."""
+    """Lines are read once; a rewritten record or a replaced file is detected."""
     runs.saved(1, b"first")
     known = read_records(runs.run(1))
     assert read_records(runs.run(1)) is known
@@ -383,7 +383,7 @@ def test_records_are_read_as_they_grow(runs: Runs) -> None:
 
 
 def test_a_full_disk_disturbs_neither_run_nor_model(runs: Runs) -> None:
-    """The record is written later; the link is there."""
+    """The record is written later; the link exists."""
 
     def full(folder: Path, record: FileRecord) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -394,7 +394,7 @@ def test_a_full_disk_disturbs_neither_run_nor_model(runs: Runs) -> None:
 
 
 def test_closing_does_not_wait_for_a_hash(runs: Runs) -> None:
-    """A run ends although a large file is still being read; what is missing is completed later."""
+    """A run ends although a large file is still being hashed; the record is completed later."""
     begun = threading.Event()
 
     def slow(path: Path, wanted: Callable[[], bool]) -> str:
@@ -420,7 +420,7 @@ def test_closing_does_not_wait_for_a_hash(runs: Runs) -> None:
 
 
 def test_two_saves_to_one_path_are_both_listed(runs: Runs) -> None:
-    """Two runs, or one, that write the same name in the same second: each event has its own bytes."""
+    """If two saves have the same name in the same second, each event has its own bytes."""
     for content in (b"first", b"later"):
         runs.saved(1, content)
     listed = all_files(runs.journal(1))
@@ -429,7 +429,7 @@ def test_two_saves_to_one_path_are_both_listed(runs: Runs) -> None:
 
 @pytest.mark.parametrize("small", [1 << 30, 0], ids=["copy", "link"])
 def test_it_is_known_what_deleting_a_run_frees(runs: Runs, small: int) -> None:
-    """A file that has another link frees nothing; one that only the run has left is counted apart."""
+    """Deleting a file with another link frees nothing; a file that only the run has is counted separately."""
     runs.saved(1, b"w" * 100_000, small_bytes=small)
     (record,) = read_records(runs.run(1)).values()
     freed, only = freed_bytes(runs.run(1))

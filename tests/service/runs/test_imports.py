@@ -1,4 +1,7 @@
-"""Runs that OneTrainer made elsewhere. Covers ``service/runs/workspace.py`` and ``service/runs/event_files.py``, too."""
+"""Runs that OneTrainer created elsewhere.
+
+Covers ``service/runs/workspace.py`` and ``service/runs/event_files.py``, too.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 def test_each_start_becomes_a_run_and_the_workspace_stays_as_it_is(
     store: RunStore, imports: WorkspaceImport, workspace: Path, tmp_path: Path
 ) -> None:
-    """Curve, samples, backups, saves and settings appear as those of our own runs do; the second start continues the first."""
+    """Curve, samples, backups, saves and settings appear like those of our own runs; the second start continues the first."""
     before = snapshot(workspace)
     preview = imports.preview(workspace)
     assert [(item["name"], item["samples"], item["backups"], item["added"]) for item in preview] == [
@@ -127,7 +130,7 @@ def test_each_start_becomes_a_run_and_the_workspace_stays_as_it_is(
 
 
 def test_an_import_is_repeated_without_losing_labels(store: RunStore, imports: WorkspaceImport, workspace: Path) -> None:
-    """A run that went on meanwhile is read again under the same ID; its name and tags stay."""
+    """A run that continued in the meantime is read again under the same ID; its name and tags stay."""
     added = imports.add(workspace, [f"mine{SECOND}"])["added"]
     assert len(added) == 1
     RunChanges(store, store.delete, lambda ids: None).label(added[0], {"name": "better"})
@@ -139,7 +142,7 @@ def test_an_import_is_repeated_without_losing_labels(store: RunStore, imports: W
 
 
 def test_deleting_an_imported_run_leaves_the_workspace(store: RunStore, imports: WorkspaceImport, workspace: Path) -> None:
-    """Only the folder of the panel goes."""
+    """Only the panel's folder is deleted."""
     before = snapshot(workspace)
     for run_id in imports.add(workspace)["added"]:
         store.delete(run_id)
@@ -148,7 +151,7 @@ def test_deleting_an_imported_run_leaves_the_workspace(store: RunStore, imports:
 
 
 def test_runs_of_this_panel_are_not_added_twice(store: RunStore, imports: WorkspaceImport, workspace: Path) -> None:
-    """A workspace that the panel trains in has its own runs already."""
+    """A workspace that the panel trains in already has its own runs."""
     run = create(store, "2026-01-02_03-04-05-0000")
     record = json.loads((run.folder / "run.json").read_text()) | {"workspace": str(workspace), "created_at": seconds(FIRST)}
     (run.folder / "run.json").write_text(json.dumps(record))
@@ -160,7 +163,7 @@ def test_runs_of_this_panel_are_not_added_twice(store: RunStore, imports: Worksp
 
 
 def test_a_damaged_workspace_is_read_as_far_as_it_goes(store: RunStore, imports: WorkspaceImport, workspace: Path) -> None:
-    """Half an event file, settings that are no JSON, and links that lead elsewhere are no reason to fail."""
+    """Truncated event files, invalid JSON and links that lead elsewhere are no errors."""
     file = next((workspace / "tensorboard" / f"mine{FIRST}").iterdir())
     file.write_bytes(file.read_bytes()[:-30])
     (workspace / "config" / f"mine{FIRST}.json").write_text("{")
@@ -173,6 +176,6 @@ def test_a_damaged_workspace_is_read_as_far_as_it_goes(store: RunStore, imports:
 
 
 def test_a_folder_without_runs_is_an_error(imports: WorkspaceImport, tmp_path: Path) -> None:
-    """It says what a workspace contains."""
+    """The error describes what a workspace contains."""
     with pytest.raises(PathNotFoundError):
         imports.preview(tmp_path)

@@ -1,4 +1,4 @@
-"""The index of the runs is a cache: whatever becomes of its file, the list is right, and no run is lost.
+"""The index of the runs is a cache: whatever happens to its file, the list is correct, and no run is lost.
 
 Covers ``service/runs/listing.py``.
 """
@@ -52,7 +52,7 @@ def index(tmp_path: Path) -> Iterator[RunIndex]:
 
 
 def filled(index: RunIndex, number: int = 20) -> list[str]:
-    """Put some runs into an index; return their ids, newest first."""
+    """Put some runs into an index and return their ids, newest first."""
     ids = [new_run_id(second) for second in range(number)]
     index.put({run_id: ("mark", line(run_id, second)) for second, run_id in enumerate(ids)})
     return ids[::-1]
@@ -73,7 +73,7 @@ def all_pages(index: RunIndex, query: RunQuery, limit: int = 3) -> list[str]:
 
 @pytest.mark.parametrize("sort", SORTS)
 def test_every_order_gives_each_run_once_over_all_pages(index: RunIndex, sort: str) -> None:
-    """Equal and missing values too; runs without a value come last in both directions."""
+    """This includes equal and missing values; runs without a value come last in both directions."""
     ids = filled(index)
     found = all_pages(index, RunQuery(sort=sort))
     assert sorted(found, reverse=True) == ids
@@ -85,7 +85,7 @@ def test_every_order_gives_each_run_once_over_all_pages(index: RunIndex, sort: s
 
 
 def test_a_search_finds_runs_by_all_words_in_any_case(index: RunIndex) -> None:
-    """Name, id, tags and the rest are looked through; special characters of SQL mean nothing."""
+    """It covers name, id, tags and more; special characters of SQL have no meaning."""
     ids = filled(index)
     assert len(all_pages(index, RunQuery(search="CATS"))) == 8
     assert len(all_pages(index, RunQuery(search="again cats"))) == 4
@@ -96,7 +96,7 @@ def test_a_search_finds_runs_by_all_words_in_any_case(index: RunIndex) -> None:
 
 
 def test_states_and_tags_filter(index: RunIndex) -> None:
-    """Several states may be given; a tag matches whole."""
+    """Several states may be given; a tag has to match completely."""
     filled(index)
     assert len(all_pages(index, RunQuery(statuses=("failed",)))) == 5
     assert len(all_pages(index, RunQuery(statuses=("failed", "lost")))) == 10
@@ -107,14 +107,14 @@ def test_states_and_tags_filter(index: RunIndex) -> None:
 
 @pytest.mark.parametrize("cursor", ["", "x", "W10=", "é", "WyJzdGVwcyIsIDFlOTk5LCAieCJd", "bnVsbA==", "2026-11-28_00-00-00-0000"])
 def test_a_cursor_of_another_order_is_an_error(index: RunIndex, cursor: str) -> None:
-    """Whatever a client sends."""
+    """It is an error whatever a client sends."""
     filled(index)
     with pytest.raises(ConfigValueError):
         index.page(RunQuery(sort="-loss"), 3, cursor)
 
 
 def test_a_page_goes_on_where_the_run_that_ended_the_last_one_was_deleted(index: RunIndex) -> None:
-    """In any order: the cursor holds the value."""
+    """This works in any order, because the cursor contains the value."""
     ids = filled(index)
     for sort in ("-size", "-created", "name"):
         everything = all_pages(index, RunQuery(sort=sort))
@@ -126,7 +126,7 @@ def test_a_page_goes_on_where_the_run_that_ended_the_last_one_was_deleted(index:
 
 
 def test_values_that_a_database_does_not_take_are_kept_out(index: RunIndex) -> None:
-    """A damaged record may hold half a character, or a number beyond all bounds."""
+    """A damaged record may contain half a character, or a huge number."""
     run_id = new_run_id(5)
     wild = line(run_id, 1, name="\ud800", global_step=10**400, tags=["\udfff"], smooth_loss=1e999, elapsed_s=[], ended_at="x")
     index.put({run_id: ("mark", wild)})
@@ -134,7 +134,7 @@ def test_values_that_a_database_does_not_take_are_kept_out(index: RunIndex) -> N
     assert all_pages(index, RunQuery(search="\ud800", tag="\ud800")) in ([], [run_id])
 
 
-# what may have become of the file
+# what may have happened to the file
 
 
 def corrupt_middle(path: Path) -> None:
@@ -165,7 +165,7 @@ def no_table(path: Path) -> None:
 
 
 def other_rows(path: Path) -> None:
-    """Lines that are none, of another run, and with values of wrong types."""
+    """Return invalid lines, lines of another run, and lines with values of wrong types."""
     with sqlite3.connect(path) as database:
         database.execute("UPDATE lines SET line = '[1]' WHERE rowid % 3 = 0")
         database.execute('UPDATE lines SET line = \'{"id": "x"}\' WHERE rowid % 3 = 1')
@@ -258,7 +258,7 @@ def index_of(store: RunStore) -> Path:
 
 
 def seen(store: RunStore) -> list[str]:
-    """The list as a person sees it, in three ways; each has to hold every run."""
+    """Return the list as shown to a person, in three ways; each has to contain every run."""
     ids = store.ids()
     for query in (RunQuery(), RunQuery(search="name"), RunQuery(tag="red", statuses=("completed",))):
         for _ in range(100):
@@ -274,7 +274,7 @@ def seen(store: RunStore) -> list[str]:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_whatever_became_of_the_file_the_list_is_whole(store: RunStore, tmp_path: Path, damage: str) -> None:
-    """And what isn't ours is left as it is."""
+    """Files that aren't ours are left unchanged."""
     DAMAGES[damage](index_of(store))
     assert len(seen(store)) == 6
     store.listing.close()
@@ -290,7 +290,7 @@ def test_whatever_became_of_the_file_the_list_is_whole(store: RunStore, tmp_path
 
 
 def test_damage_while_the_panel_is_on_costs_nothing(store: RunStore) -> None:
-    """The file is overwritten, or deleted with its folder, under the open index."""
+    """The file is overwritten, or deleted with its folder, while the index is open."""
     seen(store)
     index_of(store).write_bytes(os.urandom(30_000))
     seen(store)
@@ -302,7 +302,7 @@ def test_damage_while_the_panel_is_on_costs_nothing(store: RunStore) -> None:
 
 @pytest.mark.slow
 def test_an_index_that_another_process_holds_is_left_alone(store: RunStore) -> None:
-    """The list works from memory meanwhile."""
+    """The list works from memory in the meantime."""
     code = textwrap.dedent(
         """
         import sqlite3, sys
@@ -325,17 +325,17 @@ def test_an_index_that_another_process_holds_is_left_alone(store: RunStore) -> N
 
 
 def test_a_folder_that_takes_no_file_gives_an_index_in_memory(store: RunStore) -> None:
-    """A file in the place of the cache folder."""
+    """An example is a file in place of the cache folder."""
     shutil.rmtree(index_of(store).parent)
     index_of(store).parent.write_text("x")
     assert len(seen(store)) == 6
 
 
-# runs that come, go and change
+# runs that are added, removed and changed
 
 
 def test_folders_that_come_and_go_while_the_panel_is_off_or_on_are_followed(store: RunStore, tmp_path: Path) -> None:
-    """Added, removed and renamed by a person."""
+    """A person adds, removes and renames them."""
     ids = seen(store)
     shutil.move(store.folder / ids[0], tmp_path / "away")
     assert seen(store) == ids[1:]
@@ -353,7 +353,7 @@ def test_folders_that_come_and_go_while_the_panel_is_off_or_on_are_followed(stor
 
 
 def test_a_run_that_was_replaced_or_written_to_is_read_again(store: RunStore) -> None:
-    """Its row follows the folder: a new record, a line that was removed, another run under its name."""
+    """Its row follows the folder: a new record, a removed line, another run under its name."""
     newest, older = seen(store)[:2]
     record = store.folder / newest / "run.json"
     record.write_text(record.read_text().replace('"name": "name"', '"name": "other"'))
@@ -368,7 +368,7 @@ def test_a_run_that_was_replaced_or_written_to_is_read_again(store: RunStore) ->
 
 
 def test_a_run_that_trains_is_found_by_what_it_is_now(store: RunStore) -> None:
-    """An active run is read for each page; once it has ended it isn't listed as active."""
+    """An active run is read for each page; once it has ended, it isn't listed as active."""
     run = create(store, new_run_id(1_800_000_000))
     active = RunQuery(statuses=("active",))
     assert [row["id"] for row in store.page(9, None, active)["runs"]] == [run.id]
@@ -379,7 +379,7 @@ def test_a_run_that_trains_is_found_by_what_it_is_now(store: RunStore) -> None:
 
 @pytest.mark.slow
 def test_runs_are_created_and_deleted_while_others_list_them(store: RunStore) -> None:
-    """From several threads; no call fails, and in the end exactly the runs that exist are listed."""
+    """Several threads do so; no call fails, and in the end exactly the existing runs are listed."""
     wrong: list[BaseException] = []
     over = threading.Event()
 
@@ -418,7 +418,7 @@ def test_runs_are_created_and_deleted_while_others_list_them(store: RunStore) ->
 
 @pytest.mark.slow
 def test_a_kill_while_rows_are_written_leaves_a_usable_index(tmp_path: Path) -> None:
-    """At several moments; SQLite rolls the rest back."""
+    """The kill comes at several moments; SQLite rolls back the rest."""
     code = textwrap.dedent(
         """
         import sys
@@ -458,7 +458,7 @@ def test_the_line_names_what_was_trained(store: RunStore) -> None:
 
 
 def test_the_number_of_samples_of_ended_runs_is_known(store: RunStore) -> None:
-    """Without reading their folders; an active run isn't counted."""
+    """Their folders aren't read; an active run isn't counted."""
     create(store, new_run_id(1_800_000_000))
     seen_ids = store.ids()
     store.page(20)

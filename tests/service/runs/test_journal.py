@@ -1,4 +1,4 @@
-"""The journal: numbered, durable, read by position."""
+"""The journal is numbered, durable, and read by position."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def warn(number: int) -> WarningIssued:
 
 
 def test_entries_are_numbered_by_their_lines(journal: Journal) -> None:
-    """A position is the number of the last line read; what comes after it is given in order."""
+    """A position is the number of the last line read; later lines are returned in order."""
     for number in range(1, 6):
         journal.append(warn(number))
     assert [(entry.seq, entry.body["message"]) for entry in journal.since(2)] == [(3, "3"), (4, "4"), (5, "5")]
@@ -39,7 +39,7 @@ def test_a_journal_that_is_not_there_is_empty(journal: Journal) -> None:
 
 
 def test_a_reader_follows_a_writer_of_another_object(journal: Journal) -> None:
-    """Readers share nothing with writers but the file."""
+    """Readers and writers share only the file."""
     reader = Journal(journal.path)
     assert reader.since(0) == []
     journal.append(warn(1))
@@ -49,7 +49,7 @@ def test_a_reader_follows_a_writer_of_another_object(journal: Journal) -> None:
 
 
 def test_a_torn_last_line_is_passed_over_and_closed_by_the_next_writer(journal: Journal) -> None:
-    """After a power cut the events before the tear and after it are there, and numbers never change."""
+    """After a power cut, the events before and after the damaged line are readable, and numbers never change."""
     journal.append(warn(1))
     journal.append(warn(2))
     whole = journal.path.read_bytes()
@@ -64,7 +64,7 @@ def test_a_torn_last_line_is_passed_over_and_closed_by_the_next_writer(journal: 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_no_tear_loses_more_than_its_line(journal: Journal, cut: int) -> None:
-    """Wherever the last line was torn, the lines before it stay readable and writing goes on."""
+    """Wherever the last line was cut, the lines before it stay readable and writing continues."""
     for number in range(3):
         journal.append(warn(number))
     journal.path.write_bytes(journal.path.read_bytes()[:-cut])
@@ -76,7 +76,7 @@ def test_no_tear_loses_more_than_its_line(journal: Journal, cut: int) -> None:
 
 
 def test_positions_far_in_a_long_journal(journal: Journal) -> None:
-    """The index of offsets gives every position of a long journal the right line."""
+    """The index of offsets gives the right line for every position of a long journal."""
     lines = [
         json.dumps({"type": "warning_issued", "code": "n", "message": "é" * (number % 40), "at": 1.0}) for number in range(3000)
     ]
@@ -89,7 +89,7 @@ def test_positions_far_in_a_long_journal(journal: Journal) -> None:
 
 
 def test_entries_of_some_types_only(journal: Journal) -> None:
-    """A reader of samples or answers need not read the rest; a text that looks like a type does not deceive it."""
+    """A reader of samples or answers doesn't have to read the rest; text that looks like a type is not mistaken for one."""
     for number in range(600):
         journal.append(PhaseChanged(phase="training", detail='"type":"warning_issued"'))
         if number % 200 == 0:
@@ -101,14 +101,14 @@ def test_entries_of_some_types_only(journal: Journal) -> None:
 
 
 def test_numbers_that_are_not_finite_become_null(journal: Journal) -> None:
-    """Every line is JSON that any reader understands."""
+    """Every line is valid JSON for any reader."""
     journal.append(ValidationCompleted(global_step=3, losses={"a": math.nan}, total=math.inf))
     body = json.loads(journal.path.read_text())
     assert (body["losses"], body["total"]) == ({"a": None}, None)
 
 
 def test_the_end_is_the_last_line(journal: Journal) -> None:
-    """Whether a run has ended is asked of the last readable line."""
+    """The last readable line shows whether a run has ended."""
     journal.append(PhaseChanged(phase="training"))
     assert journal.ended() is None
     journal.append(RunEnded(reason="stopped"))
@@ -120,7 +120,7 @@ def test_the_end_is_the_last_line(journal: Journal) -> None:
 
 
 def test_lines_of_unknown_kinds_are_kept_as_objects(journal: Journal) -> None:
-    """A journal of a newer version can be read; events that are unknown here have no class."""
+    """A journal of a newer version is readable; unknown events have no class."""
     journal.path.write_text('{"type":"tomorrow","at":1.0}\n{"type":"warning_issued","code":"x","message":"y","new":1}\n')
     first, second = journal.since(0)
     assert first.event() is None
@@ -131,7 +131,7 @@ OLD_NAMES = Path(__file__).parents[2] / "fixtures" / "old_names"
 
 
 def test_a_journal_of_an_earlier_version_reads_as_one_of_this_version() -> None:
-    """Old tags and fields come out under their names of today, also where only some types are asked for."""
+    """Old tags and fields are returned under today's names, also when only some types are requested."""
     journal = Journal(OLD_NAMES / "journal.jsonl")
     bodies = {entry.body["type"]: entry.body for entry in journal.since(0, 1000)}
     assert bodies.keys() == EVENT_BY_TAG.keys()
@@ -150,7 +150,7 @@ def _append_many(path: Path, start: int) -> None:
 
 @pytest.mark.slow
 def test_two_processes_append_without_mixing_lines(journal: Journal) -> None:
-    """Worker and supervisor write the same file: no line is lost or broken."""
+    """Worker and supervisor write the same file; no line is lost or broken."""
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_append_many, args=(journal.path, start)) for start in (0, 1000)]
     for process in processes:
@@ -163,7 +163,7 @@ def test_two_processes_append_without_mixing_lines(journal: Journal) -> None:
 
 
 def test_threads_append_and_read_at_once(journal: Journal) -> None:
-    """A reader that looks while others write sees a growing beginning of the truth, never a hole."""
+    """A concurrent reader always gets a complete beginning of the journal."""
     threads = [threading.Thread(target=_append_many, args=(journal.path, start)) for start in (0, 1000, 2000)]
     for thread in threads:
         thread.start()

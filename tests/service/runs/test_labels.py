@@ -1,4 +1,4 @@
-"""What people add to a run afterwards."""
+"""Labels that people add to a run afterwards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def listed(store: RunStore, query: RunQuery) -> list[str]:
 
 
 def test_labels_replace_what_the_run_was_started_with_and_survive_the_panel(store: RunStore, changes: RunChanges) -> None:
-    """Name, tags and note are in the line, in the state and in the search; the record of the start stays as it was."""
+    """Name, tags and note are in the line, in the state and in the search; the record of the start is unchanged."""
     run = ended(store, 1, tags=("a",))
     line = changes.label(run.id, {"name": "  better ", "tags": ["x y", "x  y", ""], "note": "gray cats"})
     assert (line["name"], line["tags"], line["note"]) == ("better", ["x y"], "gray cats")
@@ -52,7 +52,7 @@ def test_labels_replace_what_the_run_was_started_with_and_survive_the_panel(stor
 
 
 def test_an_archived_run_is_listed_only_on_request(store: RunStore, changes: RunChanges) -> None:
-    """Archiving changes which lists show a run, and nothing else."""
+    """Archiving only changes which lists show a run."""
     first, second = ended(store, 1), ended(store, 2)
     changes.label(first.id, {"archived": True})
     assert listed(store, RunQuery(archived=False)) == [second.id]
@@ -61,7 +61,7 @@ def test_an_archived_run_is_listed_only_on_request(store: RunStore, changes: Run
 
 
 def test_labels_that_are_damaged_or_too_long_change_nothing(store: RunStore) -> None:
-    """A file with values of a wrong type counts as empty; a value that is too long is an error that names it."""
+    """A file with values of wrong types counts as empty; a value that is too long is an error that names it."""
     run = ended(store, 1)
     write_json(run.folder / LABELS, {"name": 3, "tags": "x", "note": [], "archived": "yes"})
     assert read_labels(run.folder) == Labels()
@@ -77,7 +77,7 @@ def test_labels_that_are_damaged_or_too_long_change_nothing(store: RunStore) -> 
 
 
 def test_many_runs_change_at_once_and_a_failure_keeps_none_of_the_others(store: RunStore, changes: RunChanges) -> None:
-    """A run that doesn't exist, or still trains, is named with the reason."""
+    """A run that doesn't exist, or is still training, is named with the reason."""
     runs = [ended(store, number) for number in range(3)]
     active = create(store, new_run_id(1_000_009))
     ids = [run.id for run in runs]
@@ -97,7 +97,7 @@ def test_many_runs_change_at_once_and_a_failure_keeps_none_of_the_others(store: 
 
 
 def test_a_deletion_names_the_runs_that_continue_the_deleted_one(store: RunStore, changes: RunChanges) -> None:
-    """Their curves lose what came before."""
+    """Their curves lose the earlier part."""
     first = ended(store, 1)
     second = ended(store, 2, resumes_run=first.id)
     assert changes.preview_delete([first.id])["continued_by"] == [{"id": second.id, "name": "name"}]
@@ -105,7 +105,7 @@ def test_a_deletion_names_the_runs_that_continue_the_deleted_one(store: RunStore
 
 
 def test_the_list_has_what_it_can_be_filtered_by(store: RunStore, changes: RunChanges) -> None:
-    """Values with the number of runs, the most frequent ones first."""
+    """It has values with the number of runs, the most frequent ones first."""
     for number in range(3):
         ended(store, number, tags=("a", "b") if number else ("b",))
     store.page()

@@ -42,7 +42,7 @@ def series(store: RunStore, run: Run, columns: tuple[str, ...] = ("loss",), buck
 
 
 def test_a_resumed_run_begins_where_its_backup_was_made(store: RunStore) -> None:
-    """What the earlier run did after the backup isn't in the curve: the later run did it again."""
+    """What the earlier run did after the backup isn't in the curve, because the later run repeated it."""
     first = trained(store, 1, range(1, 11), loss=1.0)
     second = trained(store, 2, range(7, 16), first.id, loss=2.0)
     joined = series(store, second)
@@ -57,7 +57,7 @@ def test_a_resumed_run_begins_where_its_backup_was_made(store: RunStore) -> None
 
 
 def test_a_run_that_resumes_nothing_is_its_own_chain(store: RunStore) -> None:
-    """The series is the run's own, with nothing to mark."""
+    """The series is the run's own, without a mark."""
     run = trained(store, 1, range(1, 6))
     joined = series(store, run)
     own = run.metrics_series(("loss",))
@@ -66,7 +66,7 @@ def test_a_run_that_resumes_nothing_is_its_own_chain(store: RunStore) -> None:
 
 
 def test_a_run_resumed_from_an_early_backup_hides_every_later_step(store: RunStore) -> None:
-    """The third run resumes from before the second began: nothing of the second is in its curve."""
+    """The third run resumes from before the second one began, so its curve has nothing of the second."""
     first = trained(store, 1, range(1, 11), loss=1.0)
     second = trained(store, 2, range(9, 16), first.id, loss=2.0)
     third = trained(store, 3, range(4, 8), second.id, loss=3.0)
@@ -77,7 +77,7 @@ def test_a_run_resumed_from_an_early_backup_hides_every_later_step(store: RunSto
 
 
 def test_a_chain_is_thinned_as_a_whole(store: RunStore) -> None:
-    """The number of buckets holds for the chain, and each run has its share."""
+    """The number of buckets applies to the chain, and each run has its share."""
     first = trained(store, 1, range(1, 901))
     second = trained(store, 2, range(901, 1001), first.id)
     joined = series(store, second, buckets=50)
@@ -87,7 +87,7 @@ def test_a_chain_is_thinned_as_a_whole(store: RunStore) -> None:
 
 
 def test_a_stretch_of_a_chain_may_lie_in_one_run(store: RunStore) -> None:
-    """First and last step choose across runs."""
+    """The first and last step select across runs."""
     first = trained(store, 1, range(1, 11))
     second = trained(store, 2, range(11, 21), first.id)
     assert series(store, second, first=4, last=8)["x"] == [4, 6, 8]
@@ -105,7 +105,7 @@ def test_runs_with_other_parameter_groups_share_a_curve(store: RunStore) -> None
 
 
 def test_a_deleted_run_ends_the_chain(store: RunStore) -> None:
-    """What is left is shown, and a chain that leads back to itself ends."""
+    """The rest is shown, and a chain that leads back to itself ends."""
     first = trained(store, 1, range(1, 11))
     second = trained(store, 2, range(7, 16), first.id)
     shutil.rmtree(first.folder)
@@ -119,7 +119,7 @@ def test_a_deleted_run_ends_the_chain(store: RunStore) -> None:
 
 
 def test_a_run_that_has_not_loaded_its_backup_shows_what_came_before(store: RunStore) -> None:
-    """Until it is known where the run resumes, the curve of the earlier run is whole."""
+    """Until the resume step is known, the curve of the earlier run is complete."""
     first = trained(store, 1, range(1, 4))
     second = create(store, new_run_id(1_000_009), resumes_run=first.id)
     joined = series(store, second)
@@ -128,7 +128,7 @@ def test_a_run_that_has_not_loaded_its_backup_shows_what_came_before(store: RunS
 
 
 def test_a_run_that_continues_the_last_backup_belongs_to_its_chain(store: RunStore) -> None:
-    """Nobody named the run that is resumed; the backup does."""
+    """Nobody named the resumed run, but its backup does."""
     first = trained(store, 1, range(1, 6))
     second = create(store, new_run_id(1_000_009))
     second.journal.append(Resumed(path="backup", global_step=4, run=first.id))

@@ -1,4 +1,4 @@
-"""The numbers of each step: appended, read in ranges, drawn by minimum and maximum."""
+"""The metrics of each step: appended, read in ranges, and charted by minimum and maximum."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write(path: Path, losses: list[float]) -> MetricsReader:
 
 
 def test_rows_come_back_as_written(tmp_path: Path) -> None:
-    """Every number of a step is kept exactly, a missing gradient norm as not a number."""
+    """Every number of a step is stored exactly; a missing gradient norm is NaN."""
     writer = MetricsWriter(tmp_path / "metrics.bin")
     writer.plan(("unet", "text_encoder"))
     writer.add(step(1, 0.1, (1e-4, 2e-5), None))
@@ -66,7 +66,7 @@ def test_nothing_is_readable_before_a_flush_and_everything_after(tmp_path: Path)
 
 
 def test_a_torn_row_is_ignored_and_cut_off_by_the_next_writer(tmp_path: Path) -> None:
-    """A power cut costs the row it tore and no other."""
+    """A power cut costs only the row it truncated."""
     reader = write(tmp_path / "metrics.bin", [1.0, 2.0, 3.0])
     content = reader.path.read_bytes()
     reader.path.write_bytes(content[:-5])
@@ -75,7 +75,7 @@ def test_a_torn_row_is_ignored_and_cut_off_by_the_next_writer(tmp_path: Path) ->
 
 
 def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
-    """A file that was cut within its header holds nothing and is begun again."""
+    """A file that was cut within its header is empty and is started again."""
     path = tmp_path / "metrics.bin"
     path.write_bytes(b'{"format": "onetr')
     assert MetricsReader(path).count() == 0
@@ -83,7 +83,7 @@ def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
 
 
 def test_the_header_keeps_rows_aligned(tmp_path: Path) -> None:
-    """Rows begin at a multiple of 64 bytes, behind one line of JSON."""
+    """Rows begin at a multiple of 64 bytes, after one line of JSON."""
     content = write(tmp_path / "metrics.bin", [1.0]).path.read_bytes()
     line, _, rest = content.partition(b"\n")
     assert (len(line) + 1) % 64 == 0
@@ -93,7 +93,7 @@ def test_the_header_keeps_rows_aligned(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_spike_is_lost_however_few_the_buckets(tmp_path: Path) -> None:
-    """One step of forty thousand that jumps is seen in ten buckets."""
+    """One outlier in forty thousand steps is visible in ten buckets."""
     losses = [0.1] * 40_000
     losses[21_321] = 7.5
     series = write(tmp_path / "metrics.bin", losses).series(["loss"], buckets=10)
@@ -103,7 +103,7 @@ def test_no_spike_is_lost_however_few_the_buckets(tmp_path: Path) -> None:
 
 
 def test_a_range_of_steps_is_drawn_with_all_its_buckets(tmp_path: Path) -> None:
-    """Zooming in shows more: a range that has fewer steps than buckets comes step by step."""
+    """Zooming in shows more: a range with fewer steps than buckets is returned step by step."""
     reader = write(tmp_path / "metrics.bin", [number / 100 for number in range(1, 101)])
     series = reader.series(["loss", "lr/unet", "unknown"], buckets=1000, first=20, last=26)
     assert series["x"] == series["x_last"] == [20, 22, 24, 26]
@@ -115,7 +115,7 @@ def test_a_range_of_steps_is_drawn_with_all_its_buckets(tmp_path: Path) -> None:
 
 
 def test_values_that_are_not_finite_are_named_and_not_drawn(tmp_path: Path) -> None:
-    """A loss that is no number leaves its bucket to the others, and its step is listed."""
+    """A NaN loss doesn't affect its bucket's other values, and its step is listed."""
     reader = write(tmp_path / "metrics.bin", [1.0, math.nan, 2.0, math.inf, math.nan, math.nan])
     series = reader.series(["loss"], buckets=3)
     assert series["min"]["loss"] == [1.0, 2.0, None]
@@ -133,7 +133,7 @@ def test_an_empty_run_has_an_empty_chart(tmp_path: Path) -> None:
 @pytest.mark.slow
 @given(losses=st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=100), buckets=st.integers(1, 50))
 def test_buckets_agree_with_a_plain_minimum_and_maximum(losses: list[float], buckets: int) -> None:
-    """Whatever the values and the number of buckets, minimum and maximum are those of the rows in the bucket."""
+    """Whatever the values and the number of buckets, minimum and maximum are those of the bucket's rows."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +153,7 @@ def test_buckets_agree_with_a_plain_minimum_and_maximum(losses: list[float], buc
 
 
 def test_the_oldest_rows_go_first_when_there_is_no_room(tmp_path: Path) -> None:
-    """What waits for a full disk is limited; the newest steps are kept."""
+    """The number of rows that wait for a full disk is limited; the newest steps are kept."""
     writer = MetricsWriter(tmp_path / "metrics.bin")
     for number in range(10):
         writer.add(step(number))
@@ -163,7 +163,7 @@ def test_the_oldest_rows_go_first_when_there_is_no_room(tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_earlier_version_has_the_columns_of_today(tmp_path: Path) -> None:
-    """Its header says pictures: the column is read as images, and its rows are kept when steps are added."""
+    """Its header has the column pictures, which is read as images; its rows are kept when steps are added."""
     path = tmp_path / "metrics.bin"
     path.write_bytes((Path(__file__).parents[2] / "fixtures" / "old_names" / "metrics.bin").read_bytes())
     reader = MetricsReader(path)
@@ -177,7 +177,7 @@ def test_a_file_of_an_earlier_version_has_the_columns_of_today(tmp_path: Path) -
 
 
 def test_the_lowest_loss_ignores_the_first_steps_of_a_longer_run(tmp_path: Path) -> None:
-    """An average over a few values means little. A run that grows is read on from where it was read."""
+    """An average over a few values means little. A growing run is read from where the last read ended."""
     path = tmp_path / "metrics.bin"
     lowest = LowestLoss(write(path, [0.1, 0.5, math.nan]))
     assert lowest.read() == (0.1, 2)

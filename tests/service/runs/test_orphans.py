@@ -1,4 +1,4 @@
-"""What is written after everybody who listened has died is found."""
+"""Output that was written after every listener died is found."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def back_up(run_folder: Path, name: str, step: int, at: float) -> Path:
 
 
 def test_the_newest_backup_and_the_model_are_found(run_folder: Path) -> None:
-    """Both are told as the run itself would have told them."""
+    """Both are reported as the run itself would have reported them."""
     now = time.time()
     back_up(run_folder, "2026-01-01_00-00-00-backup-6-1-0", 6, LONG_AGO)
     newest = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, now)
@@ -49,7 +49,7 @@ def test_the_newest_backup_and_the_model_are_found(run_folder: Path) -> None:
 
 
 def test_what_was_there_before_is_not_told_again(run_folder: Path) -> None:
-    """A backup or a model of an earlier time is nobody's last word."""
+    """An earlier backup or model isn't output of this run."""
     back_up(run_folder, "2026-01-01_00-00-00-backup-6-1-0", 6, LONG_AGO)
     assert list(written_since(run_folder, time.time() - 1)) == []
     back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
@@ -60,7 +60,7 @@ def test_what_was_there_before_is_not_told_again(run_folder: Path) -> None:
 
 
 def test_a_half_written_model_is_no_final_model(run_folder: Path) -> None:
-    """OneTrainer was killed while it wrote: the earlier file is still aside."""
+    """OneTrainer was killed while writing; the earlier file is still moved aside."""
     now = time.time()
     back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, now)
     (run_folder / "lora.safetensors").write_bytes(b"123")
@@ -70,7 +70,7 @@ def test_a_half_written_model_is_no_final_model(run_folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["no workspace", "no backups", "half a backup", "no configuration"])
 def test_nothing_is_made_up(run_folder: Path, damage: str) -> None:
-    """Where something is missing nothing is told, and nothing is raised."""
+    """If files are missing, nothing is reported, and nothing is raised."""
     backup = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
     if damage == "no workspace":
         (run_folder / "workspace").rename(run_folder / "elsewhere")
@@ -84,7 +84,7 @@ def test_nothing_is_made_up(run_folder: Path, damage: str) -> None:
 
 
 def test_a_backup_that_does_not_count_steps_is_reported_all_the_same(run_folder: Path) -> None:
-    """Nothing in a backup's own words keeps a run from its end."""
+    """No content of a backup keeps a run from ending."""
     backup = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
     (backup / "meta.json").write_text('{"train_progress": {"global_step": null, "epoch": "two"}}')
     (told,) = written_since(run_folder, 0.0)
@@ -92,7 +92,7 @@ def test_a_backup_that_does_not_count_steps_is_reported_all_the_same(run_folder:
 
 
 def test_what_the_journal_names_is_not_told_twice(run_folder: Path) -> None:
-    """Only what came after the last listener is new, and only what came after the run began."""
+    """Only output after the last listener's end and after the run's start is new."""
     began = time.time() - 10
     (run_folder / "run.json").write_text(json.dumps({"created_at": began}))
     journal = Journal(run_folder / "journal.jsonl")

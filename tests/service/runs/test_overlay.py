@@ -1,4 +1,7 @@
-"""Curves of several runs in one answer. Covers ``service/runs/metric_blocks.py``, too."""
+"""Curves of several runs in one response.
+
+Covers ``service/runs/metric_blocks.py``, too.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,13 @@ def overlay(store: RunStore, blocks: MetricBlocks) -> Overlay:
 
 
 def put(path: Path, rows: np.ndarray) -> None:
-    """Write a metrics file at once; the writer takes one event at a time."""
+    """Write a metrics file at once; the writer accepts one event at a time."""
     header = json.dumps({"format": "onetrainer_gradio.metrics", "version": 1, "dtype": "<f8", "columns": column_names(["unet"])})
     path.write_bytes(header.encode() + b"\n" + rows.astype("<f8").tobytes())
 
 
 def rows_of(losses: np.ndarray, first: int = 1, began: float = 1000.0) -> np.ndarray:
-    """One row per step of a second, 100 steps per epoch, 4 images."""
+    """Return one row per step of a second, 100 steps per epoch, 4 images."""
     step = np.arange(first, first + len(losses), dtype=float)
     rows = np.zeros((len(step), len(column_names(["unet"]))))
     columns = {name: index for index, name in enumerate(column_names(["unet"]))}
@@ -73,7 +76,7 @@ def trained(store: RunStore, number: int, losses: np.ndarray, *, first: int = 1,
 
 
 def test_blocks_have_the_extremes_and_grow_with_the_run(tmp_path: Path, blocks: MetricBlocks) -> None:
-    """Each block has its lowest and highest value, also when the run grows and when the file is damaged or another run's."""
+    """Each block has its lowest and highest value, also when the run grows, or the file is damaged or belongs to another run."""
     path, losses = tmp_path / "metrics.bin", np.random.default_rng(1).random(3 * BLOCK_ROWS + 7)
     loss = FIXED_COLUMNS.index("loss")
     for count in (BLOCK_ROWS + 3, len(losses)):
@@ -93,7 +96,7 @@ def test_blocks_have_the_extremes_and_grow_with_the_run(tmp_path: Path, blocks: 
 
 
 def test_a_spike_survives_at_any_length(store: RunStore, overlay: Overlay) -> None:
-    """One step of 300,000 is higher than all others and one isn't a number; the answer shows the first and skips the second."""
+    """One step of 300,000 is higher than all others and one is NaN; the response has the first and skips the second."""
     losses = np.full(300_000, 0.5)
     losses[123_456], losses[77] = 9.0, np.nan
     run = trained(store, 1, losses)
@@ -104,7 +107,7 @@ def test_a_spike_survives_at_any_length(store: RunStore, overlay: Overlay) -> No
 
 
 def test_a_zoom_shows_every_step(store: RunStore, overlay: Overlay) -> None:
-    """A short stretch of a long run comes step by step, cut where it was asked for."""
+    """A short range of a long run is returned step by step, within the requested limits."""
     losses = np.arange(200_000, dtype=float)
     run = trained(store, 1, losses)
     curves = overlay.series([run.id], View(first=150_000, last=150_009))["runs"][0]
@@ -117,7 +120,7 @@ def test_a_zoom_shows_every_step(store: RunStore, overlay: Overlay) -> None:
 
 @pytest.mark.parametrize("axis", ["step", "epoch", "time"])
 def test_a_chain_is_one_curve_on_each_axis(store: RunStore, overlay: Overlay, axis) -> None:
-    """The second run continues after step 60, an hour later; its curve begins where the first one was left."""
+    """The second run continues after step 60, an hour later; its curve begins where the first one ends."""
     first = trained(store, 1, np.full(80, 1.0))
     second = trained(store, 2, np.full(40, 2.0), first=61, resumes=first.id)
     curves = overlay.series([second.id], View(axis=axis))["runs"][0]
@@ -130,7 +133,7 @@ def test_a_chain_is_one_curve_on_each_axis(store: RunStore, overlay: Overlay, ax
 
 
 def test_all_metrics_come_at_once(store: RunStore, overlay: Overlay) -> None:
-    """Speed is computed, a learning rate has its group's name, validation has its own points; what is no number is a gap."""
+    """Speed is computed, a learning rate has its group's name, validation has its own points; NaN is a gap."""
     run = trained(store, 1, np.full(10, 1.0))
     run.journal.append(ValidationCompleted(global_step=4, losses={"cats": 0.5, "dogs": 0.7}, total=0.6))
     answer = overlay.series([run.id], View(metrics=(ALL,)))
@@ -147,7 +150,7 @@ def test_all_metrics_come_at_once(store: RunStore, overlay: Overlay) -> None:
 
 @pytest.mark.slow
 def test_the_answer_is_bounded(store: RunStore, overlay: Overlay) -> None:
-    """Whatever the length and the number of runs: below 100 kB; too many runs are an error, deleted ones are named."""
+    """It stays below 100 kB for any length and number of runs; too many runs are an error, deleted ones are named."""
     random = np.random.default_rng(1)
     runs = [trained(store, number, random.random(5_000) * 10.0 ** random.integers(-9, 9)) for number in range(12)]
     for run in runs:
@@ -164,7 +167,7 @@ def test_the_answer_is_bounded(store: RunStore, overlay: Overlay) -> None:
 
 
 def test_a_run_without_steps_has_an_empty_curve(store: RunStore, overlay: Overlay) -> None:
-    """It isn't missing: it failed before its first step."""
+    """It isn't missing, because it failed before its first step."""
     run = create(store, new_run_id(1))
     curves = overlay.series([run.id], View(metrics=("loss", "validation")))["runs"][0]
     assert (curves["x"], curves["series"]["loss"]["mean"], curves["last"]) == ([], [], {})

@@ -53,7 +53,7 @@ def test_a_run_is_found_again_as_it_was_created(store: RunStore) -> None:
 
 
 def test_a_new_run_is_the_newest_whatever_the_clock_says(store: RunStore) -> None:
-    """In autumn the clock goes back an hour, and a machine may come up with yesterday's date."""
+    """In autumn the clock goes back an hour, and a machine may start with yesterday's date."""
     first = store.new_id(1_000_000.5)
     assert first == new_run_id(1_000_000.5)
     create(store, first)
@@ -69,7 +69,7 @@ def test_a_new_run_is_the_newest_whatever_the_clock_says(store: RunStore) -> Non
 
 
 def test_ids_sort_by_time_and_hold_no_path(store: RunStore) -> None:
-    """The newest run comes first; only a well formed id is looked for."""
+    """The newest run comes first; only a well-formed id is looked up."""
     older, newer = new_run_id(1_000_000.25), new_run_id(1_000_000.5)
     assert older < newer < new_run_id(1_000_001)
     for run_id in (newer, older):
@@ -82,7 +82,7 @@ def test_ids_sort_by_time_and_hold_no_path(store: RunStore) -> None:
 
 
 def test_a_folder_without_a_record_is_listed_as_damaged(store: RunStore) -> None:
-    """A folder that lost its record is in the list with the reason, dated by its name, and can be deleted; a file is no run."""
+    """A folder that lost its record is listed with the reason, dated by its name, and can be deleted; a file is no run."""
     run = create(store)
     bare = new_run_id(5)
     (store.folder / bare).mkdir()
@@ -97,7 +97,7 @@ def test_a_folder_without_a_record_is_listed_as_damaged(store: RunStore) -> None
 
 
 def test_what_a_damaged_record_still_says_is_kept(store: RunStore) -> None:
-    """Keys of the right type stay; what is missing comes from the run's line in the list and from its configuration."""
+    """Keys with the right type stay; the rest comes from the run's line in the list and from its configuration."""
     run = create(store, tags=("a",), max_steps=7)
     run.journal.append(RunEnded(reason="completed"))
     line = run.summary()
@@ -114,7 +114,7 @@ def test_what_a_damaged_record_still_says_is_kept(store: RunStore) -> None:
 
 
 def test_a_start_that_fails_leaves_no_folder(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a full disk neither the folder of the run nor a part of it is left."""
+    """On a full disk, neither the run's folder nor a part of it remains."""
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(runs, "write_json", lambda *_, **__: (_ for _ in ()).throw(full))
     with pytest.raises(DiskFullError):
@@ -123,7 +123,7 @@ def test_a_start_that_fails_leaves_no_folder(store: RunStore, monkeypatch: pytes
 
 
 def test_what_a_killed_panel_left_of_a_new_folder_is_removed(store: RunStore) -> None:
-    """A folder is made under another name; one that was never finished goes at the next start, and nothing else does."""
+    """A folder is created under another name; an unfinished one is removed at the next start, and nothing else is."""
     store.folder.mkdir()
     for name in (f".new-{new_run_id()}", ".new-mine", ".newest"):
         (store.folder / name).mkdir()
@@ -133,7 +133,7 @@ def test_what_a_killed_panel_left_of_a_new_folder_is_removed(store: RunStore) ->
 
 @pytest.mark.slow
 def test_runs_that_nobody_uses_are_not_held(store: RunStore) -> None:
-    """A long list costs no memory; a run that somebody holds is the same object for everybody."""
+    """A long list needs little memory; a run in use is the same object for all users."""
     first = create(store, new_run_id(1))
     for second in range(2, 80):
         create(store, new_run_id(second))
@@ -154,7 +154,7 @@ def test_runs_that_nobody_uses_are_not_held(store: RunStore) -> None:
     ],
 )
 def test_a_damaged_run_costs_no_other(store: RunStore, damaged: dict[str, object]) -> None:
-    """The list of runs, and so the start of the panel, goes on without a record that is none."""
+    """The list of runs, and so the start of the panel, works without an invalid record."""
     whole, broken = create(store), create(store)
     for run in (whole, broken):
         run.journal.append(RunEnded(reason="completed"))
@@ -166,14 +166,14 @@ def test_a_damaged_run_costs_no_other(store: RunStore, damaged: dict[str, object
 
 
 def test_a_record_of_a_newer_version_can_be_read(store: RunStore) -> None:
-    """Keys that are unknown here are passed over."""
+    """Unknown keys are ignored."""
     run = create(store)
     write_json(run.folder / "run.json", {**read_json(run.folder / "run.json"), "colour": "red"})
     assert Run(run.folder).record == run.record
 
 
 def test_the_state_follows_journal_and_metrics(store: RunStore) -> None:
-    """What was written since the last look is in the next state."""
+    """The next state contains everything that was written since the last one."""
     run = create(store)
     assert run.state()["status"] == "starting"
     run.journal.append(PLAN)
@@ -191,7 +191,7 @@ def test_the_state_follows_journal_and_metrics(store: RunStore) -> None:
 
 
 def test_a_running_run_cannot_be_deleted_an_ended_one_can(store: RunStore) -> None:
-    """Deleting takes the run's folder and leaves the workspace."""
+    """Deleting removes the run's folder and keeps the workspace."""
     run = create(store)
     workspace = store.folder.parent / "workspace"
     workspace.mkdir()
@@ -206,7 +206,7 @@ def test_a_running_run_cannot_be_deleted_an_ended_one_can(store: RunStore) -> No
 
 
 def test_the_log_is_read_in_parts(store: RunStore) -> None:
-    """From an offset on, or the last lines; a position leads to the next part."""
+    """It is read from an offset on, or the last lines; a position leads to the next part."""
     run = create(store)
     assert run.log() == {"offset": 0, "text": "", "next": 0, "size": 0}
     text = "".join(f"line {number}\n" for number in range(1000))
@@ -221,7 +221,7 @@ def test_the_log_is_read_in_parts(store: RunStore) -> None:
 
 
 def test_a_chart_names_its_run_and_all_columns(store: RunStore) -> None:
-    """A viewer learns from a chart which other columns there are."""
+    """A chart lists the run's other columns."""
     run = create(store)
     series = run.metrics_series(["loss"])
     assert (series["run_id"], series["all_columns"], series["x"]) == (run.id, [], [])
@@ -229,7 +229,7 @@ def test_a_chart_names_its_run_and_all_columns(store: RunStore) -> None:
 
 
 def test_a_long_journal_is_folded_to_the_same_state(store: RunStore) -> None:
-    """Whoever is far behind passes over old progress and arrives where everybody else is."""
+    """A viewer that is far behind skips old progress and gets the same state as the others."""
     run = create(store)
     follower = Run(run.folder)
     run.journal.append(PhaseChanged(phase="caching"))
@@ -248,7 +248,7 @@ def test_a_long_journal_is_folded_to_the_same_state(store: RunStore) -> None:
 
 
 def test_the_line_of_an_ended_run_is_kept(store: RunStore) -> None:
-    """A long list of old runs is quick, and a running one is always read afresh."""
+    """A long list of old runs is fast, and an active run is always read again."""
     run = create(store)
     assert store.list()[0]["active"]
     assert not (run.folder / "summary.json").exists()
@@ -261,14 +261,14 @@ def test_the_line_of_an_ended_run_is_kept(store: RunStore) -> None:
 
 
 def test_warnings_count_in_the_list(store: RunStore) -> None:
-    """A run with warnings shows so without being opened."""
+    """The list shows that a run has warnings without opening it."""
     run = create(store)
     run.journal.append(WarningIssued(code="a", message="b"))
     assert store.list()[0]["warnings_count"] == 1
 
 
 def test_a_console_log_that_is_no_file_is_empty(store: RunStore) -> None:
-    """A named pipe or folder in its place is not waited for."""
+    """Reading doesn't block on a named pipe or folder in its place."""
     run = create(store)
     log = run.folder / "console.log"
     log.unlink(missing_ok=True)
@@ -281,7 +281,7 @@ def test_a_console_log_that_is_no_file_is_empty(store: RunStore) -> None:
 
 
 def test_what_killed_saves_left_goes_and_what_others_call_alike_stays(store: RunStore) -> None:
-    """An unfinished model next to the destination is removed when its run is taken up, without a new training."""
+    """When its run is opened again, an unfinished model next to the output file is removed without a new training."""
     run = create(store)
     run.journal.append(RunEnded(reason="lost"))
     beside = Path(run.config()["output_model_destination"]).parent

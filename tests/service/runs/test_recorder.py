@@ -1,4 +1,4 @@
-"""Where a run's events go."""
+"""Where a run's events are stored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.service.runs.test_metrics import step
 
 
 class Clock:
-    """Time that stands still until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -42,7 +42,7 @@ def kinds(folder: Path) -> list[str]:
 
 
 def test_steps_go_to_the_metrics_and_all_else_to_the_journal(tmp_path: Path) -> None:
-    """A million steps do not make a long journal."""
+    """A million steps don't make the journal long."""
     recorder = Recorder(tmp_path)
     plan = {"total_steps": 2, "steps_per_epoch": 2, "total_updates": 2, "epochs": 1, "first_step": 0, "images": 2}
     recorder(RunPlanned(**plan, trainable_parameters=1, learning_rates=("unet",)))
@@ -55,7 +55,7 @@ def test_steps_go_to_the_metrics_and_all_else_to_the_journal(tmp_path: Path) -> 
 
 
 def test_a_change_of_phase_comes_after_the_steps_before_it(tmp_path: Path) -> None:
-    """Whoever sees the phase sees the steps that led there."""
+    """A viewer that gets the phase also has the steps before it."""
     recorder = Recorder(tmp_path, clock=Clock())
     for number in range(5):
         recorder(step(number))
@@ -64,7 +64,7 @@ def test_a_change_of_phase_comes_after_the_steps_before_it(tmp_path: Path) -> No
 
 
 def test_progress_is_thinned_out_but_begins_and_ends(tmp_path: Path) -> None:
-    """Ten thousand reports in a moment become two; the last one is never left out."""
+    """Ten thousand reports in a moment become two; the last one is never omitted."""
     clock = Clock()
     recorder = Recorder(tmp_path, clock=clock)
     for done in range(1, 1001):
@@ -77,7 +77,7 @@ def test_progress_is_thinned_out_but_begins_and_ends(tmp_path: Path) -> None:
 
 
 def test_a_command_has_one_answer(tmp_path: Path) -> None:
-    """A backend that answers twice is heard once."""
+    """If a backend answers twice, the first answer counts."""
     recorder = Recorder(tmp_path)
     for outcome in ("done", "refused"):
         recorder(CommandCompleted(command_id="x", command="pause", outcome=outcome))  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_a_command_has_one_answer(tmp_path: Path) -> None:
 
 
 def test_an_answer_has_the_author_of_its_command(tmp_path: Path) -> None:
-    """Backends answer by the ID alone; the journal names who gave the command in both events."""
+    """Backends answer by ID only; the journal names the command's author in both events."""
     recorder = Recorder(tmp_path, lambda: [BackupNow(id="left", by="Ada")])
     recorder(CommandReceived(command_id="x", command="pause", by="Bob"))
     recorder(CommandCompleted(command_id="x", command="pause", outcome="done"))
@@ -112,12 +112,12 @@ def test_what_was_left_is_answered_before_the_end(tmp_path: Path) -> None:
 
 
 def test_a_command_and_the_end_do_not_wait_for_each_other(tmp_path: Path) -> None:
-    """A command holds the lock of the folder while it is recorded; the end waits for that lock."""
+    """A command holds the folder's lock while it is recorded; the end waits for that lock."""
     recorder = Recorder(tmp_path, lambda: [Stop(id="a")])
     with FolderLock(tmp_path):
         end = threading.Thread(target=recorder, args=(RunEnded(reason="stopped"),))
         end.start()
-        time.sleep(0.1)  # it is at the lock of the folder now
+        time.sleep(0.1)  # it is waiting for the folder's lock now
         command = threading.Thread(target=recorder, args=(CommandReceived(command_id="a", command="stop"),))
         command.start()
         command.join(5.0)
@@ -166,7 +166,7 @@ print(recorder.ended)
 @pytest.mark.skipif(sys.platform == "win32", reason="the limit on file sizes is a thing of Unix")
 @pytest.mark.parametrize("space", ["later", "never"])
 def test_a_full_disk_stops_neither_the_training_nor_loses_what_fits_in_memory(tmp_path: Path, space: str) -> None:
-    """While nothing can be written the training goes on; afterwards everything is there, with a warning."""
+    """While nothing can be written, training continues; afterwards everything is recorded, with a warning."""
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path), space]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=Path(__file__).parents[3])
     assert "Can't write" in done.stderr

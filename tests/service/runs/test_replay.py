@@ -51,7 +51,7 @@ def sample(step: int, index: int, began: float = 1000.0) -> Event:
 
 
 def test_a_step_has_its_values_events_and_samples(store: RunStore, replay: Replay) -> None:
-    """What came later isn't there yet; a sample of this very step is, although it is written after it."""
+    """Later values aren't included; a sample of this step is, although it is written after it."""
     run = trained(store, 1, np.linspace(1.0, 0.1, 100))
     run.journal.append(PhaseChanged(at=1000.5, phase="training"))
     for step in range(10, 101, 10):
@@ -72,7 +72,7 @@ def test_a_step_has_its_values_events_and_samples(store: RunStore, replay: Repla
 
 
 def test_a_chain_is_replayed_as_one_run(store: RunStore, replay: Replay) -> None:
-    """A step before the seam belongs to the earlier run, with its settings; samples that the later run repeated don't count."""
+    """A step before the resume belongs to the earlier run, with its settings; samples that the later run repeated don't count."""
     first = trained(store, 1, np.full(80, 1.0))
     sampled(first, 40, 0)
     sampled(first, 70, 0)
@@ -85,7 +85,7 @@ def test_a_chain_is_replayed_as_one_run(store: RunStore, replay: Replay) -> None
 
 
 def test_a_run_without_steps_has_its_events(store: RunStore, replay: Replay) -> None:
-    """A run that failed before its first step shows why."""
+    """A run that failed before its first step shows the reason."""
     run = create(store, new_run_id(1))
     run.journal.append(WarningIssued(at=1.0, code="w", message="no room"))
     moment = replay.at(run.id, 5)

@@ -1,4 +1,4 @@
-"""Preview pictures of all runs."""
+"""Samples of all runs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def write_sample(run: Run, number: int, kind: str = "default", content: bytes | 
 
 
 def test_samples_of_all_runs_come_newest_first_in_pages(runs: RunStore, samples: SampleStore) -> None:
-    """A page leads to the next one; nothing comes twice, nothing is left out."""
+    """A page leads to the next one; every sample is returned once."""
     older, newer = create(runs, new_run_id(1e6)), create(runs, new_run_id(2e6))
     for number in range(3):
         write_sample(older, number)
@@ -75,7 +75,7 @@ def test_samples_of_all_runs_come_newest_first_in_pages(runs: RunStore, samples:
 
 
 def test_only_the_runs_of_a_page_are_read(runs: RunStore, samples: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line that an ended run has in the list says how many samples it has; without such lines few journals are read."""
+    """An ended run's line in the list has its number of samples; without such lines few journals are read."""
     made = [create(runs, new_run_id(1e6 * number)) for number in range(1, 6)]
     for number, run in enumerate(made):
         write_sample(run, number)
@@ -96,7 +96,7 @@ def test_only_the_runs_of_a_page_are_read(runs: RunStore, samples: SampleStore, 
 
 
 def test_an_ended_run_is_read_once(runs: RunStore, samples: SampleStore) -> None:
-    """Its samples are listed again without its files; those of a deleted run are not listed."""
+    """Its samples are listed again without reading its files; those of a deleted run are not listed."""
     run = create(runs)
     write_sample(run, 1)
     assert samples.list()["total"] == 1
@@ -120,7 +120,7 @@ def test_new_samples_appear_and_kinds_can_be_chosen(runs: RunStore, samples: Sam
 
 
 def test_a_sample_tells_everything_but_where_it_lies(runs: RunStore, samples: SampleStore, tmp_path: Path) -> None:
-    """Parameters and addresses under the API, no path of the server."""
+    """It has parameters and API addresses, but no path of the server."""
     run = create(runs)
     path = write_sample(run, 5)
     sample = samples.latest()[0]
@@ -132,7 +132,7 @@ def test_a_sample_tells_everything_but_where_it_lies(runs: RunStore, samples: Sa
 
 
 def test_an_id_that_names_no_sample_leads_nowhere(runs: RunStore, samples: SampleStore) -> None:
-    """Neither other events, nor paths, nor nonsense."""
+    """This includes other events, paths and invalid ids."""
     run = create(runs)
     write_sample(run, 1)
     for wrong in (f"{run.id}.1", f"{run.id}.3", f"{run.id}.0", f"{run.id}", "..", "x.2", f"{run.id}.2/../x", ""):
@@ -141,7 +141,7 @@ def test_an_id_that_names_no_sample_leads_nowhere(runs: RunStore, samples: Sampl
 
 
 def test_thumbnails_are_small_and_made_once(runs: RunStore, samples: SampleStore) -> None:
-    """A WebP of one of a few widths, kept until the picture changes."""
+    """A thumbnail is a WebP in one of a few widths, kept until the image changes."""
     run = create(runs)
     write_sample(run, 1)
     sample_id = samples.latest()[0]["id"]
@@ -157,7 +157,7 @@ def test_thumbnails_are_small_and_made_once(runs: RunStore, samples: SampleStore
 
 @pytest.mark.parametrize("content", [b"no picture", b"", png(8, 8, (1, 0, 0))[:11] + b"\4" + png(8, 8, (1, 0, 0))[12:]])
 def test_a_broken_or_missing_image_is_said_to_be_so(runs: RunStore, samples: SampleStore, content: bytes) -> None:
-    """The metadata stay; the picture is reported as gone or unreadable."""
+    """The metadata stay; the image is reported as missing or unreadable."""
     run = create(runs)
     path = write_sample(run, 1, content=content)
     sample_id = samples.latest()[0]["id"]

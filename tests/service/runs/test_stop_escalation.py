@@ -1,4 +1,4 @@
-"""The stop escalation: it always ends."""
+"""The stop escalation always ends."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ TWO = (*ONE, Stop(id="b"))
 def escalate(
     escalation: StopEscalation, times: list[float], phase: str = "training", stops: tuple[Stop, ...] = ONE
 ) -> list[tuple[float, str]]:
-    """The stages that begin when the escalation is looked at at these times."""
+    """Return the stages that begin when the escalation is checked at these times."""
     looks = [(now, escalation.look(now, stops, phase)) for now in times]
     return [(now, event.stage) for now, event in looks if event is not None]
 
 
 def test_without_a_stop_nothing_happens() -> None:
-    """A run that nobody stops is never interrupted."""
+    """A run without a stop request is never interrupted."""
     escalation = StopEscalation(TIMES)
     assert escalate(escalation, [0, 100, 10_000], stops=()) == []
     assert escalation.stage is None
 
 
 def test_each_stage_begins_at_the_deadline_of_the_one_before() -> None:
-    """Finish the step, interrupt, terminate, kill, and kill again until the process is gone."""
+    """The stages are: finish the step, interrupt, terminate, kill, and kill again until the process has exited."""
     stages = escalate(StopEscalation(TIMES), [0, 59, 60, 74, 75, 84, 85, 89, 90])
     assert stages == [(0, "finish_step"), (60, "interrupt"), (75, "terminate"), (85, "kill"), (90, "kill")]
 
 
 def test_every_stage_names_its_deadline() -> None:
-    """The page can count down."""
+    """The page can show a countdown."""
     event = StopEscalation(TIMES).look(1000, ONE, "training")
     assert event is not None
     assert event.deadline == 1060
 
 
 def test_a_second_stop_escalates_at_once() -> None:
-    """Whoever presses Stop again does not want to wait."""
+    """Pressing Stop again means not waiting."""
     escalation = StopEscalation(TIMES)
     assert escalate(escalation, [0]) == [(0, "finish_step")]
     assert escalate(escalation, [3], stops=TWO) == [(3, "interrupt")]
@@ -47,7 +47,7 @@ def test_a_second_stop_escalates_at_once() -> None:
 
 
 def test_a_double_click_is_one_stop() -> None:
-    """Two presses within a second do not cost the backup; a Stop now counts whenever it comes."""
+    """Two presses within a second don't cost the backup; Stop now counts at any time."""
     escalation = StopEscalation(TIMES)
     assert escalate(escalation, [0]) == [(0, "finish_step")]
     assert escalate(escalation, [0.5], stops=TWO) == []
@@ -56,12 +56,12 @@ def test_a_double_click_is_one_stop() -> None:
 
 
 def test_stop_now_begins_with_the_interrupt() -> None:
-    """A stop without mercy leaves out the first stage."""
+    """Stop now skips the first stage."""
     assert escalate(StopEscalation(TIMES), [0], stops=(Stop(now=True),)) == [(0, "interrupt")]
 
 
 def test_the_clock_starts_again_while_a_backup_is_written() -> None:
-    """A backup that takes minutes is not cut off, and the page sees the new deadline."""
+    """A backup that takes minutes is not cut off, and the page shows the new deadline."""
     escalation = StopEscalation(TIMES)
     escalate(escalation, [0])
     assert escalate(escalation, [50, 55, 109], "backing_up") == [(50, "finish_step")]
@@ -71,7 +71,7 @@ def test_the_clock_starts_again_while_a_backup_is_written() -> None:
 
 
 def test_a_backup_that_hangs_is_given_up() -> None:
-    """The clock starts again only so often: a stop ends whatever the disk does."""
+    """The clock restarts a limited number of times, so a stop ends whatever the disk does."""
     escalation = StopEscalation(TIMES)
     times = [float(second) for second in range(2000)]
     stages = escalate(escalation, times, "backing_up")
@@ -81,7 +81,7 @@ def test_a_backup_that_hangs_is_given_up() -> None:
 
 
 def test_an_escalation_of_one_stage_stays_there() -> None:
-    """A thread can only be asked."""
+    """A thread can't be forced to end."""
     escalation = StopEscalation(TIMES, stages=("finish_step",))
     assert escalate(escalation, [0, 60, 1000]) == [(0, "finish_step")]
     assert escalation.deadline == 60

@@ -1,4 +1,4 @@
-"""What a journal adds up to."""
+"""The state that a journal leads to."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def folded(*events: Event) -> RunView:
     ],
 )
 def test_phases_and_ends_are_projected_on_the_seven_words(events: tuple[Event, ...], status: str, training: bool) -> None:
-    """Clients of the seed know seven words for a status."""
+    """Clients of the first API use seven status words."""
     state = folded(*events).state()
     assert (state["status"], state["is_training"]) == (status, training)
 
 
 def test_the_error_of_a_failed_run_is_one_sentence_and_an_object() -> None:
-    """A client shows the sentence, the page the whole."""
+    """A client shows the sentence, the page the whole error."""
     info = ErrorInfo(type="OutOfMemoryError", message="No memory is left.", path="batch_size", suggestion="Lower it.")
     state = folded(
         RunStarted(backend="b", pid=1, at=10.0), RunEnded(reason="failed", error=info, signal="SIGKILL", at=15.0)
@@ -90,7 +90,7 @@ def test_speed_and_time_left_count_micro_batches() -> None:
 
 
 def test_rows_that_were_passed_over_do_not_look_like_speed() -> None:
-    """A view that looks again after a long time measures over the rows it sees."""
+    """A view that reads again after a long time measures only over the rows it reads."""
     view = folded(PLAN)
     names = column_names(("unet",))
     view.apply_rows(names, [row_of(step(number)) for number in range(1, 11)], 0)
@@ -99,7 +99,7 @@ def test_rows_that_were_passed_over_do_not_look_like_speed() -> None:
 
 
 def test_a_loss_that_is_no_number_is_null() -> None:
-    """The state is JSON whatever the loss does."""
+    """The state is valid JSON whatever the loss is."""
     view = folded(PLAN)
     view.apply_rows(column_names(("unet",)), [row_of(step(1, math.nan, (math.inf,), None))], 0)
     state = view.state()
@@ -108,7 +108,7 @@ def test_a_loss_that_is_no_number_is_null() -> None:
 
 
 def test_a_pause_lasts_while_a_sample_is_generated() -> None:
-    """Sampling during a pause does not end it."""
+    """Sampling during a pause doesn't end it."""
     view = folded(PhaseChanged(phase="training"), PhaseChanged(phase="paused"), PhaseChanged(phase="sampling"))
     assert view.state()["paused"]
     view.apply(PhaseChanged(phase="training"), 4)
@@ -116,7 +116,7 @@ def test_a_pause_lasts_while_a_sample_is_generated() -> None:
 
 
 def test_progress_belongs_to_its_phase() -> None:
-    """A new phase begins without the numbers of the old one."""
+    """A new phase begins without the progress of the old one."""
     view = folded(PhaseChanged(phase="caching"), PhaseProgress(phase="caching", done=40, total=200))
     assert (view.state()["phase_done"], view.state()["phase_total"]) == (40, 200)
     view.apply(PhaseChanged(phase="training"), 3)
@@ -124,7 +124,7 @@ def test_progress_belongs_to_its_phase() -> None:
 
 
 def test_answers_and_warnings_are_kept() -> None:
-    """Whoever asks later gets the answer."""
+    """A later query returns the answer."""
     answer = CommandCompleted(command_id="x", command="pause", outcome="done")
     view = folded(answer, WarningIssued(code="a", message="one"), WarningIssued(code="b", message="two"))
     assert view.answers == {"x": answer}
@@ -138,7 +138,7 @@ def allowed(state: dict[str, object], *, queue_full: bool = False) -> set[str]:
 
 
 def test_what_can_be_asked_for_depends_on_the_state() -> None:
-    """A button is alive when its call would succeed; otherwise a sentence says why not."""
+    """A button is enabled if its call would succeed; otherwise a sentence explains why not."""
     everything = {"stop", "pause", "sample", "backup", "save"}
     assert allowed(idle_state(initialized=False)) == {"start"}
     assert allowed(folded(PhaseChanged(phase="queued")).state()) == {"stop"}
@@ -151,14 +151,14 @@ def test_what_can_be_asked_for_depends_on_the_state() -> None:
 
 
 def test_without_a_run_the_state_has_the_same_keys() -> None:
-    """A client need not ask whether a key is there."""
+    """A client doesn't have to check whether a key exists."""
     idle = idle_state(initialized=True)
     assert idle.keys() == folded().state().keys()
     assert (idle["status"], idle["is_training"], idle["run_id"], idle["error"]) == ("initialized", False, None, None)
 
 
 def test_a_command_waits_from_its_receipt_to_its_answer() -> None:
-    """Also where the answer is read first; an ended run has none that waits."""
+    """This holds if the answer is read first; an ended run has no pending commands."""
     received = (CommandReceived(command_id="x", command="sample_default"), CommandReceived(command_id="y", command="backup_now"))
     view = folded(*received)
     assert [command["command_id"] for command in view.state()["waiting_commands"]] == ["x", "y"]

@@ -1,4 +1,4 @@
-"""What no engine here can train is known before anybody chooses it."""
+"""Choices that no engine can train are marked before anyone selects them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ def availability(folder: Path, checkout: Path | None = None) -> tuple[Availabili
 
 
 def test_presets_that_only_another_engine_trains_are_named_with_the_reason(tmp_path: Path) -> None:
-    """Without a OneTrainer installation, presets of models that the built-in engine lacks; the demo is never among them."""
+    """Without a OneTrainer installation, these are presets of models that the built-in engine doesn't support, never the demo."""
     found = {item["name"]: item["why"] for item in availability(tmp_path)[0].presets()}
     assert "Anima" in found["Anima/LoRA 8 GB"]
     assert DEMO_PRESET not in found
 
 
 def test_choices_are_asked_together_with_the_other_settings(tmp_path: Path) -> None:
-    """Each unavailable choice has its reason; a setting with nothing unavailable is left out; one without choices is an error."""
+    """Each unavailable choice has its reason; a setting without unavailable
+    choices is omitted; one without choices is an error.
+    """
     asked, _ = availability(tmp_path)
     found = asked.choices(SD15, ["attention_mechanism", "sample_image_format"])
     assert set(found) == {"attention_mechanism"}
@@ -49,7 +51,7 @@ def test_choices_are_asked_together_with_the_other_settings(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_an_installation_makes_choices_available(tmp_path: Path) -> None:
-    """What OneTrainer can train is available while either engine may be taken, and is not when the built-in one was chosen."""
+    """OneTrainer's models are available while either engine may be used, and unavailable if the built-in one is selected."""
     asked, engines = availability(tmp_path, set_up(tmp_path / "OneTrainer"))
     assert asked.choices(SD15, ["attention_mechanism"]) == {}
     engines.choose(BUILTIN)

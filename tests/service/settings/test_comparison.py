@@ -1,4 +1,4 @@
-"""Any two sources of settings side by side."""
+"""Any two sources of settings are compared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def differences(comparison: Comparison, left: str, right: str) -> list[Differenc
 
 
 def test_each_differing_path_comes_with_both_values(store: ConfigStore, tmp_path: Path) -> None:
-    """Saved ones, presets, defaults, what was opened and the form are compared with each other; asking changes nothing."""
+    """Saved configurations, presets, defaults, the opened settings and the form are compared with each other without changes."""
     comparison = Comparison(store, RunStore(tmp_path / "runs"))
     store.save("mine")
     before = store.current().config["epochs"]
@@ -42,7 +42,7 @@ def test_each_differing_path_comes_with_both_values(store: ConfigStore, tmp_path
 
 
 def test_a_document_can_be_a_side(store: ConfigStore, tmp_path: Path) -> None:
-    """What was never saved is compared as it would be opened: migrated, and laid over the defaults."""
+    """An unsaved document is compared as it would be opened: migrated, with defaults."""
     comparison = Comparison(store, RunStore(tmp_path / "runs"))
     old = Source("document", document={"__version": 1, "unet_learning_rate": 0.5})
     new = Source("document", document={"unet": {"learning_rate": 0.25}})
@@ -50,7 +50,7 @@ def test_a_document_can_be_a_side(store: ConfigStore, tmp_path: Path) -> None:
 
 
 def test_a_run_is_compared_with_the_form(make_service: MakeService, tmp_path: Path) -> None:
-    """The frozen settings of a run differ only where they really do: its absolute paths are those that the form means."""
+    """Only real differences are listed: the run's absolute paths equal the form's relative ones."""
     service = make_service()
     config = small_config(tmp_path / "material").model_copy(update={"cache_dir": "cache/here"})
     service.configs.replace(config, "small")
@@ -66,14 +66,14 @@ def test_a_run_is_compared_with_the_form(make_service: MakeService, tmp_path: Pa
 
 @pytest.mark.parametrize("text", ["", "draft", "saved", "saved:", "run:", "document", "current of mine"])
 def test_what_is_no_source_is_refused(text: str) -> None:
-    """The kind or the name is named."""
+    """The error names the kind or the name."""
     with pytest.raises(ConfigValueError) as caught:
         Source.parse(text)
     assert caught.value.path in ("kind", "name", "document")
 
 
 def test_names_of_nothing_are_errors(store: ConfigStore, tmp_path: Path) -> None:
-    """A preset is not found among the saved ones; there may be no run yet."""
+    """A preset is not among the saved configurations, and there may be no run yet."""
     comparison = Comparison(store, RunStore(tmp_path / "runs"))
     with pytest.raises(ConfigNotFoundError):
         differences(comparison, "current", "saved:SDXL/LoRA 8 GB")

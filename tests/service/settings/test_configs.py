@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> ConfigStore:
 
 
 def test_an_edit_raises_the_revision_and_outlives_a_restart(store: ConfigStore, tmp_path: Path) -> None:
-    """What was edited is there when the panel comes back, with its number and its name."""
+    """After a restart, the edit is there with its revision and name."""
     store.save("mine")
     document = store.patch({"epochs": 7, "unet.learning_rate": 2e-5}, store.revision())
     again = ConfigStore(tmp_path)
@@ -40,7 +40,7 @@ def test_an_edit_raises_the_revision_and_outlives_a_restart(store: ConfigStore, 
 
 
 def test_what_differs_from_the_source_is_named(store: ConfigStore) -> None:
-    """The page marks the changed fields; taking a change back takes the mark away."""
+    """The page marks the changed fields; reverting a change removes the mark."""
     store.save("mine")
     before = store.current().config["epochs"]
     assert store.current().changed == ()
@@ -51,7 +51,7 @@ def test_what_differs_from_the_source_is_named(store: ConfigStore) -> None:
 
 
 def test_two_editors_do_not_overwrite_each_other(store: ConfigStore) -> None:
-    """A change names the revision it was made on; the later of two is told to read again."""
+    """A change names the revision it is based on; the later of two is rejected."""
     revision = store.revision()
     store.patch({"epochs": 7}, revision)
     with pytest.raises(RevisionConflictError, match="Someone else"):
@@ -60,7 +60,7 @@ def test_two_editors_do_not_overwrite_each_other(store: ConfigStore) -> None:
 
 
 def test_a_bad_value_changes_nothing(store: ConfigStore) -> None:
-    """All or nothing: one wrong value leaves the settings and their number as they are."""
+    """One wrong value leaves the settings and their revision unchanged."""
     before = store.current()
     with pytest.raises(ConfigInvalidError) as error:
         store.patch({"epochs": 3, "unet.learning_rate": "fast"}, store.revision())
@@ -88,7 +88,7 @@ def test_saved_configurations_can_be_listed_read_loaded_and_deleted(store: Confi
 
 
 def test_presets_are_listed_and_cannot_be_deleted(store: ConfigStore) -> None:
-    """Every preset can be loaded; none can be removed."""
+    """Every preset can be loaded; none can be deleted."""
     names = [item["name"] for item in store.list() if item["kind"] == "preset"]
     assert names == list(preset_files())
     assert names
@@ -99,7 +99,7 @@ def test_presets_are_listed_and_cannot_be_deleted(store: ConfigStore) -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", ".json", "..", "../x", "a/b", "a\\b", "con", "x" * 200, "a\nb", "nul", "C:x"])
 def test_a_name_cannot_leave_its_folder(store: ConfigStore, tmp_path: Path, name: str) -> None:
-    """Parts of a path and names that a system reserves are refused."""
+    """Path separators and names that a system reserves are rejected."""
     with pytest.raises(ConfigValueError):
         store.save(name)
     assert not list(tmp_path.rglob("*.json"))
@@ -108,12 +108,12 @@ def test_a_name_cannot_leave_its_folder(store: ConfigStore, tmp_path: Path, name
 
 
 def test_a_plain_name_stays_as_it_is() -> None:
-    """People name things in their own language."""
+    """Names may be in any language."""
     assert clean_name("Mein Häuschen (v2) – neu") == "Mein Häuschen (v2) – neu"
 
 
 def test_secrets_never_come_near_a_file(store: ConfigStore, tmp_path: Path) -> None:
-    """A token in an imported file is neither kept, nor exported, nor part of the settings being edited."""
+    """A token in an imported file is neither saved, nor exported, nor part of the settings being edited."""
     store.import_json(json.dumps({"epochs": 5, "secrets": {"huggingface_token": "hf_verysecret"}}))
     store.save("mine")
     theirs = tmp_path / "configs" / "theirs.json"
@@ -126,7 +126,7 @@ def test_secrets_never_come_near_a_file(store: ConfigStore, tmp_path: Path) -> N
 
 
 def test_an_import_tells_of_unknown_keys_and_refuses_what_is_no_configuration(store: ConfigStore) -> None:
-    """A file from elsewhere is read forgivingly where nothing is lost, and strictly where it would be."""
+    """Loading a file is lenient if nothing is lost, and strict otherwise."""
     document = store.import_json(b'\xef\xbb\xbf{"epochs": 5, "epochz": 6}', name="theirs")
     assert (document.config["epochs"], document.name) == (5, "theirs")
     assert document.problems[0].path == "epochz"
@@ -139,7 +139,7 @@ def test_an_import_tells_of_unknown_keys_and_refuses_what_is_no_configuration(st
 
 
 def test_concepts_of_a_file_are_taken_in(store: ConfigStore, tmp_path: Path) -> None:
-    """An unpacked configuration becomes packed, and is given out again either way."""
+    """An unpacked configuration becomes packed, and can be exported either way."""
     (tmp_path / "training_concepts").mkdir()
     (tmp_path / "training_concepts" / "concepts.json").write_text('[{"name": "dog", "path": "images"}]')
     store.replace({"concepts": None})
@@ -148,7 +148,7 @@ def test_concepts_of_a_file_are_taken_in(store: ConfigStore, tmp_path: Path) -> 
 
 
 def test_lists_are_read_inside_the_allowed_folders_only(tmp_path: Path) -> None:
-    """A document from outside cannot have a file read that the panel may not show; the check says that it lies outside."""
+    """A document can't make the panel read a file outside; the check reports that the path is outside."""
     outside = tmp_path / "outside.json"
     outside.write_text('[{"name": "secret"}]')
     roots = (tmp_path / "data",)
@@ -163,7 +163,7 @@ def test_lists_are_read_inside_the_allowed_folders_only(tmp_path: Path) -> None:
 
 
 def test_a_name_can_be_opened_as_what_it_is(store: ConfigStore) -> None:
-    """A saved configuration comes before a preset of its name, unless the preset is asked for."""
+    """A saved configuration takes precedence over a preset of the same name, unless the preset is requested."""
     name = next(name for name in preset_files() if "/" not in name)
     store.patch({"epochs": 7})
     store.save(name)
@@ -172,7 +172,7 @@ def test_a_name_can_be_opened_as_what_it_is(store: ConfigStore) -> None:
 
 
 def test_validation_finds_what_the_start_would(store: ConfigStore, tmp_path: Path) -> None:
-    """Errors with paths, whether the document is the current one, another, or not even readable."""
+    """Errors have paths for the current document, another one, and an unreadable one."""
     good = small_config(tmp_path / "good")
     assert not [finding for finding in store.validate(good) if finding["severity"] == "error"]
     store.replace(good.model_copy(update={"base_model_name": "nowhere.safetensors"}))
@@ -181,7 +181,7 @@ def test_validation_finds_what_the_start_would(store: ConfigStore, tmp_path: Pat
 
 
 def test_defaults_are_those_of_the_model_and_method(store: ConfigStore) -> None:
-    """A default document names what was asked for; an unknown model type is an error with its path."""
+    """The defaults contain the requested model and method; an unknown model type is an error with its path."""
     assert store.defaults("STABLE_DIFFUSION_15", "FINE_TUNE")["training_method"] == "FINE_TUNE"
     with pytest.raises(ConfigInvalidError) as error:
         store.defaults("STABLE_CONFUSION")
@@ -189,7 +189,7 @@ def test_defaults_are_those_of_the_model_and_method(store: ConfigStore) -> None:
 
 
 def test_viewers_are_told_of_each_change_and_who_made_it(tmp_path: Path) -> None:
-    """Two open pages stay alike."""
+    """Two open pages stay in sync."""
     told: list[tuple[int, str]] = []
 
     def tell(document: ConfigDocument, by: str) -> None:
@@ -202,7 +202,7 @@ def test_viewers_are_told_of_each_change_and_who_made_it(tmp_path: Path) -> None
 
 
 def test_an_unreadable_draft_does_not_keep_the_panel_from_starting(tmp_path: Path) -> None:
-    """A file that somebody broke by hand is replaced by the defaults."""
+    """A damaged file is replaced by the defaults."""
     for text in ("{torn", '{"config": {"epochs": "many"}, "revision": 1}', '{"config": 5, "revision": 1}', "[]"):
         path = tmp_path / "config" / "current.json"
         path.parent.mkdir(exist_ok=True)
@@ -216,7 +216,7 @@ def test_an_unreadable_draft_does_not_keep_the_panel_from_starting(tmp_path: Pat
 
 
 def test_a_draft_that_cannot_be_laid_aside_stays(tmp_path: Path) -> None:
-    """Where nothing can be written, the start says so, and what was edited is still there."""
+    """If nothing can be written, the start fails, and the edits are kept."""
     ConfigStore(tmp_path).patch({"epochs": 77})
     preset = next(name for name in preset_files() if name != ConfigStore(tmp_path).name())
     (tmp_path / "config" / "previous.json").mkdir()
@@ -226,7 +226,7 @@ def test_a_draft_that_cannot_be_laid_aside_stays(tmp_path: Path) -> None:
 
 
 def test_a_preset_asked_for_at_the_start_lays_the_former_draft_aside(tmp_path: Path) -> None:
-    """Starting with the demo loses nothing that was edited before."""
+    """Starting with the demo loses no earlier edits."""
     ConfigStore(tmp_path).patch({"epochs": 77})
     preset = next(name for name in preset_files() if name != ConfigStore(tmp_path).name())
     assert ConfigStore(tmp_path, start_with=preset).name() == preset
@@ -235,7 +235,7 @@ def test_a_preset_asked_for_at_the_start_lays_the_former_draft_aside(tmp_path: P
 
 
 def test_a_renamed_preset_is_found_by_its_former_name(tmp_path: Path) -> None:
-    """A draft that an earlier version wrote keeps its edits, and a script can still open the preset."""
+    """A draft of an earlier version keeps its edits, and a script can still open the preset."""
     current = tmp_path / "config" / "current.json"
     ConfigStore(tmp_path, start_with="Demo LoRA").patch({"epochs": 77})
     current.write_text(json.dumps(json.loads(current.read_text()) | {"name": "demo - new word LoRA"}))
@@ -258,12 +258,12 @@ def test_a_renamed_preset_is_found_by_its_former_name(tmp_path: Path) -> None:
     ],
 )
 def test_differences_are_paths(before: object, after: object, paths: list[str]) -> None:
-    """Documents are compared by value, place by place."""
+    """Documents are compared by value, path by path."""
     assert different_paths(before, after) == paths
 
 
 def test_an_optimizer_comes_back_as_it_was_set(store: ConfigStore) -> None:
-    """Switching there and back restores edits; an optimizer that was never set begins with its usual values."""
+    """Switching to another optimizer and back restores edits; an optimizer that was never set begins with its defaults."""
     store.patch({"optimizer.optimizer": "ADAMW"})
     store.patch({"optimizer.weight_decay": 0.07})
     other = store.patch({"optimizer.optimizer": "CAME"}).config["optimizer"]
@@ -272,20 +272,20 @@ def test_an_optimizer_comes_back_as_it_was_set(store: ConfigStore) -> None:
 
 
 def test_what_a_preset_set_for_an_optimizer_comes_back_too(store: ConfigStore) -> None:
-    """Values that came with a document and not by an edit survive a look at another optimizer."""
+    """Values from an opened document, not only edits, survive a switch to another optimizer."""
     store.replace({"optimizer": {"optimizer": "ADAMW", "eps": 1e-5}})
     store.patch({"optimizer.optimizer": "LION"})
     assert store.patch({"optimizer.optimizer": "ADAMW"}).config["optimizer"]["eps"] == 1e-5
 
 
 def test_values_sent_with_a_switch_go_over_what_is_remembered(store: ConfigStore) -> None:
-    """One change can name an optimizer and its parameters."""
+    """One change can set an optimizer and its parameters."""
     document = store.patch({"optimizer.optimizer": "LION", "optimizer.beta1": 0.5})
     assert (document.config["optimizer"]["beta1"], document.config["optimizer"]["beta2"]) == (0.5, 0.99)
 
 
 def test_the_usual_values_of_an_optimizer_can_be_asked_for(store: ConfigStore) -> None:
-    """Its parameters are as usual again, and what was set is forgotten."""
+    """Its parameters are the defaults again, and the previous values are forgotten."""
     store.patch({"optimizer.optimizer": "ADAMW"})
     store.patch({"optimizer.weight_decay": 0.07})
     document = store.reset_optimizer(store.revision())
@@ -296,7 +296,7 @@ def test_the_usual_values_of_an_optimizer_can_be_asked_for(store: ConfigStore) -
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_few(store: ConfigStore) -> None:
-    """Of many presets only those are named that may have been meant, and how many there are."""
+    """Of many presets, the message lists only similar names and the total number."""
     with pytest.raises(ConfigNotFoundError) as caught:
         store.read("sdxl lora 8 gb")
     assert caught.value.expected.startswith(f"one of {len(preset_files())}, for instance ")
@@ -318,7 +318,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_few(store: ConfigStore) ->
     ],
 )
 def test_imported_settings_are_called_like_their_file(store: ConfigStore, file_name: str, name: str | None) -> None:
-    """Without its folder and ending; a name that is taken gets another one, so that Save doesn't replace what has it."""
+    """The name has no folder or extension; an existing name gets a number, so that Save doesn't overwrite that file."""
     store.save("taken")
     document = store.import_json('{"epochs": 5}', file_name=file_name)
     assert (document.name, document.config["epochs"]) == (name, 5)

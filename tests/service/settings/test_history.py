@@ -1,4 +1,4 @@
-"""Undo and redo: every change can be taken back, whatever it was, and a reload or a damaged file does not matter.
+"""Undo and redo: every change can be undone, and a reload or a damaged file doesn't matter.
 
 Covers ``config/files/overlay.py``.
 """
@@ -22,7 +22,7 @@ OTHER = "SDXL/LoRA 12 GB"
 
 @pytest.fixture
 def store(tmp_path: Path) -> ConfigStore:
-    """Settings with concepts, samples and an edit of the user's own."""
+    """Settings with concepts, samples and one edit of the user."""
     store = ConfigStore(tmp_path)
     store.patch({"concepts": CONCEPTS, "samples": SAMPLES})
     store.patch({"save_filename_prefix": "mine-"})
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> ConfigStore:
 
 
 def names(store: ConfigStore) -> tuple[list[str], list[str]]:
-    """Names of the concepts, prompts of the samples."""
+    """Return the names of the concepts and the prompts of the samples."""
     config = store.current().config
     return [concept["name"] for concept in config["concepts"]], [sample["prompt"] for sample in config["samples"]]
 
@@ -40,7 +40,7 @@ KEPT = (["dog", "cat"], ["my own prompt"])
 
 @pytest.mark.parametrize("name", [name for name in preset_files() if "/" in name][::6])
 def test_opening_a_preset_keeps_concepts_samples_and_what_it_does_not_set(store: ConfigStore, name: str) -> None:
-    """It changes what it sets; all of it comes back with one undo."""
+    """A preset changes only what it sets; one undo restores everything."""
     before = store.current()
     opened = store.load(name)
     assert names(store) == KEPT
@@ -54,7 +54,7 @@ def test_opening_a_preset_keeps_concepts_samples_and_what_it_does_not_set(store:
 
 
 def test_an_import_without_lists_and_a_reset_keep_them_too(store: ConfigStore) -> None:
-    """A file that says nothing about concepts does not take them away; null says nothing."""
+    """A file without concepts doesn't remove them, and neither does null."""
     before = store.current().config
     for more in ("", ', "__version": 11, "concepts": null, "samples": null', ', "concepts": []'):
         store.import_json(f'{{"epochs": 5{more}}}', name="theirs")
@@ -71,7 +71,7 @@ def test_an_import_without_lists_and_a_reset_keep_them_too(store: ConfigStore) -
 
 
 def test_reset_goes_back_to_an_imported_file(store: ConfigStore) -> None:
-    """Also where the file is nowhere in the list any more; its own lists come back with it."""
+    """This works if the file is no longer in the list; its lists are restored too."""
     store.import_json(json.dumps({"epochs": 5, "concepts": [{"name": "theirs", "path": "/x"}]}), name="theirs.json")
     store.patch({"epochs": 6, "concepts": CONCEPTS})
     reset = store.reset()
@@ -79,7 +79,7 @@ def test_reset_goes_back_to_an_imported_file(store: ConfigStore) -> None:
 
 
 def test_two_presets_do_not_mix(store: ConfigStore, tmp_path: Path) -> None:
-    """What the first one set is gone with the second, as in OneTrainer, but for what the user edited."""
+    """As in OneTrainer, the values of the first preset are replaced, except for the user's edits."""
     store.load(OTHER)
     store.patch({"unet.learning_rate": 0.5})
     mixed = store.load("SD 1.5/LoRA 8 GB").config
@@ -111,7 +111,7 @@ def test_an_edit_goes_with_what_belongs_to_it(store: ConfigStore, tmp_path: Path
 
 
 def test_a_preset_over_a_file_of_ones_own_keeps_the_file(store: ConfigStore) -> None:
-    """What was saved or imported is the user's: a preset changes of it what it sets."""
+    """Saved and imported values belong to the user: a preset changes only what it sets."""
     store.patch({"batch_size": 33, "debug_dir": "mine"})
     store.save("mine")
     opened = store.load("SD 1.5/LoRA 8 GB")
@@ -122,7 +122,7 @@ def test_a_preset_over_a_file_of_ones_own_keeps_the_file(store: ConfigStore) -> 
 
 
 def test_a_preset_with_lists_brings_them_only_where_the_user_has_none(store: ConfigStore, tmp_path: Path) -> None:
-    """The demo has concepts: they come into empty lists and go with the next preset, and never in the place of the user's."""
+    """The demo's concepts fill empty lists and leave with the next preset, and never replace the user's."""
     demo = DEMO_PRESET
     store.load(demo)
     assert names(store) == KEPT
@@ -135,7 +135,7 @@ def test_a_preset_with_lists_brings_them_only_where_the_user_has_none(store: Con
 
 
 def test_history_outlives_a_restart(store: ConfigStore, tmp_path: Path) -> None:
-    """Position included: what was undone can be made again after a restart."""
+    """This includes the position: an undone change can be redone after a restart."""
     start = store.current().config
     store.load(OTHER)
     store.patch({"epochs": 3})
@@ -154,7 +154,7 @@ def test_history_outlives_a_restart(store: ConfigStore, tmp_path: Path) -> None:
 
 
 def test_an_edit_after_an_undo_ends_the_redo(store: ConfigStore) -> None:
-    """Two futures would be one too many."""
+    """There is only one line of history."""
     store.patch({"epochs": 3})
     store.undo()
     edited = store.patch({"epochs": 4})
@@ -165,7 +165,7 @@ def test_an_edit_after_an_undo_ends_the_redo(store: ConfigStore) -> None:
 
 
 def test_each_undoes_its_own_changes_and_leaves_those_of_others(store: ConfigStore) -> None:
-    """Two people edit; without a name, the last change of all is meant."""
+    """Two people edit; without a name, the last change of all is undone."""
     before = store.current().config
     store.patch({"epochs": 3, "concepts.0.name": "wolf"}, by="anna")
     store.patch({"debug_dir": "bert's", "concepts.1.name": "lynx"}, by="bert")
@@ -185,7 +185,7 @@ def test_each_undoes_its_own_changes_and_leaves_those_of_others(store: ConfigSto
 
 
 def test_an_undo_within_a_list_that_others_changed_touches_nothing_else(store: ConfigStore) -> None:
-    """A place within a list is the same place only while the list is the same."""
+    """An index in a list is valid only while the list is unchanged."""
     store.patch({"concepts.1.name": "lynx"}, by="anna")
     store.patch({"concepts": [{"name": "new", "path": "/new"}, {"name": "newer", "path": "/newer"}]}, by="bert")
     store.undo(by="anna")
@@ -193,7 +193,7 @@ def test_an_undo_within_a_list_that_others_changed_touches_nothing_else(store: C
 
 
 def test_an_undo_names_the_revision_it_was_made_on(store: ConfigStore) -> None:
-    """A page that has not seen the last change does not undo it."""
+    """A page that hasn't received the last change can't undo it."""
     revision = store.revision()
     store.patch({"epochs": 3})
     for travel in (store.undo, store.redo, store.reset):
@@ -203,7 +203,7 @@ def test_an_undo_names_the_revision_it_was_made_on(store: ConfigStore) -> None:
 
 
 def test_saving_is_no_step_and_keeps_its_name(store: ConfigStore) -> None:
-    """Undo after a save takes the edit before it back; the name stays, and undo across an opening brings it back."""
+    """Undo after a save reverts the edit before it; the name stays, and undoing an opening restores the name."""
     store.patch({"epochs": 3})
     store.save("mine")
     undone = store.undo()
@@ -217,7 +217,7 @@ def test_saving_is_no_step_and_keeps_its_name(store: ConfigStore) -> None:
 
 
 def test_undo_of_what_was_opened_before_a_save_leaves_the_name(store: ConfigStore) -> None:
-    """The values go back; they are still edited under the name that they were saved under, and counted from there."""
+    """The values are reverted; the settings keep the saved name and are compared with that file."""
     before = store.current().config
     store.load(OTHER)
     store.save("mine")
@@ -229,7 +229,7 @@ def test_undo_of_what_was_opened_before_a_save_leaves_the_name(store: ConfigStor
 
 @pytest.mark.slow
 def test_long_lists_are_not_noted_again_with_each_preset(store: ConfigStore, tmp_path: Path) -> None:
-    """The history holds what a change replaced, and a preset replaces no concepts."""
+    """The history stores what a change replaced, and a preset replaces no concepts."""
     store.patch({"concepts": [{"path": f"/images/{number}"} for number in range(300)]})
     store.load(OTHER)
     file = tmp_path / "config" / "history.jsonl"
@@ -245,7 +245,7 @@ NO_CHANGE = b'{"number": 3, "kind": "edit", "by": "", "of": 0, "change": 5}'
 
 @pytest.mark.parametrize("damage", [b"", b"{torn", b"\xff\xfe\x00", b"[" * 50_000, NO_CHANGE], ids=repr)
 def test_a_damaged_step_is_skipped(store: ConfigStore, tmp_path: Path, damage: bytes) -> None:
-    """Whatever the file of the history holds, the panel starts, and the other steps are there."""
+    """Whatever the history file contains, the panel starts, and the other steps are available."""
     before = store.current().config
     store.patch({"epochs": 3})
     store.patch({"batch_size": 4})
@@ -262,7 +262,7 @@ def test_a_damaged_step_is_skipped(store: ConfigStore, tmp_path: Path, damage: b
 
 
 def test_a_history_that_is_taken_away_meanwhile_begins_again(store: ConfigStore, tmp_path: Path) -> None:
-    """Without an error, and without a step into nothing."""
+    """Neither an error nor an empty step results."""
     (tmp_path / "config" / "history.jsonl").write_bytes(b"")
     epochs = store.current().config["epochs"]
     store.patch({"epochs": 3})
@@ -272,7 +272,7 @@ def test_a_history_that_is_taken_away_meanwhile_begins_again(store: ConfigStore,
 
 
 def test_a_history_that_cannot_be_written_stops_no_edit(tmp_path: Path) -> None:
-    """Edits are what counts."""
+    """The edits are saved."""
     (tmp_path / "config" / "history.jsonl").mkdir(parents=True)
     store = ConfigStore(tmp_path)
     store.patch({"epochs": 3})
@@ -283,7 +283,7 @@ def test_a_history_that_cannot_be_written_stops_no_edit(tmp_path: Path) -> None:
 
 
 def test_a_preset_asked_for_at_the_start_can_be_undone(store: ConfigStore, tmp_path: Path) -> None:
-    """Starting with the demo is a step, too, however often."""
+    """Starting with the demo is a step, however often."""
     before = store.current().config
     demo = DEMO_PRESET
     ConfigStore(tmp_path, start_with=demo)
@@ -293,7 +293,7 @@ def test_a_preset_asked_for_at_the_start_can_be_undone(store: ConfigStore, tmp_p
 
 
 def test_the_history_is_bounded(tmp_path: Path) -> None:
-    """In number and in bytes; the newest stay."""
+    """Number and bytes are limited; the newest steps stay."""
     file = tmp_path / "history.jsonl"
     history = History(file, most=8, most_bytes=2000)
     for number in range(1, 21):
@@ -317,7 +317,7 @@ def test_the_history_is_bounded(tmp_path: Path) -> None:
     ],
 )
 def test_a_change_leads_there_and_back(before: dict, after: dict) -> None:
-    """Whatever two documents differ in."""
+    """This holds for any two documents."""
     entries = json.loads(json.dumps(list(entries_between(before, after))))
     assert with_entries(before, entries, "after") == after
     assert with_entries(after, entries, "before") == before

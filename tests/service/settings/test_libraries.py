@@ -1,4 +1,4 @@
-"""Folders of presets beside the panel's own."""
+"""Preset folders in addition to the panel's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onetrainer_gradio.service.settings.libraries import Libraries
 
 @pytest.fixture
 def presets(tmp_path: Path) -> Path:
-    """A folder as a checkout has it: presets, and files that are none."""
+    """A folder like a checkout's, with presets and other files."""
     folder = tmp_path / "OneTrainer" / "training_presets"
     folder.mkdir(parents=True)
     (folder / "#sd 1.5 LoRA.json").write_text(json.dumps({"model_type": "STABLE_DIFFUSION_15", "training_method": "LORA"}))
@@ -26,7 +26,7 @@ def presets(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_presets_is_offered_read_only_and_remembered(tmp_path: Path, presets: Path) -> None:
-    """Its presets stand in the list under its name, can be opened, and are there again after a restart."""
+    """Its presets are listed under its name, can be opened, and are available after a restart."""
     store = ConfigStore(tmp_path / "data")
     library = store.libraries.add(presets)
     assert (library.title, library.folder) == ("OneTrainer", presets)
@@ -42,7 +42,7 @@ def test_a_folder_of_presets_is_offered_read_only_and_remembered(tmp_path: Path,
 
 
 def test_adding_twice_is_once_and_titles_are_told_apart(tmp_path: Path, presets: Path) -> None:
-    """The same folder stays one library; another of the same name, or of a family's, gets a number."""
+    """The same folder is one library; another folder with the same name, or with a model family's name, gets a number."""
     libraries = Libraries(tmp_path / "libraries.json", taken=["SDXL"])
     first = libraries.add(presets)
     assert libraries.add(f"{presets}/../training_presets") == first
@@ -54,7 +54,7 @@ def test_adding_twice_is_once_and_titles_are_told_apart(tmp_path: Path, presets:
 
 
 def test_a_library_of_something_else_goes_with_it(tmp_path: Path, presets: Path) -> None:
-    """One that is not kept is offered, cannot be removed by hand, and is forgotten at the end."""
+    """A temporary library is offered, can't be removed manually, and is forgotten at the end."""
     file = tmp_path / "libraries.json"
     libraries = Libraries(file)
     assert libraries.add(presets, "Checkout", kept=False).title == "Checkout"
@@ -69,7 +69,7 @@ def test_a_library_of_something_else_goes_with_it(tmp_path: Path, presets: Path)
 
 
 def test_a_disk_that_takes_nothing_changes_nothing(tmp_path: Path, presets: Path) -> None:
-    """One that is kept is not added or removed then; one that is not needs no disk, so that a panel with a checkout starts."""
+    """A saved library is neither added nor removed then; a temporary one needs no disk, so a panel with a checkout starts."""
     (tmp_path / "full").touch()
     libraries = Libraries(tmp_path / "full" / "libraries.json")
     with pytest.raises(StorageError):
@@ -81,7 +81,7 @@ def test_a_disk_that_takes_nothing_changes_nothing(tmp_path: Path, presets: Path
 
 
 def test_removing_a_library_leaves_its_files(tmp_path: Path, presets: Path) -> None:
-    """It is offered no more and not remembered."""
+    """It is no longer offered or saved."""
     libraries = Libraries(tmp_path / "libraries.json")
     libraries.add(presets)
     libraries.withdraw("OneTrainer")
@@ -96,7 +96,7 @@ def test_removing_a_library_leaves_its_files(tmp_path: Path, presets: Path) -> N
 
 
 def test_what_is_no_folder_or_not_allowed_is_refused(tmp_path: Path, presets: Path) -> None:
-    """The error names the folder; nothing is remembered."""
+    """The error names the folder; nothing is saved."""
     libraries = Libraries(tmp_path / "libraries.json", roots=[tmp_path / "allowed"])
     with pytest.raises(ForbiddenPathError):
         libraries.add(presets)
@@ -109,7 +109,7 @@ def test_what_is_no_folder_or_not_allowed_is_refused(tmp_path: Path, presets: Pa
 
 
 def test_a_damaged_file_or_a_lost_folder_keeps_nothing_from_working(tmp_path: Path, presets: Path) -> None:
-    """A file that cannot be read is listed with the reason; a folder that is away offers nothing until it is back."""
+    """An unreadable file is listed with the reason; a missing folder offers nothing until it is back."""
     libraries = Libraries(tmp_path / "libraries.json")
     libraries.add(presets)
     for broken in ("{", '{"model_type": ' + "[" * 100_000):
@@ -126,7 +126,7 @@ def test_a_damaged_file_or_a_lost_folder_keeps_nothing_from_working(tmp_path: Pa
 
 
 def test_an_unreadable_list_of_libraries_is_begun_again(tmp_path: Path) -> None:
-    """Written by hand, it does not keep the panel from starting."""
+    """A damaged list doesn't keep the panel from starting."""
     file = tmp_path / "libraries.json"
     for text in ("{", "[]", '{"libraries": 7}', '{"libraries": [7, {"title": 1}]}'):
         file.write_text(text)

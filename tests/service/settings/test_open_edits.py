@@ -1,4 +1,4 @@
-"""What fields of open pages hold that is not in the settings."""
+"""Values in fields of open pages that are not in the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EPOCHS = {"path": "epochs", "label": "Epochs", "value": "abc", "reason": "expect
 
 
 def test_a_value_that_cannot_be_used_is_named_until_it_is_corrected_or_its_page_is_gone() -> None:
-    """Each page for itself; what the message names is the setting's label and what the field holds."""
+    """Each page counts separately; the message has the setting's label and the field's value."""
     edits = OpenEdits()
     edits.report("one", [EPOCHS])
     edits.report("two", [EPOCHS, {"path": "concepts.0.balancing", "label": "Balancing", "value": "x"}])
@@ -34,7 +34,7 @@ def test_a_value_that_cannot_be_used_is_named_until_it_is_corrected_or_its_page_
 
 
 def test_a_start_waits_for_an_edit_on_its_way() -> None:
-    """Start right after the last letter takes the new value, or is refused for it; it does not wait for ever."""
+    """Start right after the last keystroke uses the new value, or is rejected for it; the wait is limited."""
     edits = OpenEdits()
     edits.report("one", [{**EPOCHS, "pending": True}])
     threading.Timer(0.1, edits.report, ("one", [EPOCHS])).start()
@@ -47,7 +47,7 @@ def test_a_start_waits_for_an_edit_on_its_way() -> None:
 
 
 def test_a_page_that_polls_is_forgotten_when_it_falls_silent() -> None:
-    """Nothing tells that it was closed."""
+    """Nothing reports that it was closed."""
     now = [0.0]
     edits = OpenEdits(clock=lambda: now[0])
     edits.report("one", [EPOCHS], for_s=10)
@@ -59,7 +59,7 @@ def test_a_page_that_polls_is_forgotten_when_it_falls_silent() -> None:
 
 @pytest.mark.parametrize("told", [None, 5, "x", {"path": "epochs"}, [5, None, {}, {"path": 5}]])
 def test_what_is_no_report_is_passed_over(told: object) -> None:
-    """Whatever a page sends."""
+    """Any message that a page sends is accepted or ignored."""
     edits = OpenEdits()
     edits.report("one", told)
     edits.refuse()
@@ -67,7 +67,7 @@ def test_what_is_no_report_is_passed_over(told: object) -> None:
 
 @pytest.mark.slow
 def test_what_a_page_reports_is_bounded() -> None:
-    """In number and length, and so is the number of pages."""
+    """Number and length of reports and the number of pages are limited."""
     edits = OpenEdits()
     for page in range(600):
         edits.report(str(page), [{"path": f"a{number}", "value": "x" * 10_000} for number in range(100)])
@@ -80,7 +80,7 @@ def test_what_a_page_reports_is_bounded() -> None:
 def test_a_start_of_the_current_settings_is_refused_and_one_of_other_settings_is_not(
     make_service: MakeService, tmp_path: Path
 ) -> None:
-    """The field belongs to the settings being edited; a program may say that it means them all the same."""
+    """The field belongs to the settings being edited; a program may request the start anyway."""
     service = make_service()
     config = small_config(tmp_path / "material")
     service.configs.replace(config)

@@ -21,7 +21,7 @@ def saved(tmp_path: Path) -> SavedConfigs:
 
 
 def test_nothing_is_written_over_unasked(saved: SavedConfigs) -> None:
-    """A name that is taken is refused, in small and large letters, unless it may be written over."""
+    """An existing name, in any case, is rejected unless overwriting is requested."""
     for name in ("mine", "Mine"):
         with pytest.raises(ConfigExistsError, match="mine") as caught:
             saved.write(name, {"epochs": 2}, over=False)
@@ -33,7 +33,7 @@ def test_nothing_is_written_over_unasked(saved: SavedConfigs) -> None:
 
 
 def test_renaming_moves_the_file_whole(saved: SavedConfigs) -> None:
-    """The old name is gone, the new one has what was saved; another one is never lost by it."""
+    """The old name is gone, the new one has the contents; no other file is ever lost."""
     saved.write("other", {"epochs": 3})
     assert saved.rename("mine", " yours.json ") == "yours"
     assert {name: saved.read(name) for name in saved.files()} == {"other": {"epochs": 3}, "yours": {"epochs": 1}}
@@ -51,14 +51,14 @@ def test_renaming_moves_the_file_whole(saved: SavedConfigs) -> None:
     [("mine", "mine copy"), ("mine copy 3", "mine copy"), ("SD 1.5/LoRA 8 GB", "SD 1.5 LoRA 8 GB copy"), ("OT/#x", "OT x copy")],
 )
 def test_a_copy_gets_a_name_of_its_own(saved: SavedConfigs, name: str, copy: str) -> None:
-    """Made from the original's, with a number when it is taken."""
+    """It is derived from the original's name, with a number if it exists."""
     assert saved.free_name(name) == copy
     saved.write(copy, {})
     assert saved.free_name(name) == f"{copy} 2"
 
 
 def test_the_settings_in_the_form_follow_a_new_name(tmp_path: Path) -> None:
-    """Renaming what is open renames it in the form, and changes no setting."""
+    """Renaming the open configuration renames it in the form, and changes no setting."""
     store = ConfigStore(tmp_path)
     store.save("mine")
     store.patch({"epochs": 7})
@@ -72,7 +72,7 @@ def test_the_settings_in_the_form_follow_a_new_name(tmp_path: Path) -> None:
 
 
 def test_presets_of_any_kind_are_duplicated_into_saved_ones(tmp_path: Path) -> None:
-    """A copy of a preset or of one in a library opens as the original does; an error of the name is named."""
+    """A copy of a preset opens as the original does; an invalid name is an error that names it."""
     folder = tmp_path / "presets"
     folder.mkdir()
     (folder / "a.json").write_text(json.dumps({"learning_rate": 0.5}))
@@ -90,7 +90,7 @@ def test_presets_of_any_kind_are_duplicated_into_saved_ones(tmp_path: Path) -> N
 
 
 def test_exports_hold_lists_only_when_packed(tmp_path: Path) -> None:
-    """A saved configuration is exported as settings alone or with concepts and samples; the one in the form stays."""
+    """A saved configuration is exported as settings only or with concepts and samples; the form doesn't change."""
     store = ConfigStore(tmp_path)
     store.patch({"concepts": [{"name": "red"}], "epochs": 3})
     store.save("mine")
