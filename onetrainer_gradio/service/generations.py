@@ -23,6 +23,7 @@ from onetrainer_gradio.config.image_parameters import parameters_text
 from onetrainer_gradio.errors import (
     ConfigValueError,
     DatasetError,
+    InputError,
     PathNotFoundError,
     RunConflictError,
     TrainerError,
@@ -31,7 +32,7 @@ from onetrainer_gradio.errors import (
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.datasets.jobs import Job, Jobs
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
-from onetrainer_gradio.service.host.module_process import end_answering, exchange, start_answering
+from onetrainer_gradio.service.host.module_process import end_answering, exchange, kill_answering, start_answering
 from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.runs.archive import unique, zip_chunks
 from onetrainer_gradio.service.runs.artifacts import RESULTS, RunFile
@@ -46,6 +47,7 @@ _LOADING = "Loading the model"
 _LIMIT_S = 3600.0
 """For one image, including the download of the base model."""
 _ID = re.compile(r"[0-9a-f]{12}")
+_PLACE = re.compile(r"[0-9]{1,20}")
 _FILE, _STOP = "generation.json", "stop"
 GRIDS_PER_PAGE = 20
 
@@ -197,7 +199,7 @@ class Generations:
             self._displaced = running.id
             running.stopping.set()
         if process is not None:
-            process.kill()
+            kill_answering(process)
 
     def get(self, grid_id: str) -> dict[str, Any]:
         """Return a grid: its ``cells`` with ``done`` and ``seconds``, and the ``state``.
@@ -213,20 +215,22 @@ class Generations:
         """Return a page of the grids, newest first, and as ``next`` the ``before`` of the next page (None: the last one).
 
         With ``run_id``, only those of a run.
+
+        :raises InputError: if ``before`` isn't the ``next`` of a page.
         """
         page: list[dict[str, Any]] = []
-        skipped = not before
-        for grid_id in self._ids():
-            if not skipped:
-                skipped = grid_id == before
+        place = last = _place_in_list(before)  # the grid there may have been deleted in the meantime
+        for written, grid_id in self._ids():
+            if place is not None and (written, grid_id) >= place:
                 continue
             if run_id and self._run_of(grid_id) != run_id:
                 continue
             saved = self._saved(grid_id)
             if saved is None:
                 continue
-            if len(page) == limit:
-                return {"generations": page, "next": page[-1]["id"]}
+            if len(page) == limit and last is not None:
+                return {"generations": page, "next": f"{last[0]}-{last[1]}"}
+            last = written, grid_id
             page.append(self._described(grid_id, saved))
         return {"generations": page, "next": None}
 
@@ -236,15 +240,15 @@ class Generations:
             self._runs_of[grid_id] = str(saved.get("run_id", ""))
         return self._runs_of.get(grid_id, "")
 
-    def _ids(self) -> Iterator[str]:
-        """Return the grids, newest first, by when their files were written."""
+    def _ids(self) -> Iterator[tuple[int, str]]:
+        """Return when the files of the grids were written, in ns, and their IDs: newest first."""
         found = []
         with suppress(OSError):
             for path in self._folder.iterdir():
                 with suppress(OSError):
                     if _ID.fullmatch(path.name):
                         found.append(((path / _FILE).stat().st_mtime_ns, path.name))
-        return (grid_id for _, grid_id in sorted(found, reverse=True))
+        return iter(sorted(found, reverse=True))
 
     def image(self, grid_id: str, number: int) -> Path:
         """Return the file of an image.
@@ -324,7 +328,7 @@ class Generations:
         running = self._jobs.running()
         if running is not None and running.folder == run_id:
             self.stop(running.id)
-        for grid_id in list(self._ids()):
+        for _, grid_id in self._ids():
             if self._run_of(grid_id) == run_id and not (running and running.id == grid_id):
                 shutil.rmtree(self._place(grid_id), ignore_errors=True)
 
@@ -430,11 +434,13 @@ class Generations:
             # a process that ends by itself would stay a zombie until the next image
             threading.Thread(target=self._process.wait, name="generation-process", daemon=True).start()
         done = threading.Event()
-        threading.Thread(target=_watch, args=(self._process, job, done), daemon=True).start()
+        watch = threading.Thread(target=_watch, args=(self._process, job, done), daemon=True)
+        watch.start()
         try:
             return exchange(self._process, request)
         finally:
             done.set()
+            watch.join()
 
     def _end(self) -> int | None:
         """End the process. Return the exit status of one that had ended by itself."""
@@ -454,13 +460,23 @@ def _watch(process: subprocess.Popen[bytes], job: Job, done: threading.Event) ->
     while not done.wait(0.2):
         waited += 0.2
         if waited > _LIMIT_S or (job.stopping.is_set() and job.doing == _LOADING):
-            process.kill()
+            kill_answering(process)
             return
 
 
 def _started(grid: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of a grid that is about to be generated: also where, before its thread runs."""
     return {**grid, "train_device": config.get("train_device", "")}
+
+
+def _place_in_list(before: str) -> tuple[int, str] | None:
+    """Return when the last grid of the previous page was written, in ns, and its ID; None before the first page."""
+    if not before:
+        return None
+    written, _, grid_id = before.partition("-")
+    if not _PLACE.fullmatch(written) or not _ID.fullmatch(grid_id):
+        raise InputError("This page of grids doesn't exist. Use the `next` of the previous page.", value=before)
+    return int(written), grid_id
 
 
 def _on_cpu(config: Mapping[str, Any]) -> bool:

@@ -31,7 +31,7 @@ from onetrainer_gradio.service.datasets.image_index import ImageIndex, Query, Ro
 from onetrainer_gradio.service.datasets.jobs import Job, Jobs
 from onetrainer_gradio.service.datasets.library import DatasetLibrary
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
-from onetrainer_gradio.service.host.module_process import end_answering, exchange, start_answering
+from onetrainer_gradio.service.host.module_process import end_answering, exchange, kill_answering, start_answering
 
 WORKER = "onetrainer_gradio.backends.annotation.worker"
 PREVIEWED = 5
@@ -292,6 +292,7 @@ class Annotator:
                 answer = exchange(process, request)
             finally:
                 done.set()
+                watched.join()
             if answer is None:
                 self._end()
         if answer is None:
@@ -318,7 +319,7 @@ def _watch(process: subprocess.Popen[bytes], job: Job, limit_s: float, done: thr
     while not done.wait(0.2):
         waited += 0.2
         if waited > limit_s or (job.stopping.is_set() and job.doing == "Loading the model"):
-            process.kill()
+            kill_answering(process)
             return
 
 

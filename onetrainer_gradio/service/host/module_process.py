@@ -15,6 +15,8 @@ from onetrainer_gradio.errors import BusyError
 from onetrainer_gradio.panel_secrets import without_panel_secrets
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[3]
+KILL_S = 5.0
+"""A process that waits for a disk or a driver may take longer to end."""
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
@@ -69,6 +71,16 @@ def end_answering(process: subprocess.Popen[bytes] | None) -> None:
             if pipe is not None:
                 pipe.close()
     process.wait()
+
+
+def kill_answering(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process while another thread waits for its answer, and return when it is gone.
+
+    Until then, it looks as if the next request could be sent to it.
+    """
+    process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_S)
 
 
 def exchange(process: subprocess.Popen[bytes], request: Mapping[str, Any]) -> dict[str, Any] | None:
