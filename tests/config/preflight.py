@@ -1,4 +1,4 @@
-"""A good configuration with its folders, for the tests of the check before the start."""
+"""A valid configuration with its folders, for the tests of the pre-flight check."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ READER = ImageSizeReader(limit_s=math.inf)
 
 
 def furnish(folder: Path, images: int = 4, size: tuple[int, int] = (512, 512)) -> Path:
-    """A base folder with a model and captioned pictures of one size (width, height)."""
+    """Create a base folder with a model and captioned images of one size (width, height)."""
     (folder / "model").mkdir()
     (folder / "model" / "model_index.json").write_text("{}")
     (folder / "images").mkdir()
@@ -61,14 +61,14 @@ def furnish(folder: Path, images: int = 4, size: tuple[int, int] = (512, 512)) -
 
 
 def add_image(path: Path, size: tuple[int, int] = (512, 512), caption: str | None = "a cat") -> None:
-    """One picture (width, height), with its caption unless that is None."""
+    """Add one image (width, height), with its caption unless that is None."""
     Image.new("L", size).save(path)
     if caption is not None:
         path.with_suffix(".txt").write_text(caption)
 
 
 def config_with(*changes: dict) -> TrainConfig:
-    """The good configuration with values put at dotted paths, whatever the declarations allow."""
+    """Return the valid configuration with values at dotted paths, whatever the declarations allow."""
     document = copy.deepcopy(GOOD_DOCUMENT)
     for path, value in {key: value for change in changes for key, value in change.items()}.items():
         *parents, last = path.split(".")
@@ -83,21 +83,21 @@ def config_with(*changes: dict) -> TrainConfig:
 
 
 def findings(place: Path, *changes: dict, **kwargs: object) -> tuple[Finding, ...]:
-    """What the check says of the good configuration with changes."""
+    """Return the findings for the valid configuration with changes."""
     kwargs.setdefault("machine", CPU)
     kwargs.setdefault("reader", READER)
     return check(config_with(*changes), base_folder=place, **kwargs)
 
 
 def write_adapter(path: Path, keys: list[str]) -> None:
-    """A .safetensors file with empty tensors of these names."""
+    """Write a .safetensors file with empty tensors of these names."""
     header = json.dumps({key: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for key in keys}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(struct.pack("<Q", len(header)) + header)
 
 
 def write_backup(place: Path, **settings: object) -> Path:
-    """A backup in the workspace, made with these settings."""
+    """Write a backup with these settings into the workspace."""
     folder = place / "workspace" / "run" / "backup" / "2026-01-01_00-00-00-backup-1-0-1"
     (folder / "onetrainer_config").mkdir(parents=True)
     (folder / "onetrainer_config" / "args.json").write_text(json.dumps(settings))

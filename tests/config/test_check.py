@@ -1,4 +1,4 @@
-"""The check before the start says everything else that would fail later, with the setting to change.
+"""The pre-flight check reports everything that would fail later, with the setting to change.
 
 Covers ``config/check/``.
 """
@@ -40,7 +40,7 @@ OLD_CARD = Machine("cuda", (Gpu("an old card", 8 * GIGABYTE, (7, 0)),), free=CPU
 
 @pytest.fixture
 def place(tmp_path):
-    """A base folder with a model and four captioned pictures."""
+    """A base folder with a model and four captioned images."""
     return furnish(tmp_path)
 
 
@@ -51,19 +51,19 @@ def shared_place(tmp_path_factory):
 
 
 def told(place, *changes, **kwargs):
-    """Code, severity and setting of each finding."""
+    """Return code, severity and setting of each finding."""
     return {(item.code, item.severity, item.path) for item in findings(place, *changes, **kwargs)}
 
 
 def test_good_settings_have_no_findings(place):
-    """A run that will work is not talked about."""
+    """A run that will work has no findings."""
     assert findings(place) == ()
     assert findings(place, OTHER_MODEL, {"learning_rate_warmup_steps": 0.1}) == ()
 
 
 @pytest.mark.parametrize("sampler", ["DPMPP", "DPMPP_SDE"])
 def test_samplers_that_only_the_code_of_onetrainer_has_are_no_mistake(place, sampler):
-    """Its UI doesn't list them, and both engines have them."""
+    """Its UI doesn't list them, but both engines have them."""
     assert findings(place, {"samples.0.noise_scheduler": sampler}) == ()
 
 
@@ -337,7 +337,7 @@ CASES = [
     ("value-out-of-bounds", "error", "epochs", {"epochs": 0}),
 ]
 
-# Codes whose cases need more than other settings; each has a test of its own below.
+# Codes whose cases need more than other settings; each has a separate test below.
 ELSEWHERE = {
     "nothing-left-to-train",
     "only-saves-result",
@@ -386,7 +386,7 @@ ELSEWHERE = {
     [pytest.param(*row, marks=[pytest.mark.slow] * (row[0] == "layer-filter-slow"), id=f"{row[0]}-{row[2]}") for row in CASES],
 )
 def test_a_mistake_is_said_at_its_setting_and_its_fix_removes_it(shared_place, code, severity, path, changes):
-    """Each finding has its code, severity and place, expectation and change; a fix brings no new errors."""
+    """Each finding has its code, severity and location, expectation and suggestion; a fix causes no new errors."""
     before = findings(shared_place, changes)
     hits = [item for item in before if (item.code, item.severity, item.path) == (code, severity, path)]
     assert len(hits) == 1, before
@@ -425,24 +425,24 @@ def test_a_special_tag_that_takes_too_long_on_the_captions_is_an_error(place):
 
 @pytest.mark.slow
 def test_a_slow_pattern_is_an_error_for_a_model_type_that_only_a_newer_onetrainer_has(place):
-    """Its layers are not known here, and OneTrainer would hang all the same."""
+    """Its layers are unknown here, but OneTrainer would hang too."""
     changes = {"model_type": "SOMETHING_NEWER", "layer_filter": r"(\w+\.?)+!", "layer_filter_regex": True}
     assert ("layer-filter-slow", "error", "layer_filter") in told(place, changes)
 
 
 def test_every_code_of_the_catalogue_is_tested():
-    """A finding that nobody brings about is not known to work."""
+    """A finding that no test triggers might not work."""
     refusals = {name for name, code in CODES.items() if code.late_error}
     assert {row[0] for row in CASES} | ELSEWHERE | refusals == set(CODES)
 
 
 def test_the_documentation_lists_every_code():
-    """The catalogue in the documentation is the one in the code."""
+    """The documentation's catalog equals the one in the code."""
     assert catalog() in (DOCS / "preflight.md").read_text(encoding="utf-8")
 
 
 def test_missing_and_empty_captions_are_said_with_their_number(place):
-    """The finding names the first picture without a caption."""
+    """The finding names the first image without a caption."""
     add_image(place / "images" / "b.png", caption=None)
     add_image(place / "images" / "c.png", caption="")
     found = {item.code: item for item in findings(place)}
@@ -453,7 +453,7 @@ def test_missing_and_empty_captions_are_said_with_their_number(place):
 
 
 def test_captions_that_nothing_reads_are_not_missed(place):
-    """The VAE is trained on images alone."""
+    """The VAE is trained on images only."""
     add_image(place / "images" / "b.png", caption=None)
     (place / "images" / "c.txt").write_bytes(b"\xff\xfe\xfd")
     codes = {item.code for item in findings(place, {"training_method": "FINE_TUNE_VAE"})}
@@ -461,7 +461,7 @@ def test_captions_that_nothing_reads_are_not_missed(place):
 
 
 def test_file_names_are_proposed_where_no_image_has_a_caption(place):
-    """One change is right then."""
+    """In that case, one change fixes all."""
     for file in (place / "images").glob("*.txt"):
         file.unlink()
     (missing,) = findings(place)
@@ -479,7 +479,7 @@ def test_a_caption_file_for_all_is_accepted_when_it_holds_something(place):
 
 
 def test_a_broken_image_is_named(place):
-    """A text that calls itself a picture, and one that ends in its header."""
+    """This covers a text file with an image extension, and one that ends in its header."""
     (place / "images" / "z.png").write_bytes(b"no picture")
     (place / "images" / "z.txt").write_text("a cat")
     errors = [item for item in findings(place) if item.severity == "error"]
@@ -488,7 +488,7 @@ def test_a_broken_image_is_named(place):
 
 
 def test_all_captions_in_other_encodings_are_named_with_their_text(place):
-    """The text is what will be trained; files that are no text are an error."""
+    """The text is what will be trained on; files that are no text are an error."""
     for number, encoding in enumerate(("cp1252", "utf-16", "utf-16-le", "utf-8-sig")):
         (place / "images" / f"{number}.txt").write_bytes("a café\nwith lines".encode(encoding))
     found = {item.code: item for item in findings(place)}
@@ -505,13 +505,13 @@ def test_all_captions_in_other_encodings_are_named_with_their_text(place):
 
 
 def test_captions_in_other_encodings_are_an_error_where_onetrainer_trains(place):
-    """It ends the run at the first of them."""
+    """OneTrainer fails at the first one."""
     (place / "images" / "0.txt").write_bytes("a café".encode("cp1252"))
     assert told(place, backend="onetrainer") >= {("captions-encoding", "error", "concepts.0.text.prompt_source")}
 
 
 def test_the_file_with_all_captions_may_have_another_encoding(place):
-    """It is named as well."""
+    """It is reported as well."""
     settings = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "all.txt"}
     (place / "all.txt").write_bytes("ein Kätzchen\n".encode("cp1252"))
     assert told(place, settings) == {("captions-encoding", "warning", "concepts.0.text.prompt_path")}
@@ -522,7 +522,7 @@ def test_the_file_with_all_captions_may_have_another_encoding(place):
 
 
 def test_a_caption_of_a_mark_alone_is_empty(place):
-    """So is one of blank lines."""
+    """So is a caption of blank lines."""
     (place / "images" / "0.txt").write_bytes("\ufeff".encode())
     (place / "images" / "1.txt").write_bytes(b" \r\n\r\n")
     (empty,) = findings(place)
@@ -530,7 +530,7 @@ def test_a_caption_of_a_mark_alone_is_empty(place):
 
 
 def test_files_that_cannot_be_used_are_named(place):
-    """Links to nothing, and formats that aren't trained with their number."""
+    """These are broken links, and formats that aren't trained, with their number."""
     (place / "images" / "gone.png").symlink_to("nowhere")
     for name in ("x.jfif", "y.heic", "z.heic", "clip.mp4"):
         (place / "images" / name).write_bytes(b"x")
@@ -542,7 +542,7 @@ def test_files_that_cannot_be_used_are_named(place):
 
 
 def test_links_out_of_the_allowed_folders_are_an_error(place, tmp_path_factory):
-    """For images, captions and the file of special tags alike."""
+    """This covers images, captions and the file of special tags."""
     outside = tmp_path_factory.mktemp("outside")
     add_image(outside / "x.png")
     (outside / "tags.txt").write_text("red")
@@ -559,7 +559,7 @@ def test_links_out_of_the_allowed_folders_are_an_error(place, tmp_path_factory):
 
 
 def test_without_buckets_a_resolution_is_trained_as_it_is(place):
-    """No other size is promised: OneTrainer and the engine crop 500 at 500."""
+    """OneTrainer and the engine both crop to 500 at a resolution of 500."""
     assert told(place, {"resolution": "500", "aspect_ratio_bucketing": False}) == {
         ("resolution-multiple", "warning", "resolution")
     }
@@ -569,13 +569,13 @@ def test_without_buckets_a_resolution_is_trained_as_it_is(place):
 
 
 def test_images_in_subfolders_are_offered(place):
-    """The fix for an empty folder with folders in it is to include them."""
+    """The fix for an empty folder with subfolders is to include them."""
     (empty,) = (item for item in findings(place, {"concepts.0.path": "."}) if item.code == "concept-empty")
     assert empty.fix == {"concepts.0.include_subdirectories": True}
 
 
 def test_a_folder_of_broken_images_alone_is_an_error(place):
-    """No run could train on it, and the engine reports the same after the model is loaded."""
+    """No run could train on it, and the engine reports the same after loading the model."""
     for image in (place / "images").glob("*.png"):
         image.write_bytes(b"broken")
     (empty,) = (item for item in findings(place) if item.code == "concept-empty")
@@ -584,7 +584,7 @@ def test_a_folder_of_broken_images_alone_is_an_error(place):
 
 
 def test_shapes_that_do_not_fill_a_batch_are_said(place):
-    """Three lying pictures among four square ones cannot be trained four at a time."""
+    """Three landscape images among four square ones can't fill a batch of four."""
     for number in range(3):
         add_image(place / "images" / f"wide{number}.png", (1024, 512))
     (few,) = findings(place, {"batch_size": 4})
@@ -597,7 +597,7 @@ def test_shapes_that_do_not_fill_a_batch_are_said(place):
 
 
 def test_no_step_at_all_is_an_error(place):
-    """Seven pictures of two shapes are enough for a batch of five in number only."""
+    """Seven images in two buckets are enough for a batch of five by number only."""
     for number in range(3):
         add_image(place / "images" / f"wide{number}.png", (1024, 512))
     (none,) = findings(place, {"batch_size": 5})
@@ -605,7 +605,7 @@ def test_no_step_at_all_is_an_error(place):
 
 
 def test_several_cards_need_larger_buckets(place):
-    """The batch of each card has to be filled."""
+    """The batch of each GPU has to be filled."""
     two = Machine("cuda", (Gpu("a", 24 * GIGABYTE, (8, 9)),) * 2, free=CPU.free)
     changes = {"multi_gpu": True, "train_device": "cuda", "batch_size": 3}
     (few,) = findings(place, changes, machine=two)
@@ -614,7 +614,7 @@ def test_several_cards_need_larger_buckets(place):
 
 
 def test_looking_at_images_ends_when_the_time_is_up(place):
-    """A slow disk makes the check say less, not last longer."""
+    """On a slow disk the check reports less instead of taking longer."""
     ticks = iter(range(1000))
     reader = ImageSizeReader(limit_s=2, clock=lambda: next(ticks))
     (unread,) = findings(place, {"batch_size": 4}, reader=reader)
@@ -623,7 +623,7 @@ def test_looking_at_images_ends_when_the_time_is_up(place):
 
 
 def test_a_large_folder_is_not_looked_through_to_its_end(place):
-    """What was not seen is not called missing."""
+    """Files that were not scanned are not reported as missing."""
     now = iter(range(0, 10000, 5))
     (unread,) = findings(place, {"batch_size": 400}, reader=ImageSizeReader(limit_s=2, clock=lambda: next(now)))
     assert (unread.code, unread.severity) == ("images-unread", "note")
@@ -644,14 +644,14 @@ def test_a_large_folder_is_not_looked_through_to_its_end(place):
     ],
 )
 def test_a_base_of_another_type_is_said(place, pipeline, model_type, fits):
-    """The folder's own index is believed; a pipeline that nobody knows is not judged."""
+    """The folder's own index decides; an unknown pipeline is not judged."""
     (place / "model" / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
     codes = {item.code for item in findings(place, {"model_type": model_type})}
     assert ("base-model-type" in codes) is not fits
 
 
 def test_an_existing_output_is_a_warning_or_an_error_as_the_settings_say(place):
-    """Overwriting is said, refused where files are protected, and another name proposed."""
+    """Overwriting is a warning, or an error if files are protected, and another name is suggested."""
     (place / "out.safetensors").write_bytes(b"x")
     (place / "out-2.safetensors").write_bytes(b"x")
     for protect, severity in ((False, "warning"), (True, "error")):
@@ -669,7 +669,7 @@ def test_an_existing_folder_takes_a_single_file(place):
 
 
 def test_paths_outside_the_allowed_folders_are_errors(place, tmp_path_factory):
-    """With roots, a path that leads elsewhere is refused, also through a link."""
+    """With allowed folders, a path that leads elsewhere is rejected, also through a link."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     add_image(elsewhere / "c.png")
     (place / "link").symlink_to(elsewhere)
@@ -684,7 +684,7 @@ def test_paths_outside_the_allowed_folders_are_errors(place, tmp_path_factory):
 
 
 def test_what_may_not_be_read_or_written_is_said(place):
-    """The system is asked before anything is tried."""
+    """The check asks the system before anything is tried."""
     (place / "captions.txt").write_text("a cat")
     (place / "old.safetensors").write_bytes(b"x")
     changes = {"lora_model_name": "old.safetensors"}
@@ -704,7 +704,7 @@ def test_what_may_not_be_read_or_written_is_said(place):
 
 
 def test_a_full_disk_is_an_error_and_a_small_one_a_warning(place):
-    """The room for backups and the model is estimated."""
+    """The space for backups and the model is estimated."""
     large = {"training_method": "FINE_TUNE", "output_model_format": "ORIGINAL_SINGLE_FILE"}
     for free, code, severity in ((0.1, "disk-full", "error"), (3.0, "disk-space", "warning")):
         machine = Machine("cpu", (), free=lambda path, free=free: int(free * GIGABYTE))
@@ -713,19 +713,19 @@ def test_a_full_disk_is_an_error_and_a_small_one_a_warning(place):
 
 
 def test_a_lora_needs_little_room(place):
-    """An adapter and its backups fit into a few gigabytes."""
+    """A LoRA and its backups need only a few gigabytes."""
     assert findings(place, machine=Machine("cpu", (), free=lambda path: 3 * GIGABYTE)) == ()
 
 
 def test_an_unreadable_list_of_concepts_is_said(place):
-    """The file is named, and the rest is checked all the same."""
+    """The file is named, and everything else is still checked."""
     (place / "concepts.json").write_text("{")
     found = findings(place, {"concepts": None, "concept_file_name": "concepts.json"})
     assert {(item.code, item.path) for item in found} == {("list-file", "concept_file_name"), ("no-concept", "concepts")}
 
 
 def test_a_backup_of_another_run_is_not_continued(place):
-    """Model type, method, adapter type and rank have to be those of the backup."""
+    """Model type, method, adapter type and rank have to equal the backup's."""
     write_backup(place, model_type="STABLE_DIFFUSION_15", training_method="LORA", peft_type="LORA", lora_rank=4)
     (other,) = findings(place, {"continue_last_backup": True})
     assert (other.code, other.path, other.fix) == ("resume-other-run", "lora_rank", {"lora_rank": 4})
@@ -733,7 +733,7 @@ def test_a_backup_of_another_run_is_not_continued(place):
 
 
 def test_a_backup_with_no_epoch_left_is_not_continued(place):
-    """Said on the page before Start; with more epochs it is fine."""
+    """The page reports it before Start; with more epochs it is fine."""
     backup = write_backup(place, model_type="STABLE_DIFFUSION_15", training_method="LORA", peft_type="LORA", lora_rank=16)
     progress = {"epoch": 3, "epoch_step": 0, "epoch_sample": 0, "global_step": 9}
     (backup / "meta.json").write_text(json.dumps({"train_progress": progress}))
@@ -752,7 +752,7 @@ def test_a_backup_with_no_epoch_left_is_not_continued(place):
 
 
 def test_backups_of_earlier_runs_that_would_be_deleted_are_said(place):
-    """OneTrainer's rolling backups clean the whole workspace, ours only what belongs to the run."""
+    """OneTrainer's rolling backups clean the whole workspace, ours only the run's own backups."""
     write_backup(place)
     (place / "workspace" / "run" / "backup" / "2026-01-02").mkdir()
     rolling = {"rolling_backup": True, "rolling_backup_count": 3}
@@ -765,7 +765,7 @@ def test_backups_of_earlier_runs_that_would_be_deleted_are_said(place):
 
 
 def test_a_run_that_continues_its_own_chain_deletes_nothing_foreign(place):
-    """The backups of the run that is continued are part of the chain."""
+    """The backups of the resumed run are part of the chain."""
     backup = write_backup(place, model_type="STABLE_DIFFUSION_15", training_method="LORA", peft_type="LORA", lora_rank=16)
     settings = {"rolling_backup": True, "continue_last_backup": True}
     write_chain(backup, chain_of_run("first", None))
@@ -796,20 +796,20 @@ def test_images_for_validation_that_is_off_are_said(place):
     ],
 )
 def test_an_old_card_is_not_asked_for_what_it_cannot(shared_place, code, changes):
-    """What a newer card does without a word is said of an older one."""
+    """Features that need a newer GPU are reported for an older one."""
     assert code in {item[0] for item in told(shared_place, {"train_device": "cuda", **changes}, machine=OLD_CARD)}
 
 
 @pytest.mark.slow
 def test_a_recent_card_does_it_all(place):
-    """No finding about formats or kernels."""
+    """There is no finding about formats or kernels."""
     changes = {"train_device": "cuda", "train_dtype": "BFLOAT_16", "attention_mechanism": "FLASH"}
     weights = {"transformer.weight_dtype": "FLOAT_W8A8", "text_encoder_2.weight_dtype": "NFLOAT_4"}
     assert findings(place, OTHER_MODEL, changes, weights, machine=ADA) == ()
 
 
 def test_cards_that_cannot_be_counted_are_believed_in(place):
-    """A driver without a library to ask may hold any number of cards."""
+    """A driver without a query library may have any number of GPUs."""
     amd = Machine("cuda", None, free=CPU.free)
     assert findings(place, {"train_device": "cuda:3"}, machine=amd) == ()
 
@@ -830,7 +830,7 @@ def test_cards_that_cannot_be_counted_are_believed_in(place):
     ],
 )
 def test_an_interval_is_due_as_onetrainer_counts(every, skip, unit, total, at_once, first):
-    """Saves and backups come at the end of a step and at the beginning of a later epoch, samples also before the first."""
+    """Saves and backups are due at the end of a step and at the start of a later epoch, samples also before the first one."""
     assert first_time(every, skip, unit, total, at_once=at_once) == first
 
     def due(place: int) -> bool:
@@ -844,14 +844,14 @@ def test_an_interval_is_due_as_onetrainer_counts(every, skip, unit, total, at_on
 
 
 def test_the_default_configuration_says_why_it_cannot_start(place):
-    """The very defaults are checked without a crash and name what is missing."""
+    """The defaults are checked without a crash, and the findings name what is missing."""
     codes = {item.code for item in check(TrainConfig(), base_folder=place, machine=CPU) if item.severity == "error"}
     assert {"no-concept", "format-for-method"} <= codes
 
 
 @pytest.mark.slow
 def test_no_combination_of_type_and_method_crashes_the_check(shared_place):
-    """All 29 types with all 4 methods, allowed or not, give findings of the catalogue."""
+    """All 29 types with all 4 methods, allowed or not, give findings of the catalog."""
     for model_type, method in product(ModelType, TrainingMethod):
         for item in findings(shared_place, {"model_type": model_type.value, "training_method": method.value}):
             assert item.code in CODES
@@ -859,7 +859,7 @@ def test_no_combination_of_type_and_method_crashes_the_check(shared_place):
 
 @pytest.mark.slow
 def test_no_choice_crashes_the_check(shared_place):
-    """Every member of every enumeration, each at one of the settings that take it."""
+    """Every member of every enum is tried, each at one of its settings."""
     takers: dict[type[Enum], list[str]] = {}
     for leaf in leaves(config_with({})):
         kind = without_none(leaf.annotation)
@@ -872,7 +872,7 @@ def test_no_choice_crashes_the_check(shared_place):
 
 @pytest.mark.parametrize("value", [0, -1, 10**9])
 def test_no_number_crashes_the_check(shared_place, value):
-    """All numbers at once, far out of their bounds."""
+    """All numbers at once are far out of bounds."""
     changes = {
         leaf.path: value
         for leaf in leaves(config_with({}))
@@ -884,7 +884,7 @@ def test_no_number_crashes_the_check(shared_place, value):
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [0, -1, 1e300, math.inf])
 def test_no_single_number_crashes_the_check(shared_place, value):
-    """Each number alone, far out of its bounds, with everything turned on that counts with it."""
+    """Each number alone is far out of bounds, with everything turned on that depends on it."""
     counting = {"ema": "CPU", "validation": True, "rolling_backup": True, "dynamic_timestep_shifting": True}
     for leaf in leaves(config_with(counting)):
         kind = without_none(leaf.annotation)
@@ -894,7 +894,7 @@ def test_no_single_number_crashes_the_check(shared_place, value):
 
 
 def test_a_pattern_that_is_none_is_a_finding(place):
-    """Whatever is wrong with it, and whatever else asks for the layers that it would take."""
+    """Any invalid pattern is reported, whatever else needs the layers that it would select."""
     quantized = {"training_method": "FINE_TUNE", "output_model_format": "DIFFUSERS", "unet.weight_dtype": "NFLOAT_4"}
     for pattern in ("(", "a{99999999999}", "(" * 3000):
         found = findings(place, {**quantized, "layer_filter": pattern, "layer_filter_regex": True}, machine=ADA)
@@ -905,7 +905,7 @@ def test_a_pattern_that_is_none_is_a_finding(place):
     "value", ["", ",", "x" * 5000, "../..", "~who-is-this/x", "https://example.org/a b", "a/b", "*[(", "a\x00b"]
 )
 def test_no_text_crashes_the_check(shared_place, value):
-    """All texts at once, whatever is in them."""
+    """All texts at once have any content."""
     changes = {
         leaf.path: value
         for leaf in leaves(config_with({}))
@@ -916,7 +916,7 @@ def test_no_text_crashes_the_check(shared_place, value):
 
 @pytest.mark.parametrize("name", ["\u732b\u3000photo", "a\u00a0b", "\U0001f468\u200d\U0001f469", os.fsdecode(b"caf\xe9")])
 def test_names_that_are_there_are_meant(place, name):
-    """Wide blanks and joined signs are characters that cannot be seen, and stand in the names of people's folders."""
+    """Ideographic spaces and joiners are invisible characters that real folder names contain."""
     try:
         (place / "images").rename(place / name)
     except OSError:
@@ -927,7 +927,7 @@ def test_names_that_are_there_are_meant(place, name):
 
 
 def test_errors_come_first_and_only_one_at_a_setting(place):
-    """Two errors at one place would be one too many to read."""
+    """Two errors for one setting would be too many."""
     found = findings(place, {"output_model_format": "SAFETENSORS", "concepts": [], "samples": [], "validation": True})
     severities = [item.severity for item in found]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
@@ -936,7 +936,7 @@ def test_errors_come_first_and_only_one_at_a_setting(place):
 
 
 def test_the_check_is_quick(place):
-    """A check of a usual configuration takes a small part of a second."""
+    """A check of a typical configuration takes a small fraction of a second."""
     config = config_with()
     started = time.perf_counter()
     for _ in range(5):
@@ -957,7 +957,7 @@ def test_thousands_of_concepts_are_checked_soon(place):
 
 
 def test_concepts_on_one_folder_count_as_one_each(place):
-    """What is known of the folder is shared; balance and resolution are each concept's own."""
+    """The scan is shared; balancing and resolution belong to each concept."""
     two = [{"__version": 2, "name": name, "path": "images", "seed": 1} for name in "ab"]
     assert told(place, {"concepts": two, "batch_size": 8}) == set()
     two[1]["image"] = {"enable_resolution_override": True, "resolution_override": "256"}

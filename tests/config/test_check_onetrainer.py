@@ -1,4 +1,4 @@
-"""What OneTrainer's own code fails on or ignores is reported before the start, and only when OneTrainer is the engine."""
+"""What OneTrainer's own code fails on or ignores is reported before the start, and only if OneTrainer is the engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.config.preflight import config_with, findings, furnish
 FULL = {"training_method": "FINE_TUNE", "output_model_format": "ORIGINAL_TRANSFORMER", "text_encoder.train": False}
 EXTRA = [{"uuid": "1", "placeholder": "<x>", "train": True}]
 
-# (setting, changes that bring the crash about)
+# (setting, changes that cause the crash)
 KNOWN = [
     ("model_type", {"model_type": "STABLE_DIFFUSION_20_DEPTH"}),
     ("training_method", {**FULL, "model_type": "HI_DREAM_FULL"}),
@@ -32,7 +32,7 @@ KNOWN = [
 
 @pytest.mark.parametrize(("path", "changes"), KNOWN)
 def test_a_known_crash_is_an_error_with_onetrainer_and_its_fix_removes_it(path, changes):
-    """At the setting to change; the same settings without the cause pass."""
+    """It is reported for the setting to change; the same settings without the cause pass."""
     (finding,) = backends.refusals("onetrainer", config_with(changes))
     assert (finding.severity, finding.code, finding.path) == ("error", "onetrainer-crash", path)
     assert finding.expected
@@ -49,13 +49,13 @@ def test_every_known_crash_has_a_case():
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_what_works_is_not_announced_as_a_crash(kind):
-    """A LoRA of any other type, with the text encoder at rest, has nothing to report."""
+    """A LoRA of any other type, with a frozen text encoder, has no findings."""
     config = config_with({"model_type": kind.value, "text_encoder.train": False})
     assert bool(list(onetrainer_findings(config))) == (kind is ModelType.STABLE_DIFFUSION_20_DEPTH)
 
 
 def test_other_engines_are_not_concerned(tmp_path):
-    """The check of the settings alone does not mention OneTrainer."""
+    """Checking only the settings doesn't mention OneTrainer."""
     place = furnish(tmp_path)
     for _, changes in KNOWN:
         assert not [item for item in findings(place, changes) if item.code.startswith("onetrainer-")]
@@ -71,7 +71,7 @@ def test_a_forced_prediction_that_onetrainer_ignores_is_a_warning(path):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_the_smallest_resolution_of_each_type_has_no_side_of_0_pixels(kind):
-    """The proposed edge length works in every bucket, and the next smaller multiple does not."""
+    """The suggested edge length works in every bucket, and the next smaller multiple does not."""
     multiple = MODELS[kind].pixel_multiple
     least = smallest_edge(multiple)
     for edge, works in ((least, True), (least - multiple, False)):
@@ -83,7 +83,7 @@ def test_the_smallest_resolution_of_each_type_has_no_side_of_0_pixels(kind):
 
 
 def test_an_embedding_that_no_encoder_trains_is_reported(tmp_path):
-    """As an error where nothing else is trained, else as a warning; an encoder that is not included does not count."""
+    """It is an error if nothing else is trained, otherwise a warning; an encoder that is not included does not count."""
     place = furnish(tmp_path)
     off = {"text_encoder.train_embedding": False, "text_encoder_2.train_embedding": False}
     xl = {"model_type": "STABLE_DIFFUSION_XL_10_BASE"}
@@ -96,6 +96,6 @@ def test_an_embedding_that_no_encoder_trains_is_reported(tmp_path):
     assert severity(xl, alone, off, {"text_encoder_2.train_embedding": True}) == []
     assert severity(xl, off, {"additional_embeddings": EXTRA}) == ["warning"]
     assert severity(xl, off) == []
-    assert severity(alone, off) == []  # one encoder only: the switch has no meaning
+    assert severity(alone, off) == []  # one encoder only: the switch has no effect
     flux = {"model_type": "FLUX_DEV_1", "text_encoder.train_embedding": False, "text_encoder_2.include": False}
     assert severity(flux, alone) == ["error"]

@@ -1,4 +1,4 @@
-"""The late refusals of OneTrainer are said before the start, each by its code, and its fix removes it."""
+"""OneTrainer's late errors are reported before the start, each by its code, and its fix removes it."""
 
 import pytest
 
@@ -18,7 +18,7 @@ SANA = {
     "layer_filter_preset": "blocks",
 }
 
-# number of the refusal -> (code, the setting it is said at, changes that bring it about)
+# number of the error -> (code, the setting it is reported for, changes that cause it)
 REFUSALS = [
     (1, "format-for-method", "output_model_format", {"output_model_format": "SAFETENSORS"}),
     (1, "format-for-method", "output_model_format", {**FULL, "output_model_format": "KOHYA_LORA"}),
@@ -170,7 +170,7 @@ REFUSALS = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Folders, a GGUF file, and adapters whose projections are fused and apart; nothing here writes to them."""
+    """Folders, a GGUF file, and adapters with fused and separate projections; no test writes to them."""
     tmp_path = tmp_path_factory.mktemp("place")
     furnish(tmp_path)
     (tmp_path / "flux.gguf").write_bytes(b"GGUF")
@@ -182,14 +182,14 @@ def place(tmp_path_factory):
 
 
 def errors(place, *changes):
-    """Errors of the catalogue; the declared bounds are checked elsewhere."""
+    """Return errors of the catalog; the declared bounds are tested elsewhere."""
     found = findings(place, *changes, machine=TWO_CARDS)
     return [finding for finding in found if finding.severity == "error" and finding.code != "value-out-of-bounds"]
 
 
 @pytest.mark.parametrize(("number", "code", "path", "changes"), REFUSALS, ids=[f"{row[0]}-{row[1]}" for row in REFUSALS])
 def test_a_late_refusal_is_said_before_the_start_and_its_fix_removes_it(place, number, code, path, changes):
-    """The bad configuration gives exactly that error at that setting; with its fix there is none left."""
+    """The invalid configuration gives exactly that error for that setting; with its fix there is none left."""
     assert CODES[code].late_error == number
     (error,) = errors(place, changes)
     assert (error.code, error.path) == (code, path)
@@ -201,7 +201,7 @@ def test_a_late_refusal_is_said_before_the_start_and_its_fix_removes_it(place, n
 
 
 def test_every_refusal_that_settings_can_show_has_a_case():
-    """Only the loss that is no number (21) cannot be an error beforehand: its usual causes are a warning."""
+    """Only the NaN loss (21) can't be an error in advance: its usual causes are a warning."""
     told = {code.late_error for code in CODES.values()} - {0}
     assert told == set(range(1, 22))
     assert {row[0] for row in REFUSALS} == told - {21}
@@ -217,21 +217,21 @@ def test_every_refusal_that_settings_can_show_has_a_case():
     ],
 )
 def test_what_leads_to_a_loss_that_is_no_number_is_a_warning(place, path, changes):
-    """Refusal 21 itself comes during the run; what brings it about is said with a fix that removes it."""
+    """Error 21 itself comes during the run; its causes are reported with a fix that removes the warning."""
     risks = [finding for finding in findings(place, changes) if finding.code == "nan-risk"]
     assert [risk.path for risk in risks] == [path]
     assert not [finding for finding in findings(place, changes, dict(risks[0].fix)) if finding.code == "nan-risk"]
 
 
 def test_a_fixed_fp16_vae_is_no_risk(place):
-    """A VAE made for half precision says so in its name."""
+    """Such a VAE is recognized by its name."""
     changes = {"model_type": "STABLE_DIFFUSION_XL_10_BASE", "vae.weight_dtype": "FLOAT_16"}
     changes["vae.model_name"] = "madebyollin/sdxl-vae-fp16-fix"
     assert not [finding for finding in findings(place, changes) if finding.code == "nan-risk"]
 
 
 def test_the_rules_of_the_window_that_were_wrong_are_not_repeated(place):
-    """A negative noise bias, Adafactor's own decay rate and folders that do not exist yet are all fine."""
+    """A negative noise bias, Adafactor's own decay rate and folders that don't exist yet are all valid."""
     found = findings(
         place,
         {"timestep_distribution": "LOGIT_NORMAL", "noising_bias": -0.5},
@@ -242,13 +242,13 @@ def test_the_rules_of_the_window_that_were_wrong_are_not_repeated(place):
 
 
 def test_a_type_that_keeps_projections_apart_goes_on_with_any_format(place):
-    """The fused formats matter to the types that fuse only."""
+    """Only types that fuse projections depend on the fused formats."""
     changes = {"lora_model_name": "fused.safetensors", "output_model_format": "DIFFUSERS_LORA"}
     assert errors(place, changes) == []
 
 
 def test_quantized_layers_beside_the_trained_ones_are_fine(place):
-    """The filters of training and quantization may share the denoiser out between them."""
+    """The training filter and the quantization filter may select different layers of the denoiser."""
     apart = {
         "layer_filter": "attn",
         "layer_filter_preset": "attn-only",

@@ -1,4 +1,4 @@
-"""The parameters of an image are text that other image programs read."""
+"""Image parameters are text that other image programs can read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FACTS = {
 
 
 def test_sampler_and_schedule_have_the_names_of_those_programs() -> None:
-    """Karras sigmas are a schedule type there; an unknown sampler keeps its name."""
+    """There, Karras sigmas are a schedule type; an unknown sampler keeps its name."""
     lines = parameters_text(FACTS).splitlines()
     assert lines[:3] == ["a red", "cross", "Negative prompt: blurry"]
     wanted = "Steps: 20, Sampler: DPM++ 2M SDE, Schedule type: Karras, CFG scale: 7.0, Seed: 5, Size: 512x768"
@@ -27,7 +27,7 @@ def test_sampler_and_schedule_have_the_names_of_those_programs() -> None:
 
 
 def test_a_lora_is_in_the_prompt_and_a_model_in_the_parameters() -> None:
-    """A name with a comma is quoted, so that it ends nothing."""
+    """A name with a comma is quoted."""
     text = parameters_text({**FACTS, "lora": {"name": "cat", "strength": 0.8}, "model": "a, b"})
     assert "cross <lora:cat:0.8>\nNegative" in text
     assert text.endswith('Size: 512x768, Model: "a, b"')

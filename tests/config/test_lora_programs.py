@@ -1,4 +1,7 @@
-"""Which LoRAs other programs read follows from their tensor names. The names are those that OneTrainer wrote."""
+"""A LoRA's tensor names determine which other programs can read it.
+
+The names are those that OneTrainer wrote.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def written() -> dict[tuple[str, str], tuple[str, list[str]]]:
-    """Each recorded LoRA by model type and name: its format and the names of its tensors."""
+    """Return each recorded LoRA by model type and name: its format and its tensor names."""
     keys = json.loads(gzip.decompress((GOLDEN / "keys.json.gz").read_bytes()))
     found = {}
     for case in cases():
@@ -47,7 +50,7 @@ WRITTEN = written()
 
 @pytest.mark.parametrize("case", sorted(WRITTEN))
 def test_the_format_of_each_recorded_lora_is_recognized(case: tuple[str, str]) -> None:
-    """All its tensors follow it. Formats that are equal for a model type count as the first of them."""
+    """All its tensors follow the format. Formats that are equal for a model type count as the first of them."""
     wanted, keys = WRITTEN[case]
     names = lora_names(keys, case[0])
     same = {"LEGACY_LORA": {"LEGACY_LORA", "KOHYA_LORA"}}.get(wanted, {wanted})
@@ -89,7 +92,7 @@ def test_a_file_that_a_program_does_not_read_names_the_format_to_convert_to(mode
 
 
 def test_what_converting_does_not_help_with_is_said_without_a_format() -> None:
-    """A type of adapter, a model type, names of something else."""
+    """This covers an adapter type, a model type, and unrelated names."""
     oft = lora_names(["lora_unet_double_blocks_0_img_attn_qkv.oft_R.weight"], FLUX)
     assert lora_problem(COMFYUI, oft, FLUX) == ("ComfyUI doesn't read OFT.", "")
     assert lora_problem(ONETRAINER, oft, FLUX) == ("", "")
@@ -103,7 +106,7 @@ def test_what_converting_does_not_help_with_is_said_without_a_format() -> None:
 
 
 def test_dora_of_diffusers_is_read_by_diffusers_alone() -> None:
-    """Other programs look for another name of its magnitude."""
+    """Other programs expect another name for its magnitude."""
     names = lora_names([*KEYS["DIFFUSERS_LORA"], "transformer.transformer_blocks.0.attn.to_q.lora_magnitude_vector.weight"], FLUX)
     assert names.algorithm == "DoRA"
     assert lora_problem(DIFFUSERS_LIBRARY, names, FLUX) == ("", "")
@@ -111,7 +114,7 @@ def test_dora_of_diffusers_is_read_by_diffusers_alone() -> None:
 
 
 def test_every_program_has_a_place_for_a_lora_and_known_formats() -> None:
-    """The tables name only formats and families that exist."""
+    """The tables contain only existing formats and families."""
     for program in PROGRAMS:
         assert program.places["lora"][1]
         for family, formats in program.reads.items():
@@ -122,7 +125,7 @@ def test_every_program_has_a_place_for_a_lora_and_known_formats() -> None:
 
 
 def test_files_are_described_by_what_they_are(tmp_path: Path) -> None:
-    """A LoRA with its folder and line, a folder in diffusers layout, a broken file."""
+    """This covers a LoRA with its folder and line, a diffusers folder, and a broken file."""
     path = tmp_path / "my cat.safetensors"
     save_file({name: numpy.ones((1, 1), numpy.float32) for name in KEYS["COMFY_LORA"]}, path)
     names, found = readings(path, FLUX, "LORA")

@@ -1,4 +1,4 @@
-"""What a machine offers is found without torch.
+"""The machine's devices are detected without torch.
 
 Covers ``config/device.py``.
 """
@@ -11,7 +11,7 @@ from onetrainer_gradio.config.machine import Gpu, Machine, cards_of, existing_an
 
 
 def test_this_machine_is_described_without_torch():
-    """The device is one that a configuration can name, and no heavy library was needed."""
+    """The device is a valid setting, and no heavy library was imported."""
     before = "torch" in sys.modules
     machine = Machine.here()
     assert machine.device in ("cpu", "cuda", "mps")
@@ -20,7 +20,7 @@ def test_this_machine_is_described_without_torch():
 
 
 def test_free_space_is_reported_for_folders_that_do_not_exist_yet(tmp_path):
-    """The disk is that of the nearest folder above."""
+    """The disk is that of the nearest existing parent folder."""
     place = tmp_path / "not" / "there" / "yet"
     assert existing_ancestor(place) == tmp_path
     assert free_bytes(place)
@@ -28,7 +28,7 @@ def test_free_space_is_reported_for_folders_that_do_not_exist_yet(tmp_path):
 
 
 def test_cards_are_described_by_the_library_of_the_driver():
-    """Names may be bytes in older versions; a driver that is not loaded leaves the cards unknown."""
+    """Older versions return names as bytes; without a loaded driver the GPUs are unknown."""
 
     class RefusedError(Exception):
         pass

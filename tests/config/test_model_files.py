@@ -1,4 +1,4 @@
-"""What a model file or folder is, recognized without loading it: each kind has a message wherever it is the wrong one."""
+"""A model file or folder is recognized without loading it, and each kind has a message wherever it is the wrong one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 426514
 
 
 def safetensors(*names: str, size: int = 4, cut: int = 0) -> bytes:
-    """A file with these tensors, each of ``size`` bytes; ``cut`` bytes are missing at its end."""
+    """Return a file with these tensors of ``size`` bytes each; ``cut`` bytes are missing at its end."""
     header = json.dumps(
         {name: {"dtype": "U8", "shape": [size], "data_offsets": [at * size, (at + 1) * size]} for at, name in enumerate(names)}
     ).encode()
@@ -33,14 +33,14 @@ def safetensors(*names: str, size: int = 4, cut: int = 0) -> bytes:
 
 
 class Runs:
-    """What a pickle with code holds."""
+    """The content of a pickle that executes code."""
 
     def __reduce__(self):
         return (os.system, ("true",))
 
 
 def torch_file(content: object, *, protocol: int = 2) -> bytes:
-    """A file as torch.save writes it: a zip with a pickle inside."""
+    """Return a file as torch.save writes it: a zip with a pickle inside."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=protocol))
@@ -56,7 +56,7 @@ def plain_zip() -> bytes:
 
 
 CHECKPOINT = safetensors(UNET, VAE, ENCODER)
-# name -> (bytes, what is said of it wherever it is used)
+# name -> (bytes, the message wherever it is used)
 BROKEN = {
     "empty.safetensors": (b"", "is empty"),
     "pointer.safetensors": (LFS, "Git LFS pointer, not the file itself (which has 4,265,146,304 bytes)"),
@@ -92,7 +92,7 @@ LOKR = safetensors("lycoris_unet_conv_in.lokr_w1")
 WORD = safetensors("emp_params")
 WORD_XL = safetensors("clip_l", "clip_g")
 WORD_PT = torch_file({"string_to_token": {"*": 265}, "string_to_param": {"*": 1}})
-# name -> (bytes, the settings that it is wrong for, what is said of it there)
+# name -> (bytes, the settings that it is wrong for, the message there)
 MISPLACED = {
     "checkpoint.safetensors": (CHECKPOINT, {LORA, EMBEDDING}, "is a full checkpoint"),
     "no-vae.safetensors": (safetensors(UNET, ENCODER), {BASE, LORA, EMBEDDING}, "is a checkpoint without a VAE"),
@@ -122,7 +122,7 @@ MISPLACED = {
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("role", [BASE, COMPONENT, LORA, EMBEDDING])
 def test_a_broken_file_is_named_for_what_it_is(tmp_path, name, role):
-    """Whatever it was meant for, and with what to do."""
+    """The message has the same content for any setting, and what to do."""
     content, what = BROKEN[name]
     (tmp_path / name).write_bytes(content)
     problem = unfit(tmp_path / name, role)
@@ -134,7 +134,7 @@ def test_a_broken_file_is_named_for_what_it_is(tmp_path, name, role):
 @pytest.mark.parametrize("name", MISPLACED)
 @pytest.mark.parametrize("role", [BASE, COMPONENT, LORA, EMBEDDING])
 def test_a_whole_file_is_refused_only_where_it_does_not_belong(tmp_path, name, role):
-    """With what it is and what to choose; a file of unknown content is left to whoever loads it."""
+    """The message names the kind of file and what to choose; a file of unknown content is left to the loader."""
     content, wrong, what = MISPLACED[name]
     (tmp_path / name).write_bytes(content)
     problem = unfit(tmp_path / name, role)
@@ -169,7 +169,7 @@ def test_a_checkpoint_shows_its_family(tmp_path, key, family):
 
 
 def model_folder(folder: Path) -> Path:
-    """A whole model in diffusers layout."""
+    """Write a complete model in the diffusers layout."""
     index = {
         "_class_name": "StableDiffusionPipeline",
         "safety_checker": [None, None],
@@ -231,7 +231,7 @@ def put(content: bytes):
     ],
 )
 def test_a_damaged_folder_is_named_with_its_component(tmp_path, damaged, what):
-    """Also a cloned repository whose large files were never downloaded."""
+    """This includes a cloned repository whose large files were never downloaded."""
     folder = model_folder(tmp_path / "model")
     damaged(folder)
     problem = unfit(folder, BASE)
@@ -242,7 +242,7 @@ def test_a_damaged_folder_is_named_with_its_component(tmp_path, damaged, what):
 
 
 def test_files_that_are_not_loaded_may_be_broken(tmp_path):
-    """A variant or a pickle beside the plain weights, and what lies in links, is as it may be."""
+    """Variants or pickles next to the regular weights, and linked files, may be broken."""
     folder = model_folder(tmp_path / "model")
     (folder / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(LFS)
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"")
@@ -266,7 +266,7 @@ def test_an_adapter_folder_and_a_backup_are_recognized(tmp_path):
 
 
 def test_nothing_is_said_of_what_is_not_there_or_no_file(tmp_path):
-    """Missing paths, folders of other things and pipes are other findings."""
+    """Missing paths, folders of other things and pipes have other findings."""
     os.mkfifo(tmp_path / "pipe.safetensors")
     for path in (tmp_path / "gone", tmp_path, tmp_path / "pipe.safetensors", Path("/dev/null")):
         assert recognize(path) is None
@@ -281,7 +281,7 @@ def test_a_replaced_file_is_read_again(tmp_path):
     assert recognize(file).kind == "checkpoint"
 
 
-# -- in the check before the start
+# -- in the pre-flight check
 
 SETTINGS = {
     "base_model_name": (BASE, {}),
@@ -295,7 +295,7 @@ SETTINGS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_check_says_what_a_file_is_at_every_setting_that_names_one(tmp_path, setting):
-    """The same sentence as the engine's, as an error at the setting."""
+    """The message equals the engine's, as an error for the setting."""
     place = furnish(tmp_path)
     role, changes = SETTINGS[setting]
     names = [*BROKEN, *(name for name, (_, wrong, _) in MISPLACED.items() if role in wrong)]

@@ -1,4 +1,4 @@
-"""The page New LoRA turns a few answers into ordinary settings."""
+"""The New LoRA page turns a few answers into ordinary settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ANSWERS = Answers("My cat", "datasets/cat", 20, "SD 1.5/LoRA 8 GB", trigger_word
 
 
 def test_the_answers_become_settings_over_the_preset() -> None:
-    """Names, images, captions, samples with the trigger word; the rest is the preset's."""
+    """Names, images, captions and samples with the trigger word are set; the rest is the preset's."""
     made = plan(ANSWERS)
     config = made.config
     assert config.output_model_destination == "models/my-cat.safetensors"
@@ -52,14 +52,14 @@ def test_each_kind_of_subject_and_caption_gives_valid_settings(subject: Subject,
 
 @pytest.mark.parametrize("preset", [preset.name for preset in presets() if preset.method == "LORA"])
 def test_every_lora_preset_can_be_chosen(preset: str) -> None:
-    """With images of its own, and samples at the size of the model."""
+    """The result has separate images, and samples at the model's size."""
     made = plan(replace(ANSWERS, preset=preset))
     assert len(made.config.concepts or ()) == 1
     assert all(sample.enabled for sample in made.config.samples or ())
 
 
 def test_more_images_take_more_steps_and_a_higher_quality_too() -> None:
-    """Within limits: 4 images don't stop after a minute, 5000 don't take a month."""
+    """There are limits: 4 images don't stop after a minute, 5000 don't take a month."""
     steps = [plan(replace(ANSWERS, images=images)).steps for images in (4, 20, 40, 5000)]
     assert steps == sorted(steps)
     assert [plan(replace(ANSWERS, quality=quality)).steps for quality in Quality] == [500, 1000, 2000]
@@ -111,7 +111,7 @@ def test_an_unknown_preset_is_named() -> None:
     ],
 )
 def test_the_preset_follows_the_memory_of_the_gpu(gib: float | None, name: str) -> None:
-    """A card sold with 12 GB reports 11.9; below the smallest preset, the smallest is tried."""
+    """A GPU sold with 12 GB reports 11.9; below the smallest preset, the smallest one is used."""
     found = tuple(
         preset for preset in presets() if preset.method == "LORA" and preset.model_type == "STABLE_DIFFUSION_XL_10_BASE"
     )
@@ -143,7 +143,7 @@ def test_a_caption_is_the_trigger_word_in_a_phrase() -> None:
 
 @pytest.mark.parametrize("subject", Subject)
 def test_the_trigger_word_is_read_from_the_sample_prompts(subject: Subject) -> None:
-    """Prompts that someone changed have none."""
+    """Edited prompts have none."""
     prompts = plan(replace(ANSWERS, subject=subject, captions=CaptionSource.FILES)).prompts
     assert trigger_word_of(prompts) == "ohwx"
     assert trigger_word_of((*prompts[:-1], "a red cat")) == ""
@@ -153,7 +153,7 @@ def test_the_trigger_word_is_read_from_the_sample_prompts(subject: Subject) -> N
 
 
 def test_a_download_before_the_run_is_a_note() -> None:
-    """With its size if that is known."""
+    """It has the size, if that is known."""
     assert "model_download" not in [each.code for each in plan(ANSWERS).findings]
     (found,) = plan(replace(ANSWERS, download="a/b", download_gb=13.9)).findings
     assert (found.severity, found.path, found.value) == ("note", "preset", "a/b")
@@ -163,7 +163,7 @@ def test_a_download_before_the_run_is_a_note() -> None:
 
 
 def test_the_base_models_of_the_table_are_those_of_presets() -> None:
-    """An entry for a repository that no preset names would be dead."""
+    """An entry for a repository that no preset uses would be dead."""
     assert set(PUBLISHED) <= {preset.document["base_model_name"] for preset in presets()} | {
         "stabilityai/stable-diffusion-3.5-medium"
     }

@@ -1,4 +1,4 @@
-"""The parameter sets of the 43 optimizers are the recorded ones, and each parameter is a setting."""
+"""The parameters of the 43 optimizers equal the recorded ones, and each parameter is a setting."""
 
 import json
 import math
@@ -21,7 +21,7 @@ def test_all_43_with_their_460_defaults():
 
 @pytest.mark.parametrize("name", sorted(RECORDED["defaults"]))
 def test_parameters_and_traits_of_an_optimizer(name):
-    """Names, values and traits; and each name is a field of the optimizer's settings."""
+    """Names, values and traits are recorded; each name is a field of the optimizer's settings."""
     facts = OPTIMIZERS[Optimizer(name)]
     expected = {key: math.inf if value == "inf" else value for key, value in RECORDED["defaults"][name].items()}
     assert facts.defaults == expected

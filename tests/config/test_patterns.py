@@ -1,4 +1,4 @@
-"""Regular expressions that a user wrote.
+"""Regular expressions written by users.
 
 Covers ``config/pattern_worker.py``.
 """
@@ -23,7 +23,7 @@ from onetrainer_gradio.errors import PatternError
 NAMES = layer_names(ModelType.STABLE_DIFFUSION_15)
 SLOW = (r"(\w+\.?)+!", r"(.*)*(.*)*(.*)*z", r"^(([\w.])+.)+[A-Z]$", r"(?:\w|\w\w)+\d!")
 
-# Another library for regular expressions would read several of these in another way than re does.
+# Another regex library would match several of these differently than re.
 SAME_AS_RE = (
     "attn[12].*to_[qk]$",
     r"^down_blocks\.(?:0|1)\.",
@@ -46,7 +46,7 @@ SAME_AS_RE = (
 @pytest.mark.parametrize("pattern", SAME_AS_RE)
 @pytest.mark.parametrize("how", ["search", "fullmatch"])
 def test_a_pattern_means_what_it_means_to_python(pattern, how):
-    """Search and full match take what ``re`` takes, so a filter means the same here and in OneTrainer."""
+    """Search and full match give the results of ``re``, so a filter has the same meaning here and in OneTrainer."""
     texts = (*NAMES[:60], "aab", "attm", "l]", "e\u0301", "ATTN", "q")
     fit = getattr(re.compile(pattern), how)
     expected = frozenset(at for at, text in enumerate(texts) if fit(text))
@@ -56,7 +56,7 @@ def test_a_pattern_means_what_it_means_to_python(pattern, how):
 @given(st.text(alphabet=r"abq_.^$\- /", max_size=8))
 @settings(max_examples=200, deadline=None)
 def test_what_is_evaluated_directly_means_the_same(pattern):
-    """Without a process, too."""
+    """The results are the same without a process."""
     try:
         fit = re.compile(pattern).search
     except re.error:
@@ -68,7 +68,7 @@ def test_what_is_evaluated_directly_means_the_same(pattern):
 
 @pytest.mark.parametrize("pattern", [SLOW[0], *(pytest.param(pattern, marks=pytest.mark.slow) for pattern in SLOW[1:])])
 def test_a_pattern_that_never_ends_is_ended_while_others_go_on(pattern):
-    """It takes its time and no more, and no other thread waits for it."""
+    """It stops at its time limit, and no other thread waits for it."""
     turns = 0
     done = threading.Event()
 
@@ -91,7 +91,7 @@ def test_a_pattern_that_never_ends_is_ended_while_others_go_on(pattern):
 
 @pytest.mark.slow
 def test_a_slow_pattern_among_good_ones_is_found_everywhere():
-    """The filter, what the page shows of it, a run, and special tags."""
+    """This covers the filter, its display on the page, a run, and special tags."""
     with pytest.raises(PatternError, match="took too long") as caught:
         select(NAMES, f"attn,{SLOW[0]}", True, seconds=0.1)
     assert (caught.value.path, caught.value.value) == ("layer_filter", f"attn,{SLOW[0]}")
@@ -104,7 +104,7 @@ def test_a_slow_pattern_among_good_ones_is_found_everywhere():
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_second_look_at_a_slow_pattern_costs_nothing():
-    """What took too long once is known; a form that is drawn again and again does not wait again."""
+    """A pattern that timed out is remembered; a form that is rendered repeatedly doesn't wait again."""
     for _ in range(2):
         started = time.monotonic()
         with pytest.raises(PatternError):
@@ -114,7 +114,7 @@ def test_a_second_look_at_a_slow_pattern_costs_nothing():
 
 @pytest.mark.parametrize("pattern", ["(?:" * 150 + "a" + "{2})" * 150, "((((a{1,100}){1,100}){1,100}){1,100}){1,100}", "(" * 900])
 def test_a_pattern_that_grows_is_bounded(pattern):
-    """Repeats of repeats and deep nesting are answered soon, whatever the answer."""
+    """Nested repeats and deep nesting are answered quickly, whatever the answer."""
     started = time.monotonic()
     with contextlib.suppress(PatternError):
         patterns.fits([pattern], NAMES, "search", seconds=0.5)
@@ -122,7 +122,7 @@ def test_a_pattern_that_grows_is_bounded(pattern):
 
 
 def test_too_many_and_too_long_patterns_are_an_error():
-    """Nobody needs them, and each is looked for in each name."""
+    """They have no practical use, and each is searched in each name."""
     with pytest.raises(PatternError, match="at most 5000 patterns, not 6001"):
         select(NAMES, "x," * 6000, False)
     with pytest.raises(PatternError, match="at most 20000 characters, not 30000"):
@@ -130,7 +130,7 @@ def test_too_many_and_too_long_patterns_are_an_error():
 
 
 def test_a_run_gives_a_pattern_more_time_than_the_check(monkeypatch):
-    """What passed the check does not fail in a run on a slower machine."""
+    """A pattern that passed the check doesn't fail in a run on a slower machine."""
     given_s = []
     monkeypatch.setattr(patterns, "_evaluated", lambda asked, texts, how, seconds: given_s.append(seconds) or (frozenset({0}),))
     layers_to_train(NAMES, "(attn)+", True, idle_allowed=True)
@@ -139,7 +139,7 @@ def test_a_run_gives_a_pattern_more_time_than_the_check(monkeypatch):
 
 
 def test_a_process_that_cannot_be_started_is_said(monkeypatch):
-    """Without an interpreter nothing is evaluated, and nothing is taken for a match."""
+    """Without an interpreter nothing is evaluated, and nothing counts as a match."""
     monkeypatch.setattr(patterns.sys, "executable", "/nowhere/python")
     with pytest.raises(PatternError, match="no process can be started"):
         patterns.fits(["(x)+"], ("x",), "search")

@@ -1,4 +1,4 @@
-"""What holds for any configuration: there and back is the same, and damage is either taken or refused with its place.
+"""Properties of any configuration: a round trip is lossless, and damaged input is accepted or rejected with its path.
 
 Covers ``config/digits.py``.
 """
@@ -33,7 +33,7 @@ TEXTS = st.text(max_size=12)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64)
 WHOLE = st.integers(-(2**40), 2**40)
 
-# Everything that JSON can say, small.
+# Small values of every JSON type.
 JUNK = st.recursive(
     st.none() | st.booleans() | WHOLE | NUMBERS | TEXTS | st.sampled_from(["inf", "nan", math.nan, math.inf, 10**400]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -42,7 +42,7 @@ JUNK = st.recursive(
 
 
 def value_of(entry: Entry) -> st.SearchStrategy[Any] | None:
-    """Values of a leaf as JSON holds them; None where the type says too little."""
+    """Values of a leaf in JSON; None if the type is too general."""
     bare = without_none(entry.annotation)
     kinds = {bool: st.booleans(), int: WHOLE, float: NUMBERS, str: TEXTS}
     found = st.sampled_from(entry.choices) if entry.choices else kinds.get(bare)
@@ -70,7 +70,7 @@ def put(document: dict[str, Any], path: str, value: Any) -> None:
 
 @st.composite
 def partial(draw: st.DrawFn, paths: list[str], prefix: str = "") -> dict[str, Any]:
-    """A document with values for a few of some paths."""
+    """A document with values for some of the paths."""
     document: dict[str, Any] = {}
     for path in draw(st.lists(st.sampled_from(paths), max_size=8, unique=True)):
         put(document, path.removeprefix(prefix), draw(LEAVES[path]))
@@ -79,7 +79,7 @@ def partial(draw: st.DrawFn, paths: list[str], prefix: str = "") -> dict[str, An
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    """A valid document: some settings, perhaps lists of elements, perhaps keys that nobody knows."""
+    """A valid document: some settings, perhaps lists of elements, perhaps unknown keys."""
     document = draw(partial(OWN))
     for name, paths in OF_LISTS.items():
         if draw(st.booleans()):
@@ -90,7 +90,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a document, also those that hold something."""
+    """Return every path in a document, including inner ones."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [place for key, item in items for place in [(*at, key), *places(item, (*at, key))]]
 
@@ -103,7 +103,7 @@ def through_json(document: dict[str, Any]) -> dict[str, Any]:
 @quick
 @given(documents())
 def test_there_and_back_is_the_same(document: dict[str, Any]) -> None:
-    """Any valid configuration, as settings alone and packed, is read back equal from the JSON that is written of it."""
+    """Any valid configuration, settings only or packed, equals the result of reading its JSON."""
     config, _ = from_document(document)
     for packed in (True, False):
         written = through_json(to_document(config, packed=packed))
@@ -123,7 +123,7 @@ KEYS = [*sorted(PACKED), "optimizer_beta1", "unet_learning_rate", "train_unet", 
 
 
 def holds(value: Any, key: Any) -> bool:
-    """Whether a part of a document, damaged or not, has something at a key."""
+    """Return whether a part of a document, damaged or not, has a value at a key."""
     if isinstance(value, list):
         return isinstance(key, int) and key < len(value)
     return isinstance(value, dict) and key in value
@@ -131,7 +131,7 @@ def holds(value: Any, key: Any) -> bool:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> dict[str, Any]:
-    """A whole document of which some places hold anything, or nothing."""
+    """A complete document with any values, or none, at some paths."""
     document = json.loads(json.dumps(PACKED))
     for place in draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=3)):
         at: Any = document
@@ -162,7 +162,7 @@ def taken_or_refused(document: dict[str, Any]) -> None:
 @quick
 @given(damaged())
 def test_a_damaged_document_is_taken_or_refused_with_its_place(document: dict[str, Any]) -> None:
-    """Whatever stands at some places, nothing crashes: an error names the path, or what was taken can be written and read."""
+    """Damaged values never crash: either an error names the path, or the result can be written and read."""
     taken_or_refused(document)
 
 
@@ -172,14 +172,16 @@ def test_a_damaged_document_is_taken_or_refused_with_its_place(document: dict[st
     st.integers(-1, 12) | JUNK,
 )
 def test_a_damaged_document_of_any_version_is_taken_or_refused(document: dict[str, Any], version: Any) -> None:
-    """The same for documents that are migrated first."""
+    """The same holds for documents that are migrated first."""
     taken_or_refused(document | {"__version": version})
 
 
 @quick
 @given(documents() | damaged())
 def test_the_check_takes_whatever_can_be_read(document: dict[str, Any]) -> None:
-    """What is read is examined without a crash, however strange its values are; every finding has a place and words."""
+    """Anything that can be read is checked without a crash, however strange
+    its values; every finding has a path and a message.
+    """
     with contextlib.suppress(ConfigInvalidError):
         found = check(from_document(document)[0], base_folder=Path("/nowhere"))
         assert all(finding.path and finding.message for finding in found)
@@ -187,21 +189,21 @@ def test_the_check_takes_whatever_can_be_read(document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("value", ["9" * 500, f"512x{'9' * 500}", f"{'9' * 7},512"])
 def test_the_check_names_a_resolution_beyond_all_measure(value: str) -> None:
-    """Its digits alone would overflow what is worked out from it."""
+    """Its digits alone would overflow the results."""
     found = check(from_document({"resolution": value})[0], base_folder=Path("/nowhere"))
     assert "resolution-syntax" in {finding.code for finding in found if finding.path == "resolution"}
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"epochs": ' + "1" * 10_000 + "}", '{"epochs": ', "", "7", "\0"])
 def test_a_text_that_no_parser_takes_is_an_error_of_the_file(text: str) -> None:
-    """Brackets without end and numbers without end among them."""
+    """Examples are endless brackets and endless numbers."""
     with pytest.raises(ConfigFileError, match="the file"):
         parse(text, name="the file")
 
 
 @pytest.mark.parametrize("document", [{"unet": {"learning_rate": math.nan}}, {"unet": {"learning_rate": "nan"}}])
 def test_what_is_not_a_number_is_refused(document: dict[str, Any]) -> None:
-    """JSON could not say it, and a comparison would never find it unchanged."""
+    """JSON can't represent NaN, and it would never compare as unchanged."""
     with pytest.raises(ConfigInvalidError) as caught:
         from_document(document)
     assert caught.value.path == "unet.learning_rate"
@@ -210,7 +212,7 @@ def test_what_is_not_a_number_is_refused(document: dict[str, Any]) -> None:
 @quick
 @given(st.data())
 def test_a_damaged_text_is_taken_or_refused(data: st.DataObject) -> None:
-    """A file cut off or written into is an error of the file, or is read as any other."""
+    """A truncated or corrupted file is an error, or is read like any other."""
     text = json.dumps({"epochs": 3, "optimizer": {"optimizer": "ADAMW", "beta1": 0.5}, "concepts": [{"name": "a", "image": {}}]})
     start = data.draw(st.integers(0, len(text)))
     text = text[:start] + data.draw(st.text(max_size=3)) + text[start + data.draw(st.integers(0, 5)) :]

@@ -1,4 +1,4 @@
-"""What we write is what OneTrainer reads and writes, tried on a checkout with its own environment.
+"""OneTrainer reads what we write and writes the same, tested with a checkout and its environment.
 
 Skipped unless ``ONETRAINER_PATH`` names one: ``ONETRAINER_PATH=~/OneTrainer pytest tests/config/test_real_reading.py``.
 """
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(PATH_VARIABLE not in os.environ, reason=f"{PATH_VARIABLE} names no checkout of OneTrainer"),
 ]
 
-# Reads [document, whether its version counts] pairs, writes [settings form, packed form, what was printed] for each.
+# Reads [document, whether its version counts] pairs, writes [settings form, packed form, printed output] for each.
 READER = """
 import contextlib, io, json, os, sys
 sys.path[0] = os.getcwd()
@@ -43,7 +43,7 @@ json.dump(answers, open(sys.argv[2], "w"))
 """
 
 
-# Writes what a new sample of each model type is.
+# Writes a new sample of each model type.
 BEGINNER = """
 import json, os, sys
 sys.path[0] = os.getcwd()
@@ -54,7 +54,7 @@ json.dump({str(each): SampleConfig.default_values(each).to_dict() for each in Mo
 
 
 def read_by_onetrainer(folder: Path, asked: list[tuple[dict[str, Any], bool]]) -> list[list[Any]]:
-    """Settings form, packed form and remarks of OneTrainer for each document."""
+    """Return OneTrainer's settings form, packed form and printed output for each document."""
     checkout = inspect(Path(os.environ[PATH_VARIABLE]))
     assert checkout.usable, checkout.problems
     (folder / "asked.json").write_text(json.dumps(asked))
@@ -65,7 +65,7 @@ def read_by_onetrainer(folder: Path, asked: list[tuple[dict[str, Any], bool]]) -
 
 
 def differences(theirs: Any, ours: Any, path: str = "") -> list[str]:
-    """Paths whose values or order differ, with both values."""
+    """Return the paths whose values or order differ, with both values."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         keys = [*theirs, *(key for key in ours if key not in theirs)]
         found = [line for key in keys for line in differences(theirs.get(key, ...), ours.get(key, ...), f"{path}.{key}")]
@@ -97,7 +97,7 @@ def test_files_of_every_type_method_and_optimizer_are_read_as_written(tmp_path: 
 
 
 def test_every_preset_means_there_what_it_means_here(tmp_path: Path) -> None:
-    """A preset of either side is an overlay, which OneTrainer reads without looking at versions."""
+    """A preset of either side is an overlay, which OneTrainer reads regardless of versions."""
     presets = {name: load_preset(name) for name in preset_files()}
     theirs = sorted((Path(os.environ[PATH_VARIABLE]) / "training_presets").rglob("*.json"))
     presets |= {str(path): json.loads(path.read_text()) for path in theirs}
@@ -113,7 +113,7 @@ def test_every_preset_means_there_what_it_means_here(tmp_path: Path) -> None:
 
 
 def test_concepts_and_samples_have_their_defaults(tmp_path: Path) -> None:
-    """A new concept and a new sample are written as OneTrainer writes its own."""
+    """A new concept and a new sample equal OneTrainer's."""
     ours = from_document({})[0].model_copy(update={"concepts": (ConceptConfig(seed=7),), "samples": (SampleConfig(),)})
     [[_, packed, _]] = read_by_onetrainer(
         tmp_path, [({"__version": 11, "concepts": [{"__version": 2, "seed": 7}], "samples": [{}]}, True)]
@@ -124,7 +124,7 @@ def test_concepts_and_samples_have_their_defaults(tmp_path: Path) -> None:
 
 
 def test_new_samples_begin_as_in_its_window(tmp_path: Path) -> None:
-    """Size, steps, guidance and sampler of every model type."""
+    """Size, steps, CFG scale and sampler of every model type are equal."""
     checkout = inspect(Path(os.environ[PATH_VARIABLE]))
     command = [str(checkout.python), "-c", BEGINNER, str(tmp_path / "answers.json")]
     subprocess.run(command, cwd=checkout.folder, check=True, timeout=300, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""The configuration is OneTrainer's: every path, type, default and enum as recorded from version 11.
+"""The configuration equals OneTrainer's: every path, type, default and enum as recorded from version 11.
 
 Covers ``config/declarations/``.
 """
@@ -18,7 +18,7 @@ ENUMS = json.loads((FIXTURES / "onetrainer_enums.json").read_text())
 
 
 def described(kind: type[Settings], default: Settings, prefix: str = ""):
-    """Rows (path, annotation, nullable, default) of a class as the recording has them."""
+    """Return rows (path, annotation, nullable, default) of a class in the recording's format."""
     for name, field in fields_of(kind).items():
         path = f"{prefix}{name}"
         value = getattr(default, name)
@@ -33,7 +33,7 @@ OURS = {path: (annotation, value) for path, annotation, value in described(Train
 
 
 def test_the_582_paths_are_exactly_onetrainers():
-    """Not one path is missing and none is invented."""
+    """No path is missing and none is added."""
     assert set(OURS) == set(FIELDS)
     assert len(OURS) == 582
 
@@ -47,7 +47,7 @@ def test_types_nullability_and_defaults(owner):
 
 
 def compare(path):
-    """Holds one path against the recording."""
+    """Compare one path with the recording."""
     kind, nullable, default = FIELDS[path]
     annotation, value = OURS[path]
     assert is_nullable(annotation) == nullable, path

@@ -1,4 +1,4 @@
-"""What is left to train after a backup.
+"""What remains to be trained after a backup.
 
 Covers ``config/final_model.py``.
 """
@@ -19,7 +19,7 @@ from tests.fakes.configs import write_result
 
 @pytest.mark.parametrize(("epoch", "left"), [(0, True), (2, True), (3, False), (4, False), ("x", True), (None, True)])
 def test_a_backup_behind_the_last_epoch_has_nothing_left(tmp_path: Path, epoch: object, left: bool) -> None:
-    """A finding names the epochs; a backup that can't be read is left to the engine's own error."""
+    """A finding names the epochs; an unreadable backup is left to the engine's own error."""
     (tmp_path / "meta.json").write_text(json.dumps({"train_progress": {"epoch": epoch}}))
     write_result(tmp_path / "lora.safetensors")
     config = TrainConfig(epochs=3, output_model_destination="lora.safetensors")
@@ -47,7 +47,7 @@ def test_a_backup_behind_the_last_epoch_has_nothing_left(tmp_path: Path, epoch: 
 def test_the_last_step_follows_from_the_backup_and_the_images_of_now(
     at: Progress, steps: int, limit: int | None, total: int
 ) -> None:
-    """What is left of the interrupted epoch, and the epochs after it; the step limit bounds it."""
+    """It is the rest of the interrupted epoch plus the remaining epochs, bounded by the step limit."""
     assert total_steps(at, steps, TrainConfig(epochs=3, batch_size=2), limit) == total
 
 
@@ -62,14 +62,14 @@ def test_the_last_step_follows_from_the_backup_and_the_images_of_now(
     ],
 )
 def test_a_warning_says_that_the_images_changed(at: Progress, changed: bool) -> None:
-    """By what the backup records, else by the epochs behind it; within the first epoch of a foreign backup nothing is known."""
+    """The backup's record decides, otherwise its completed epochs; in the first epoch of a foreign backup nothing is known."""
     warned = steps_changed(at, 7, Path("backup"))
     assert (warned is not None) is changed
     assert warned is None or "now has 7" in warned.message
 
 
 def test_the_step_limit_and_the_last_backup_count_too(tmp_path: Path) -> None:
-    """The newest backup of the workspace is the one that is asked; one that is not chosen doesn't matter."""
+    """The newest backup of the workspace counts; others don't matter."""
     for name, epoch in (("2026-01-01_00-00-00", 3), ("2026-01-02_00-00-00", 1)):
         (tmp_path / "backup" / name).mkdir(parents=True)
         progress = {"epoch": epoch, "epoch_step": 0, "epoch_sample": 0, "global_step": epoch * 4}
@@ -91,7 +91,7 @@ def test_the_step_limit_and_the_last_backup_count_too(tmp_path: Path) -> None:
 
 
 def test_a_run_with_no_step_left_only_saves_its_missing_result(tmp_path: Path) -> None:
-    """Missing, torn, older than the backup, or of a run that didn't finish: a warning, for the epochs and for the step limit."""
+    """A missing, truncated or outdated result, or one of an unfinished run, is a warning, for epochs and step limit alike."""
     backup, result = tmp_path / "backup", tmp_path / "lora.safetensors"
     backup.mkdir()
     progress = {"epoch": 3, "epoch_step": 0, "epoch_sample": 0, "global_step": 12}
@@ -128,7 +128,7 @@ def test_a_run_with_no_step_left_only_saves_its_missing_result(tmp_path: Path) -
 
 
 def test_the_result_of_a_run_may_be_named_by_its_time_or_be_a_folder(tmp_path: Path) -> None:
-    """A single file in a folder has the name that its time gives it; a folder in diffusers layout has all its components."""
+    """A single file in a folder has a name with its time; a diffusers folder has all its components."""
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "notes.txt").write_text("x")

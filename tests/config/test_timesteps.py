@@ -1,4 +1,4 @@
-"""Which timesteps are drawn how often, without drawing any."""
+"""How often each timestep is sampled, calculated without sampling."""
 
 import math
 
@@ -24,7 +24,7 @@ def plot(**settings):
 )
 @pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
 def test_chances_add_up_to_one(distribution, shift):
-    """Whatever is set, one timestep is drawn."""
+    """Whatever the settings, one timestep is sampled."""
     for window in ((0.0, 1.0), (0.2, 0.7), (0.5, 0.501)):
         chances = probabilities(TimestepSettings(distribution, 1.3, 0.4, shift, *window))
         assert len(chances) == 1000
@@ -34,14 +34,14 @@ def test_chances_add_up_to_one(distribution, shift):
 
 @pytest.mark.parametrize(("a", "b", "x"), [(2, 3, 0.3), (5, 1, 0.8), (1, 4, 0.05), (7, 7, 0.5)])
 def test_the_beta_function_is_the_binomial_tail(a, b, x):
-    """For whole numbers I_x(a, b) is the chance of at least a hits in a + b - 1 throws."""
+    """For integers, I_x(a, b) is the probability of at least a hits in a + b - 1 throws."""
     throws = a + b - 1
     tail = sum(math.comb(throws, hits) * x**hits * (1 - x) ** (throws - hits) for hits in range(a, throws + 1))
     assert beta_cdf(x, a, b) == pytest.approx(tail, rel=1e-9)
 
 
 def test_the_window_moves_with_the_shift_of_continuous_draws_only():
-    """The shift comes after the window, except in distributions that are tables."""
+    """The shift is applied after the window, except in distributions that are tables."""
     moved = probabilities(TimestepSettings("UNIFORM", shift=3.0, min_strength=0.5))
     assert sum(moved[:750]) == pytest.approx(0)
     kept = probabilities(TimestepSettings("COS_MAP", shift=3.0, min_strength=0.5))
@@ -49,7 +49,7 @@ def test_the_window_moves_with_the_shift_of_continuous_draws_only():
 
 
 def test_a_curve_is_relative_to_an_even_draw():
-    """Even is 1 everywhere; the middle of three quarters with a shift of 3."""
+    """Uniform is 1 everywhere; with a shift of 3, the median is three quarters."""
     (even,) = plot().curves
     assert even.density == pytest.approx([1.0] * 200)
     assert even.quantiles == (100, 500, 900) or even.quantiles == (99, 499, 899)
@@ -67,14 +67,14 @@ def test_a_curve_is_relative_to_an_even_draw():
     ],
 )
 def test_what_a_file_may_hold_and_nobody_can_draw_is_named(settings):
-    """A value out of its bounds, or a distribution that only a newer OneTrainer has, is an error at its setting."""
+    """A value out of bounds, or a distribution that only a newer OneTrainer has, is an error at its setting."""
     with pytest.raises(ConfigError) as caught:
         plot(**settings)
     assert [finding.path for finding in caught.value.findings()] == [*settings]
 
 
 def test_a_model_type_that_is_not_known_here_has_the_fixed_shift():
-    """The plot of a newer OneTrainer's model type is drawn, and says what it does not know."""
+    """The plot shows a newer OneTrainer's model type, and reports what is unknown."""
     found = plot(model_type="MODEL_OF_NEXT_YEAR", dynamic_timestep_shifting=True)
     assert not found.dynamic
     assert "MODEL_OF_NEXT_YEAR" in found.notes[0]
@@ -89,7 +89,7 @@ def test_dynamic_shifting_has_a_curve_for_each_resolution():
 
 
 def test_a_concept_with_its_own_resolution_has_its_own_curve():
-    """What is trained in another size is drawn with another shift; concepts that are off do not count."""
+    """Another size has another shift; disabled concepts don't count."""
     concepts = [
         {"path": "a", "enabled": enabled, "image": {"enable_resolution_override": True, "resolution_override": size}}
         for enabled, size in ((True, "768x512"), (False, "2048"))
@@ -100,14 +100,14 @@ def test_a_concept_with_its_own_resolution_has_its_own_curve():
 
 
 def test_the_types_that_shift_by_size_are_those_of_the_facts():
-    """A type without a formula would be drawn with the fixed shift."""
+    """A type without a formula would use the fixed shift."""
     assert {name for name, facts in MODELS.items() if facts.dynamic_shift} == {
         name for name, facts in MODELS.items() if "dynamic_shift" in facts.abilities
     }
 
 
 def test_dynamic_shifting_of_a_type_without_it_is_said_to_have_no_effect():
-    """The fixed shift is drawn with, and the reason stands beside."""
+    """The fixed shift is used, and the reason is shown."""
     found = plot(dynamic_timestep_shifting=True, timestep_shift=3.0)
     assert (found.dynamic, found.curves[0].shift) == (False, 3.0)
     assert "doesn't support dynamic timestep shifting" in found.notes[0]

@@ -1,4 +1,4 @@
-"""Images go into the buckets that OneTrainer puts them into."""
+"""Images are assigned to the same buckets as in OneTrainer."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_a_resolution_is_read_as_onetrainer_reads_it(text, meant):
 
 @pytest.mark.parametrize("multiple", [8, 16, 32, 64, 128])
 def test_shapes_have_about_the_pixels_of_the_square(multiple):
-    """Sides are multiples, each shape exists upright and lying, and the area stays near the square's."""
+    """Sides are multiples, each bucket exists in portrait and landscape, and its area is close to the square's."""
     found = shapes(1024, multiple)
     assert (1024, 1024) in found
     assert {(width, height) for height, width in found} == set(found)
@@ -36,26 +36,26 @@ def test_shapes_have_about_the_pixels_of_the_square(multiple):
 
 
 def test_known_shapes():
-    """Worked out by hand for SDXL: 1024 / sqrt(1.5) = 836 -> 832, 1024 * sqrt(1.5) = 1254 -> 1280."""
+    """Calculated manually for SDXL: 1024 / sqrt(1.5) = 836 -> 832, 1024 * sqrt(1.5) = 1254 -> 1280."""
     assert bucket_of((2000, 3000), 1024, 64) == (832, 1280)
     assert bucket_of((3000, 2000), 1024, 64) == (1280, 832)
     assert bucket_of((10, 10000), 1024, 64) == (512, 2048)
 
 
 def test_without_buckets_all_are_square_and_a_fixed_size_is_one_for_all():
-    """The two ways to have one shape."""
+    """These are the two ways to have a single bucket."""
     sizes = [(100, 200), (200, 100)]
     assert filled(sizes, Resolution(edges=(512,)), 64, bucketing=False) == {(512, 512): 2}
     assert filled(sizes, Resolution(fixed=(512, 770)), 64, bucketing=True) == {(512, 768): 2}
 
 
 def test_a_small_number_is_still_a_shape():
-    """Nothing is rounded to nothing."""
+    """No side is rounded to 0."""
     assert target((10, 10), Resolution(edges=(8,)), 64, bucketing=True) == (64, 64)
 
 
 def test_buckets_have_the_same_area_and_fit_the_model():
-    """Seventeen shapes up to 4:1, sides multiples of eight, areas within six percent of the square."""
+    """There are seventeen buckets up to 4:1, with sides in multiples of eight and areas within six percent of the square's."""
     found = shapes(512, 8)
     assert len(found) == len(set(found)) == 17
     assert (512, 512) in found
@@ -67,12 +67,12 @@ def test_buckets_have_the_same_area_and_fit_the_model():
 
 @pytest.mark.parametrize(("size", "bucket"), [((100, 100), (512, 512)), ((3000, 2000), (624, 416)), ((10, 1000), (256, 1024))])
 def test_an_image_goes_to_the_nearest_shape(size, bucket):
-    """By its aspect ratio, whatever its size."""
+    """The aspect ratio decides, whatever the size."""
     assert bucket_of(size, 512, 8) == bucket
 
 
 def onetrainer_bucket(height, width, edge, multiple):
-    """What OneTrainer chooses, from the facts about its rounding: the order of operations, round half to even, a set."""
+    """Return OneTrainer's bucket from the facts about its rounding: order of operations, round half to even, a set."""
     sides = []
     for aspect in (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0):
         short, long = 1.0 / math.sqrt(1.0 * aspect) * edge, aspect / math.sqrt(1.0 * aspect) * edge
@@ -83,7 +83,7 @@ def onetrainer_bucket(height, width, edge, multiple):
 
 @pytest.mark.parametrize(("edge", "multiple"), [(512, 8), (768, 8), (1024, 64), (1024, 32), (500, 8), (1000, 64), (520, 16)])
 def test_every_size_goes_into_the_bucket_that_onetrainer_chooses(edge, multiple):
-    """Also where two buckets are equally near, or a side is halfway between two multiples."""
+    """This includes ties between two buckets, and sides halfway between two multiples."""
     sides = [*range(64, 2049, 64), 333, 500, 750, 801, 1001, 1280, 1365, 1920, 1999, 3000, 4032]
     for height in sides:
         for width in sides:
@@ -91,5 +91,5 @@ def test_every_size_goes_into_the_bucket_that_onetrainer_chooses(edge, multiple)
 
 
 def test_without_buckets_an_edge_length_is_used_as_it_is():
-    """500 stays 500 although it is no multiple of 8, as in OneTrainer."""
+    """500 stays 500 although it isn't a multiple of 8, as in OneTrainer."""
     assert target((600, 900), Resolution(edges=(500,)), 8, bucketing=False) == (500, 500)

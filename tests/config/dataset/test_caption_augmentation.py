@@ -1,4 +1,4 @@
-"""What becomes of captions."""
+"""Caption augmentation."""
 
 from random import Random
 
@@ -16,25 +16,25 @@ def drawn(count=300, caption=CAPTION, special=None, **settings):
 
 
 def test_without_changes_a_caption_stays_as_it_is():
-    """Blanks included."""
+    """Spaces are kept."""
     assert set(drawn(caption=" a ,b ")) == {" a ,b "}
 
 
 def test_shuffling_keeps_the_first_tags_in_front():
-    """All orders of the others come; tags are joined with the delimiter and a blank."""
+    """All orders of the other tags occur; tags are joined with the delimiter and a space."""
     found = set(drawn(enable_tag_shuffling=True, keep_tags_count=2, caption="sks,red,house,Tree"))
     assert found == {"sks, red, house, Tree", "sks, red, Tree, house"}
 
 
 def test_full_dropout_drops_all_tags_or_none():
-    """Half of the time with a chance of a half; kept tags stay."""
+    """With a probability of 0.5, half of the captions lose all tags except the kept ones."""
     found = drawn(tag_dropout_enable=True, tag_dropout_mode="FULL", tag_dropout_probability=0.5)
     assert set(found) == {CAPTION, "sks"}
     assert 100 < found.count("sks") < 200
 
 
 def test_weighted_dropout_drops_later_tags_more_often():
-    """The last one with the whole chance, those before with their share of it."""
+    """The last tag is dropped with the full probability, earlier ones with a share of it."""
     found = drawn(2000, tag_dropout_enable=True, tag_dropout_mode="RANDOM WEIGHTED", tag_dropout_probability=0.9)
     counts = [sum(tag in tags_of(caption, ",") for caption in found) / 2000 for tag in ("red", "house", "Tree")]
     assert counts == pytest.approx([0.7, 0.4, 0.1], abs=0.05)
@@ -42,14 +42,14 @@ def test_weighted_dropout_drops_later_tags_more_often():
 
 @pytest.mark.parametrize(("mode", "left"), [("WHITELIST", "sks, red"), ("BLACKLIST", "sks, house, Tree"), ("NONE", "sks")])
 def test_special_tags_are_spared_or_meant_alone(mode, left):
-    """A chance of 1 drops everything that may be dropped."""
+    """With a probability of 1, every tag that may be dropped is dropped."""
     settings = {"tag_dropout_enable": True, "tag_dropout_probability": 1.0, "tag_dropout_special_tags_mode": mode}
     assert set(drawn(10, **settings, tag_dropout_special_tags="red")) == {left}
     assert set(drawn(10, **settings, special=["r.d"], tag_dropout_special_tags_regex=True)) == {left}
 
 
 def test_capitals_are_drawn_for_each_tag():
-    """Lower case comes first; only the kinds that are listed are drawn."""
+    """Lowercase is applied first; only the listed modes are used."""
     found = drawn(
         caps_randomize_enable=True, caps_randomize_probability=1.0, caps_randomize_mode="capslock", caps_randomize_lowercase=True
     )
@@ -60,7 +60,7 @@ def test_capitals_are_drawn_for_each_tag():
 
 
 def test_special_tags_may_come_from_a_file(tmp_path):
-    """Lines of a text, the first column of a table."""
+    """These are lines of a text file or the first column of a table."""
     (tmp_path / "a.txt").write_text("one\ntwo words\n")
     (tmp_path / "a.csv").write_text('one,5\n"two, words",7\n')
     assert special_tags(tmp_path / "a.txt") == ["one", "two words"]

@@ -1,4 +1,4 @@
-"""Text files are read in the encoding that they are in, line by line."""
+"""Text files are decoded with their actual encoding, line by line."""
 
 import pytest
 
@@ -18,7 +18,7 @@ LONG = {
     ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "cp1252"],
 )
 def test_a_caption_is_the_same_in_every_encoding(encoding):
-    """With and without a byte order mark, which is no part of the text."""
+    """A byte order mark is not part of the text."""
     assert decode_text(WORDS.encode(encoding)).content == WORDS
 
 
@@ -37,7 +37,7 @@ def test_a_caption_is_the_same_in_every_encoding(encoding):
     ],
 )
 def test_wide_letters_are_recognized_without_a_mark(text, encoding):
-    """In every script, also where zero bytes are rare."""
+    """This holds for every script, also where zero bytes are rare."""
     assert decode_text(text.encode(encoding)) == (text, encoding)
 
 
@@ -51,20 +51,20 @@ def test_a_word_of_wide_letters_without_a_zero_is_recognized():
 
 @pytest.mark.parametrize("text", ["żółw, łódź", "Škoda, žluťoučký kůň, ďábel"])
 def test_letters_of_one_byte_are_never_read_as_wide_ones(text):
-    """A text of central Europe is no Korean."""
+    """A central European text is not decoded as Korean."""
     assert "utf" not in decode_text(text.encode("iso8859-2")).encoding
 
 
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
 def test_a_mark_alone_is_an_empty_text(mark):
-    """Nothing is left of it."""
+    """Nothing remains after the byte order mark."""
     assert decode_text(mark).content == ""
     assert decode_text(b"").content == ""
 
 
 @pytest.mark.parametrize("encoding", list(LONG))
 def test_other_encodings_are_detected(encoding):
-    """From the frequency of letters."""
+    """Letter frequencies decide."""
     assert decode_text(LONG[encoding].encode(encoding)).content == LONG[encoding]
 
 
@@ -72,14 +72,14 @@ def test_other_encodings_are_detected(encoding):
     "text", ["caf\xe9", "\xfcber", "\xe9t\xe9, \xe0 la mer", "na\xefve \x96 \x93x\x94".encode("latin-1").decode("cp1252")]
 )
 def test_short_captions_are_western(text):
-    """Too short for statistics."""
+    """They are too short for statistics."""
     found = decode_text(text.encode("cp1252"))
     assert (found.content, found.encoding) == (text, "windows-1252")
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\xff\xfe\x00", b"a\0b\0c", b"cat\0", bytes(64)])
 def test_what_is_no_text_is_refused(data):
-    """Zero bytes are never trained."""
+    """Text with zero bytes is never trained on."""
     with pytest.raises(UnreadableTextError):
         decode_text(data)
 
@@ -91,12 +91,12 @@ def test_lines_end_at_line_ends_only():
 
 
 def test_lines_that_are_blank_are_no_captions(tmp_path):
-    """The others come without the blanks around them."""
+    """The other lines are stripped."""
     (tmp_path / "a.txt").write_bytes("\ufeffone\r\n\r\n  two \t\n\n".encode())
     assert read_text(tmp_path / "a.txt").lines == ("one", "two")
 
 
 def test_the_marks_of_joined_files_are_no_part_of_a_caption(tmp_path):
-    """As two editors, or ``cat`` of several files, leave them."""
+    """Such files come from two editors, or from ``cat`` of several files."""
     (tmp_path / "a.txt").write_bytes("\ufeff\ufeffone\n\ufeff two\n\ufeff\n".encode())
     assert read_text(tmp_path / "a.txt").lines == ("one", "two")

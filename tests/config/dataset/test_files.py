@@ -1,4 +1,4 @@
-"""Folders of images are scanned without decoding an image."""
+"""Image folders are scanned without decoding an image."""
 
 import os
 
@@ -13,7 +13,7 @@ from tests.config.preflight import add_image
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two captioned pictures, one without, a mask, a clip, and a folder inside with one more."""
+    """Two captioned images, an uncaptioned one, a mask, a clip, and a subfolder with one more image."""
     add_image(tmp_path / "a.png")
     add_image(tmp_path / "b.JPG", caption="")
     add_image(tmp_path / "c.webp", caption=None)
@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def test_images_captions_and_masks_are_told_apart(folder):
-    """Masks and conditioning pictures are no pictures of their own."""
+    """Masks and conditioning images don't count as images."""
     found = scan_folder(folder, False)
     assert [item.name for item in found.items] == ["a.png", "b.JPG", "c.webp"]
     assert [item.name for item in found.without_caption] == ["c.webp"]
@@ -36,32 +36,32 @@ def test_images_captions_and_masks_are_told_apart(folder):
 
 
 def test_subfolders_and_videos_count_when_asked_for(folder):
-    """A clip is an item, but no picture."""
+    """A clip is an item, but not an image."""
     found = scan_folder(folder, True, videos=True)
     assert [item.name for item in found.items] == ["a.png", "b.JPG", "c.webp", "clip.mp4", "d.png"]
     assert "clip.mp4" not in [item.name for item in found.images]
 
 
 def test_linked_folders_are_entered_once(folder):
-    """A circle of links ends."""
+    """A cycle of links doesn't loop forever."""
     (folder / "inside" / "back").symlink_to(folder)
     (folder / "broken").symlink_to(folder / "nowhere")
     assert len(scan_folder(folder, True).items) == 4
 
 
 def test_a_look_ends_when_there_is_no_time(folder):
-    """What was seen so far is told, and that it is not all."""
+    """The result has what was found so far, marked as incomplete."""
     found = scan_folder(folder, True, time_left=lambda: False)
     assert (found.items, found.complete) == ((), False)
 
 
 def test_a_folder_that_is_none_is_empty(tmp_path):
-    """That it is missing is for others to say."""
+    """Reporting that it is missing is left to others."""
     assert scan_folder(tmp_path / "nowhere", True).items == ()
 
 
 def test_sizes_are_as_the_camera_held_the_image(tmp_path):
-    """A turned photograph is trained upright."""
+    """A photo is trained upright."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "turned.jpg", exif=exif)
@@ -72,13 +72,13 @@ def test_sizes_are_as_the_camera_held_the_image(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
 def test_a_broken_file_has_a_reason_instead_of_a_size(tmp_path, content):
-    """Whatever is in it, there is no crash."""
+    """Any content gives a reason instead of a crash."""
     (tmp_path / "x.png").write_bytes(content)
     assert isinstance(size_of(tmp_path / "x.png"), str)
 
 
 def test_a_reader_remembers_until_the_file_changes(tmp_path):
-    """The second look costs nothing and still sees a new picture of the same name."""
+    """A second read is free, and a changed image of the same name is still detected."""
     path = tmp_path / "a.png"
     add_image(path, (30, 20))
     reader = ImageSizeReader(limit_s=60)
@@ -90,7 +90,7 @@ def test_a_reader_remembers_until_the_file_changes(tmp_path):
 
 
 def test_a_reader_stops_when_its_time_is_up_and_goes_on_when_renewed(tmp_path):
-    """A later look begins where nothing is known yet."""
+    """A later scan continues with the unread files."""
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for path in paths:
         add_image(path, (30, 20))
@@ -114,7 +114,7 @@ def reasons(found):
 
 
 def test_names_that_begin_with_a_dot_are_ignored(folder):
-    """Notebook checkpoints, files of other systems and hidden captions are no data."""
+    """Notebook checkpoints, files of other systems and hidden captions aren't data."""
     (folder / ".ipynb_checkpoints").mkdir()
     add_image(folder / ".ipynb_checkpoints" / "a-checkpoint.png")
     add_image(folder / "._a.png")
@@ -127,14 +127,14 @@ def test_names_that_begin_with_a_dot_are_ignored(folder):
 
 
 def test_the_chosen_folder_itself_may_be_hidden(tmp_path):
-    """Only what is found inside is judged by its name."""
+    """Only what is inside is judged by its name."""
     (tmp_path / ".cats").mkdir()
     add_image(tmp_path / ".cats" / "a.png")
     assert names(scan_folder(tmp_path / ".cats", True)) == ["a.png"]
 
 
 def test_a_folder_is_entered_by_its_own_path_before_any_link(tmp_path):
-    """The items don't depend on what a link to their folder is called."""
+    """The items don't depend on the name of a link to their folder."""
     (tmp_path / "real").mkdir()
     add_image(tmp_path / "real" / "x.png")
     (tmp_path / "a_link").symlink_to(tmp_path / "real")
@@ -143,7 +143,7 @@ def test_a_folder_is_entered_by_its_own_path_before_any_link(tmp_path):
 
 
 def test_links_that_lead_nowhere_are_skipped_by_name(tmp_path):
-    """Also a link to itself, and one among captions."""
+    """This includes a link to itself, and a link in place of a caption."""
     add_image(tmp_path / "a.png", caption=None)
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
@@ -156,7 +156,7 @@ def test_links_that_lead_nowhere_are_skipped_by_name(tmp_path):
 
 
 def test_names_that_are_no_text_are_skipped_by_name(tmp_path):
-    """They could be neither a caption nor stored in a journal."""
+    """They can be neither a caption nor stored in a journal."""
     add_image(tmp_path / "a.png")
     bad = os.fsencode(tmp_path) + b"/caf\xe9.png"
     with open(bad, "wb") as file:
@@ -181,7 +181,7 @@ def test_a_subfolder_that_cannot_be_read_is_skipped_by_name(folder):
 
 
 def test_pipes_and_folders_with_an_image_name_are_no_images(tmp_path):
-    """A pipe would be waited for."""
+    """Opening a pipe would block."""
     os.mkfifo(tmp_path / "a.png")
     (tmp_path / "b.png").mkdir()
     (tmp_path / "b.txt").mkdir()
@@ -189,7 +189,7 @@ def test_pipes_and_folders_with_an_image_name_are_no_images(tmp_path):
 
 
 def test_items_are_sorted_by_their_whole_path(tmp_path):
-    """As in OneTrainer: a slash is a letter like any other."""
+    """As in OneTrainer, a slash sorts like any other character."""
     for name in ("a b.png", "a/z.png", "a.png", "B.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         add_image(tmp_path / name)
@@ -199,7 +199,7 @@ def test_items_are_sorted_by_their_whole_path(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".txt", ".TXT", ".Txt"])
 def test_captions_are_found_whatever_the_case_of_their_suffix(tmp_path, suffix):
-    """Systems that don't tell capitals apart write them as they like."""
+    """Case-insensitive systems write the extension in any case."""
     Image.new("L", (8, 8)).save(tmp_path / "a.v2.png")
     (tmp_path / f"a.v2{suffix}").write_text("a cat")
     found = scan_folder(tmp_path, False)
@@ -219,7 +219,7 @@ def test_the_usual_spelling_comes_first_and_two_images_may_share_a_caption(tmp_p
 
 
 def test_other_formats_are_counted_until_a_copy_is_there(tmp_path):
-    """Videos count where no video is trained; other files don't."""
+    """Videos count if no video is trained; other files don't."""
     for name in ("a.jfif", "b.GIF", "c.heic", "d.jxl", "e.mp4", "notes.md", "README"):
         (tmp_path / name).write_bytes(b"x")
     found = scan_folder(tmp_path, False)
@@ -235,7 +235,7 @@ def test_other_formats_are_counted_until_a_copy_is_there(tmp_path):
 
 
 def test_links_out_of_the_allowed_folders_are_skipped(tmp_path):
-    """Images, captions, masks and folders alike; links inside are followed."""
+    """This covers images, captions, masks and folders; links inside are followed."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     (inside / "shared").mkdir(parents=True)
     (outside / "more").mkdir(parents=True)
@@ -259,7 +259,7 @@ def test_links_out_of_the_allowed_folders_are_skipped(tmp_path):
 
 
 def test_a_folder_is_scanned_once_for_many_concepts(folder):
-    """The second look is the same object, until the reader is renewed."""
+    """The second scan returns the same object, until the reader is renewed."""
     reader = ImageSizeReader(limit_s=60)
     first = reader.scan_folder(folder, True)
     assert reader.scan_folder(folder, True) is first

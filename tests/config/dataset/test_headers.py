@@ -1,4 +1,4 @@
-"""Sizes that are read without Pillow are those that Pillow reads."""
+"""Sizes read without Pillow equal those that Pillow reads."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def by_pillow(path):
 
 @pytest.mark.parametrize("name", [*PLAIN, *OTHERS])
 def test_the_size_is_that_of_pillow(tmp_path, name):
-    """Plain files are read without it, others are left to it."""
+    """Plain files are read without Pillow, others with it."""
     path = tmp_path / "file"
     path.write_bytes((PLAIN | OTHERS)[name])
     found = plain_size(path, path.stat().st_size)
@@ -80,7 +80,7 @@ def test_the_size_is_that_of_pillow(tmp_path, name):
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_damaged_files_are_left_to_pillow(tmp_path, name):
-    """Cut off anywhere, or with a wrong byte in the header: never a size that Pillow doesn't read."""
+    """A file cut off anywhere, or with a wrong byte in the header, never gives a size that Pillow doesn't read."""
     content, random = PLAIN[name], Random(name)
     path = tmp_path / "file"
     places = [random.randrange(len(content)) for _ in range(12)]

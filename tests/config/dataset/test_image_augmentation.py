@@ -1,4 +1,4 @@
-"""What becomes of pictures."""
+"""Image augmentation."""
 
 from random import Random
 
@@ -19,7 +19,7 @@ def drawn(count=200, size=(600, 900), edges=(512,), bucketing=True, **settings):
 
 
 def test_an_image_covers_its_bucket_exactly_on_one_side():
-    """Nothing is stretched: the other side is cropped."""
+    """The image isn't stretched; the other side is cropped."""
     assert covering((600, 900), (512, 512)) == (512, 768)
     assert covering((900, 600), (512, 512)) == (768, 512)
     (draw,) = drawn(1, bucketing=False, enable_crop_jitter=False)
@@ -28,14 +28,14 @@ def test_an_image_covers_its_bucket_exactly_on_one_side():
 
 
 def test_jitter_moves_the_crop_over_all_there_is():
-    """Both ends are reached, and nothing outside."""
+    """The crop reaches both ends, and nothing outside."""
     found = {draw.offset for draw in drawn(3000, bucketing=False)}
     assert {y for y, _ in found} == {0}
     assert (min(x for _, x in found), max(x for _, x in found)) == (0, 256)
 
 
 def test_nothing_changes_unless_it_is_switched_on():
-    """Strengths alone do nothing."""
+    """Strengths alone have no effect."""
     (draw,) = {
         (draw.flipped, draw.angle, draw.brightness, draw.contrast, draw.saturation, draw.hue)
         for draw in drawn(random_rotate_max_angle=30, random_brightness_max_strength=0.5, random_hue_max_strength=1)
@@ -44,7 +44,7 @@ def test_nothing_changes_unless_it_is_switched_on():
 
 
 def test_random_changes_stay_within_their_strength():
-    """Hue reaches half a turn with a strength of 1, factors never fall below 0."""
+    """Hue reaches half a turn with a strength of 1, and factors never fall below 0."""
     found = drawn(
         enable_random_flip=True,
         enable_random_rotate=True,
@@ -62,7 +62,7 @@ def test_random_changes_stay_within_their_strength():
 
 
 def test_fixed_changes_are_always_the_same_and_random_ones_come_first():
-    """As in OneTrainer, the random switch wins where both are on."""
+    """As in OneTrainer, the random switch wins if both are on."""
     (fixed,) = {draw.contrast for draw in drawn(enable_fixed_contrast=True, random_contrast_max_strength=0.2)}
     assert fixed == pytest.approx(1.2)
     both = {draw.flipped for draw in drawn(enable_fixed_flip=True, enable_random_flip=True)}
@@ -71,5 +71,5 @@ def test_fixed_changes_are_always_the_same_and_random_ones_come_first():
 
 
 def test_with_several_resolutions_one_is_drawn():
-    """Each picture comes in all of them."""
+    """Over time, each image is trained at all of them."""
     assert {draw.size for draw in drawn(size=(500, 500), edges=(256, 512))} == {(256, 256), (512, 512)}

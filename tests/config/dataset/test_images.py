@@ -1,4 +1,4 @@
-"""The size from the header is that of the decoded image, and equal content gives equal pixels."""
+"""The size from the header equals that of the decoded image, and equal content gives equal pixels."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ TURNS = {
 
 
 def pattern(width=48, height=32):
-    """An image without symmetry."""
+    """Return an image without symmetry."""
     x, y = numpy.meshgrid(numpy.arange(width), numpy.arange(height))
     return Image.fromarray(numpy.stack([x * 5, y * 7, (x + y) * 3], axis=2).astype(numpy.uint8))
 
@@ -37,7 +37,7 @@ def oriented(orientation):
 
 
 def check(path):
-    """The decoded image, after comparing its size with the header's."""
+    """Return the decoded image after comparing its size with the header's."""
     image = decode(path)
     assert image.mode == "RGB"
     assert read_size(path) == (image.height, image.width)
@@ -47,8 +47,8 @@ def check(path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", FORMATS)
 def test_images_are_upright_in_every_format(tmp_path, kind, orientation):
-    """All eight orientations; lossy formats up to their loss."""
-    image, path = pattern(), tmp_path / "x.png"  # the content counts, not the suffix
+    """This covers all eight orientations; lossy formats match up to their loss."""
+    image, path = pattern(), tmp_path / "x.png"  # the content counts, not the extension
     image.save(path, kind, exif=oriented(orientation), **({"lossless": True} if kind == "WEBP" else {}))
     turn = TURNS[orientation]
     upright = numpy.asarray(image.transpose(turn) if turn is not None else image)
@@ -59,7 +59,7 @@ def test_images_are_upright_in_every_format(tmp_path, kind, orientation):
 
 @pytest.mark.parametrize("place", ["after", "xmp", "raw profile"])
 def test_the_orientation_of_a_png_counts_wherever_it_is(tmp_path, place):
-    """In a chunk after the pixels, in XMP, or as the text that ImageMagick writes."""
+    """It may be in a chunk after the pixels, in XMP, or in the text that ImageMagick writes."""
     info = PngImagePlugin.PngInfo()
     exif = oriented(6).tobytes().removeprefix(b"Exif\0\0")
     if place == "xmp":
@@ -83,21 +83,21 @@ def chunk(name, content):
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("scale", [257, 256])
 def test_sixteen_bits_of_gray_are_scaled_to_eight(tmp_path, kind, scale):
-    """However the eight bits were widened."""
+    """This holds however the eight bits were widened."""
     gray = numpy.arange(256, dtype=numpy.uint16).reshape(8, 32)
     Image.fromarray(gray * scale).save(tmp_path / "x.png", kind)
     assert (check(tmp_path / "x.png") == gray[:, :, None]).all()
 
 
 def test_the_order_of_the_bytes_does_not_matter(tmp_path):
-    """Big-endian files are as good."""
+    """Big-endian files are decoded equally."""
     gray = numpy.arange(256, dtype=numpy.uint16).reshape(8, 32) * 257
     (tmp_path / "big.tif").write_bytes(tiff(gray.astype(">u2"), photometric=1))
     assert (check(tmp_path / "big.tif")[:, :, 0] == gray // 257).all()
 
 
 def test_twelve_bits_of_gray_and_a_white_zero(tmp_path):
-    """The tags say how far the numbers go and at which end white is."""
+    """The tags define the range of values and which end is white."""
     twelve = bytes(value for first in range(0, 4096, 32) for value in (first >> 4, (first & 15) << 4, 16))  # each before a 16
     packed = numpy.frombuffer(twelve, numpy.uint8).reshape(8, 48)
     (tmp_path / "12.tif").write_bytes(tiff(packed, photometric=1, bits=12, width=32, order="<"))
@@ -108,7 +108,7 @@ def test_twelve_bits_of_gray_and_a_white_zero(tmp_path):
 
 
 def tiff(pixels, photometric, bits=16, sample_format=1, tags=(), width=None, order=">"):
-    """A TIFF of one strip."""
+    """Return a TIFF with one strip."""
     height, columns = pixels.shape
     width = width or columns
     data = pixels.tobytes()
@@ -124,7 +124,7 @@ def tiff(pixels, photometric, bits=16, sample_format=1, tags=(), width=None, ord
 @pytest.mark.parametrize("name", ["x.jpg", "x.tif", "x.bmp", "x.png", "x.webp", "x.avif"])
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_file_that_is_cut_short_is_broken_for_header_and_pixels(tmp_path, name, share):
-    """The check before the start counts the images that the run trains."""
+    """The pre-flight check counts exactly the images that the run trains on."""
     noise = numpy.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=numpy.uint8)
     path = tmp_path / name
     Image.fromarray(noise).save(path)
@@ -136,7 +136,7 @@ def test_a_file_that_is_cut_short_is_broken_for_header_and_pixels(tmp_path, name
 
 
 def test_a_jpeg_without_its_end_is_trained_where_its_pixels_are_whole(tmp_path):
-    """As some cameras and programs write it."""
+    """Some cameras and programs write such files."""
     path = tmp_path / "x.jpg"
     Image.new("RGB", (96, 64), "red").save(path)
     path.write_bytes(path.read_bytes()[:-2] + bytes(100))
@@ -145,7 +145,7 @@ def test_a_jpeg_without_its_end_is_trained_where_its_pixels_are_whole(tmp_path):
 
 @pytest.mark.parametrize(("bits", "order"), [(8, "<"), (16, "<"), (16, ">")])
 def test_channels_in_planes_are_right_or_left_out(tmp_path, bits, order):
-    """Pillow reads uncompressed planes of 16 bits as noise."""
+    """Pillow reads uncompressed 16-bit planes as noise."""
     planes = numpy.arange(3 * 8 * 8).reshape(3, 8, 8)
     data = (planes * (257 if bits == 16 else 1)).astype(f"{order}u{bits // 8}").tobytes()
     at = 8 + len(data)
@@ -167,7 +167,7 @@ def test_channels_in_planes_are_right_or_left_out(tmp_path, bits, order):
 
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_numbers_without_a_range_are_left_out(tmp_path, mode):
-    """The header says so already."""
+    """The header alone shows it."""
     Image.new(mode, (8, 8), 1).save(tmp_path / "x.tif")
     for read in (read_size, decode):
         with pytest.raises(BrokenImageError, match="no fixed range"):
@@ -197,7 +197,7 @@ def test_other_modes_become_rgb(tmp_path, mode, color, rgb):
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_of_several_frames_the_first_is_trained(tmp_path, kind):
-    """Ten thousand further ones are not decoded."""
+    """Ten thousand further frames are not decoded."""
     frames = [Image.new("RGB", (16, 8), (200, 0, 0)), Image.new("RGB", (16, 8), (0, 0, 200))]
     frames[0].save(tmp_path / "x.webp", kind, save_all=True, append_images=frames[1:])
     found = check(tmp_path / "x.webp")
@@ -206,7 +206,7 @@ def test_of_several_frames_the_first_is_trained(tmp_path, kind):
 
 
 def malformed_exif():
-    """An orientation beside a rational that is out of range."""
+    """Return EXIF data with an orientation next to an out-of-range rational."""
     entries = [(ORIENTATION, 3, 1, 6 << 16), (0x011A, 10, 1, 38)]
     body = struct.pack(">H", len(entries)) + b"".join(struct.pack(">HHII", *entry) for entry in entries) + bytes(4)
     return b"Exif\0\0MM\0*" + struct.pack(">I", 8) + body + struct.pack(">iI", -(2**31), 1)
@@ -229,7 +229,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", list(BROKEN))
 def test_a_broken_file_is_broken_for_header_and_pixels(tmp_path, name):
-    """Whatever Pillow raises."""
+    """This holds whatever Pillow raises."""
     out = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(out, "PNG")
     (tmp_path / "x.png").write_bytes(BROKEN[name](out.getvalue()))
@@ -240,7 +240,7 @@ def test_a_broken_file_is_broken_for_header_and_pixels(tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
 def test_malformed_metadata_make_a_broken_image(tmp_path, kind):
-    """For the header and for the pixels, so that the check names what the run would skip."""
+    """Header and pixels agree, so that the check names what the run would skip."""
     pattern().save(tmp_path / "x.jpg", kind, exif=malformed_exif())
     for read in (read_size, decode):
         with pytest.raises(BrokenImageError):
@@ -249,7 +249,7 @@ def test_malformed_metadata_make_a_broken_image(tmp_path, kind):
 
 @pytest.mark.slow
 def test_a_bomb_is_measured_without_being_decoded(tmp_path):
-    """13,300 pixels square in half a megabyte: only its header is read."""
+    """Only the header of 13,300 pixels square in half a megabyte is read."""
     import tracemalloc
 
     row = zlib.compressobj(9)
@@ -265,6 +265,6 @@ def test_a_bomb_is_measured_without_being_decoded(tmp_path):
 
 @pytest.mark.parametrize(("exception", "path"), [("missing", "nowhere.png"), ("folder", "."), ("long", "x" * 300 + ".png")])
 def test_a_path_that_cannot_be_opened_is_a_broken_image(tmp_path, exception, path):
-    """With the reason of the system."""
+    """The reason is the system's."""
     with pytest.raises(BrokenImageError):
         read_size(tmp_path / path)

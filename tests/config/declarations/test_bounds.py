@@ -1,4 +1,4 @@
-"""Bounds are OneTrainer's where it has some, and refuse nothing that it uses itself."""
+"""Bounds equal OneTrainer's where it has some, and allow every value that it uses itself."""
 
 import json
 import math
@@ -24,27 +24,27 @@ def findings(document):
 
 @pytest.mark.parametrize("path", [path for path, control in CONTROLS.items() if "range" in control])
 def test_ranges_are_onetrainers(path):
-    """Where OneTrainer's window has a range, ours is the same."""
+    """Where OneTrainer's UI has a range, ours is the same."""
     setting = CATALOGUE[path].setting
     assert [setting.ge, setting.le if path != "lora_rank" else None] == CONTROLS[path]["range"]
 
 
 @pytest.mark.parametrize("path", [path for path, control in CONTROLS.items() if control.get("required")])
 def test_what_onetrainer_requires_cannot_be_empty(path):
-    """A required text has to have a letter, a required number cannot be left out."""
+    """A required text needs at least one character, and a required number can't be omitted."""
     entry = CATALOGUE[path]
     assert entry.setting.required or entry.annotation in (int, float)
 
 
 @pytest.mark.parametrize("model_type", list(ModelType))
 def test_the_defaults_are_in_bounds_for_every_type(model_type):
-    """A fresh configuration is refused nothing but what the user has to choose."""
+    """A new configuration has errors only for what the user has to choose."""
     assert findings({"model_type": model_type.value}) == {}
 
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_the_usual_values_of_every_optimizer_are_in_bounds(optimizer):
-    """Infinite growth and negative decay rates included."""
+    """This includes infinite growth and negative decay rates."""
     defaults = {key: "inf" if value == math.inf else value for key, value in OPTIMIZERS[optimizer].defaults.items()}
     assert findings({"optimizer": {"optimizer": optimizer.value, **defaults}}) == {}
 
@@ -69,13 +69,13 @@ def test_a_value_out_of_bounds_is_refused_with_what_was_expected(document, path,
 
 
 def test_choices_count_only_where_the_setting_applies():
-    """A part that the model does not have may say what it likes; negative numbers are right where they mean something."""
+    """A component that the model doesn't have may have any value; negative numbers are valid where they have a meaning."""
     assert findings({"transformer": {"weight_dtype": "TFLOAT_32"}}) == {}
     assert findings({"noising_bias": -0.5, "lokr_decompose_factor": -1, "optimizer": {"decay_rate": -0.8}}) == {}
 
 
 def test_a_title_tells_parts_apart():
-    """In the list of number formats each line says whose it is."""
+    """In the list of data types, each line names its component."""
     assert CATALOGUE["unet.weight_dtype"].title == "UNet: weight data type"
     assert CATALOGUE["unet.train"].title == "Train"
     assert expectation(CATALOGUE["unet.train"]) == ""
@@ -87,7 +87,7 @@ def test_the_whole_default_configuration_is_in_bounds():
 
 
 def test_what_is_no_number_is_refused_with_the_bounds():
-    """It is refused when it is read, and the finding tells what would fit."""
+    """It is rejected when it is read, and the finding contains the bounds."""
     with pytest.raises(ConfigInvalidError) as caught:
         from_document({"clip_grad_norm": math.nan})
     (finding,) = caught.value.all_findings

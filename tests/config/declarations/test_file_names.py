@@ -1,4 +1,4 @@
-"""Settings that become part of a path: one table, held to one rule wherever settings come in."""
+"""One table lists the settings that become part of a path, and one rule applies to them for every source of settings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ GOOD = ["", "cat-", "my run ", "<cat>", "<ß猫>", "a.b", "ends in a period.", "
 
 
 def changed(path: str, value: str) -> tuple[str, dict]:
-    """The setting's dotted path in a configuration, and the change that puts the value there."""
+    """Return the setting's dotted path in a configuration, and the change that puts the value there."""
     if path.startswith("additional_embeddings[]."):
         name = path.rpartition(".")[2]
         return f"additional_embeddings.0.{name}", {"additional_embeddings": [{"placeholder": "<b>", "train": False, name: value}]}
@@ -68,7 +68,7 @@ def document(change: dict) -> dict:
 
 
 def test_the_table_is_the_declarations():
-    """Whoever adds a setting that becomes part of a path adds it here, and it is held to the rule everywhere."""
+    """Adding a setting that becomes part of a path here is enough to apply the rule everywhere."""
     assert {path for path, entry in CATALOGUE.items() if entry.setting.file_name} == BECOME_NAMES
 
 
@@ -76,7 +76,7 @@ def test_the_table_is_the_declarations():
     "path", [pytest.param(path, marks=[pytest.mark.slow] * (path != "save_filename_prefix")) for path in sorted(BECOME_NAMES)]
 )
 def test_each_is_held_to_the_rule_wherever_it_comes_from(path, tmp_path):
-    """Opened from a file it is reported, a change is refused, and check and both engines refuse to start."""
+    """A file is reported when opened, a change is rejected, and the check and both engines fail before the start."""
     place = furnish(tmp_path)
     for name, value in BAD.items():
         dotted, change = changed(path, value)
@@ -94,7 +94,7 @@ def test_each_is_held_to_the_rule_wherever_it_comes_from(path, tmp_path):
 
 
 def test_a_fault_says_what_is_wrong():
-    """The character, the length, or the reserved name."""
+    """It names the character, the length, or the reserved name."""
     assert fault("../x") == "contains “/”"
     assert "bytes" in fault("x" * 300)
     assert "Windows" in fault("aux")

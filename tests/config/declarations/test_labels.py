@@ -1,4 +1,4 @@
-"""Labels are the terms of the field, and stay so in sentences."""
+"""Labels are the standard terms, and keep their case in sentences."""
 
 import pytest
 
@@ -25,13 +25,13 @@ def test_a_label_in_a_sentence_keeps_acronyms_and_names(label, inside):
 
 
 def test_a_component_s_name_stays_as_it_is_in_front_of_its_settings():
-    """Capital letters of UNet and VAE are kept in the label of their data type."""
+    """The case of UNet and VAE is kept in the label of their data type."""
     assert CATALOGUE["unet.weight_dtype"].title == "UNet: weight data type"
     assert CATALOGUE["vae.model_name"].title == "VAE: model override"
 
 
 def test_every_member_of_a_enum_with_labels_has_a_label_or_a_readable_name():
-    """No choice is shown as a name in capitals with underscores, and no label belongs to a member that is gone."""
+    """No choice is shown as an uppercase name with underscores, and every label belongs to an existing member."""
     for kind, labels in LABELS.items():
         values = {member.value for member in kind}
         assert set(labels) <= values, kind

@@ -1,4 +1,4 @@
-"""The names are those of the real layers, and the presets fit them."""
+"""The names are those of the real layers, and the presets match them."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from onetrainer_gradio.config.families.layer_names import layer_names
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.layers.filter import select
 
-# Presets that OneTrainer offers although they fit no layer of the type.
+# Presets that OneTrainer offers although they match no layer of the type.
 IDLE = {(ModelType.WUERSTCHEN_2, "down-blocks"), (ModelType.WUERSTCHEN_2, "up-blocks")}
 
 
 def test_every_type_has_layers_and_every_preset_but_two_takes_some():
-    """Each pattern of a preset fits a layer of the type it belongs to."""
+    """Each pattern of a preset matches a layer of its type."""
     idle = set()
     for model_type, facts in MODELS.items():
         names = layer_names(model_type)
@@ -24,12 +24,12 @@ def test_every_type_has_layers_and_every_preset_but_two_takes_some():
 
 
 def test_fused_projections_are_layers():
-    """What a format stores as one exists in the first block of the type."""
+    """A layer that a format fuses exists in the first block of the type."""
     for model_type, facts in MODELS.items():
         names = set(layer_names(model_type))
         for fusion in facts.fusions:
             taken = [leaf for leaf in fusion.leaves if f"{fusion.block}.0.{leaf}" in names]
-            # dual attention is in some published sizes of SD3.5 only
+            # only some published sizes of SD3.5 have dual attention
             assert taken == list(fusion.leaves) or fusion.leaves[0].startswith("attn2"), (model_type, fusion)
 
 
@@ -52,7 +52,7 @@ def test_fused_projections_are_layers():
     ],
 )
 def test_the_names_are_those_of_the_library(model_type, name, settings):
-    """The model built without weights has exactly these linear and convolution layers."""
+    """The model created without weights has exactly these linear and convolution layers."""
     import diffusers
     import torch
 

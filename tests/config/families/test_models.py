@@ -1,4 +1,4 @@
-"""The facts of the 29 model types are the recorded ones.
+"""The facts about the 29 model types equal the recorded ones.
 
 Covers ``config/families/``.
 """
@@ -22,7 +22,7 @@ def test_every_type_is_there_and_the_88_combinations_come_out():
 
 @pytest.mark.parametrize("name", sorted(RECORDED))
 def test_facts_of_a_type(name):
-    """Parts, methods, formats, prediction kind, traits and layer presets."""
+    """These are components, methods, formats, prediction type, traits and layer presets."""
     facts, recorded = MODELS[ModelType(name)], RECORDED[name]
     assert list(facts.parts) == recorded["parts"]
     assert facts.denoiser == recorded["denoiser"]
@@ -35,7 +35,7 @@ def test_facts_of_a_type(name):
 
 
 def test_each_family_declares_its_types_once_and_all_types_are_declared():
-    """A type in two modules, or in none, would make facts disagree."""
+    """A type in two modules, or in none, would give conflicting facts."""
     declared = [facts.type for family in FAMILIES for facts in family.MODELS]
     assert len(declared) == len(set(declared))
     assert set(declared) == set(ModelType)
@@ -57,5 +57,5 @@ def test_a_pipeline_belongs_to_the_types_with_the_longest_beginning(pipeline, la
 
 
 def test_an_unknown_pipeline_belongs_to_no_type():
-    """Nothing can be concluded from its name."""
+    """Its name proves nothing."""
     assert pipeline_types("AudioLDMPipeline") == ()

@@ -1,4 +1,4 @@
-"""The published configurations are those of the published models, and their tokenizers work without a network."""
+"""The packaged configurations equal those of the published models, and their tokenizers work without a network."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_components_have_the_published_sizes(model_type, keys):
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", TYPES)
 def test_the_tokenizers_work_without_a_network(model_type):
-    """Known tokens of both vocabularies, the length of prompts, and what they are padded with."""
+    """This checks known tokens of both vocabularies, the prompt length, and the padding."""
     import transformers
 
     found = published(ModelType(model_type))

@@ -1,4 +1,4 @@
-"""What a new sample prompt begins with."""
+"""The defaults of a new sample prompt."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from onetrainer_gradio.config.form.schema import form_schema
 
 @pytest.mark.parametrize("model_type", list(ModelType))
 def test_every_model_type_has_values_that_its_sample_takes(model_type):
-    """They are settings of a sample with values that it can have."""
+    """They are settings of a sample with valid values."""
     begins = sample_defaults(model_type.value)
     config, findings = from_document({"model_type": model_type.value, "samples": [begins]})
     assert not findings
@@ -19,7 +19,7 @@ def test_every_model_type_has_values_that_its_sample_takes(model_type):
 
 
 def test_the_form_knows_them():
-    """Beside the list, by the model type; a type that is not known here begins as every sample does."""
+    """They are listed by model type; an unknown type starts with the general defaults."""
     by = form_schema()["properties"]["samples"]["x-new-by"]
     assert by["by"] == "model_type"
     assert by["values"] == {name.value: dict(begins) for name, begins in SAMPLE_DEFAULTS.items()}

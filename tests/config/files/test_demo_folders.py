@@ -5,7 +5,7 @@ from onetrainer_gradio.config.files.documents import from_document
 
 
 def test_the_demos_former_folders_are_read_as_the_current_ones():
-    """Drafts, saved configurations and run folders hold the absolute paths of the version that wrote them."""
+    """Drafts, saved configurations and run folders contain the absolute paths of the version that wrote them."""
     paths = [str(DEMO_FOLDER / "pictures"), str(DEMO_FOLDER / "reminders"), "/elsewhere/pictures"]
     config, _ = from_document({"concepts": [{"path": path, "seed": 1} for path in paths]})
     read = [concept.path for concept in config.concepts or ()]
@@ -14,7 +14,7 @@ def test_the_demos_former_folders_are_read_as_the_current_ones():
 
 
 def test_a_document_without_a_list_of_concepts_stays_as_it_is():
-    """Whatever is wrong with it is found later."""
+    """Problems with it are reported later."""
     for document in ({}, {"concepts": None}, {"concepts": "x"}):
         assert with_moved_demo_folders(document) is document
     strange = {"concepts": [1, {"path": 2}, {}]}

@@ -1,4 +1,4 @@
-"""Reading and writing configurations loses nothing and says what it did not understand.
+"""Reading and writing configurations loses nothing and reports what was not understood.
 
 Covers ``config/suggestions.py``.
 """
@@ -14,7 +14,7 @@ from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError
 
 
 def test_what_is_written_is_read_back_equal():
-    """A configuration survives the way through its document."""
+    """A configuration survives a round trip through its document."""
     config, findings = from_document(
         {"learning_rate": 1e-4, "concepts": [{"name": "cats", "path": "/cats"}], "unet": {"train": False}}
     )
@@ -25,7 +25,7 @@ def test_what_is_written_is_read_back_equal():
 
 
 def test_a_partial_document_is_laid_over_the_defaults():
-    """What a document leaves out keeps the default of its place, not that of its class."""
+    """An omitted key keeps the default of its location, not that of its class."""
     config, _ = from_document({"unet": {"learning_rate": 0.5}, "text_encoder": {"train": False}})
     assert config.unet.stop_training_after == 0
     assert config.text_encoder.stop_training_after == 30
@@ -33,7 +33,7 @@ def test_a_partial_document_is_laid_over_the_defaults():
 
 
 def test_unknown_keys_are_kept_and_reported_with_the_nearest_name():
-    """A misspelt or newer key is never silently dropped."""
+    """A misspelled or newer key is never silently dropped."""
     config, findings = from_document({"lerning_rate": 1, "concepts": [{"pth": "x"}]})
     assert [(f.severity, f.path) for f in findings] == [("warning", "lerning_rate"), ("warning", "concepts.0.pth")]
     assert "learning_rate" in findings[0].suggestion
@@ -43,7 +43,7 @@ def test_unknown_keys_are_kept_and_reported_with_the_nearest_name():
 
 
 def test_every_wrong_value_is_named_with_its_path():
-    """A broken document gives one finding for each place, none of them hidden behind another."""
+    """An invalid document gives one finding per location, and none hides another."""
     with pytest.raises(ConfigInvalidError) as caught:
         from_document({"epochs": "many", "unet": {"train": 7}, "train_dtype": "float 17", "optimizer": {"beta1": []}})
     assert {f.path for f in caught.value.all_findings} == {"epochs", "unet.train", "train_dtype", "optimizer.beta1"}
@@ -51,7 +51,7 @@ def test_every_wrong_value_is_named_with_its_path():
 
 
 def test_a_name_of_a_newer_onetrainer_is_kept_and_reported():
-    """A model type or data type that is not known here survives reading and writing; the nearest known one is named."""
+    """An unknown model type or data type survives reading and writing; the nearest known name is suggested."""
     config, findings = from_document({"model_type": "MODEL_OF_NEXT_YEAR", "train_dtype": "FLOAT_17"})
     assert (config.model_type.value, config.model_type.known) == ("MODEL_OF_NEXT_YEAR", False)
     assert {(finding.path, finding.severity) for finding in findings} == {("model_type", "warning"), ("train_dtype", "warning")}
@@ -61,7 +61,7 @@ def test_a_name_of_a_newer_onetrainer_is_kept_and_reported():
 
 
 def test_secrets_never_reach_a_document():
-    """A token given to the configuration is in neither form of the document."""
+    """A token in the configuration is in neither form of the document."""
     config, (told,) = from_document({"secrets": {"huggingface_token": "hf_secret"}})
     assert (told.path, told.severity) == ("secrets.huggingface_token", "warning")
     assert "hf_secret" not in repr(told)
@@ -72,14 +72,14 @@ def test_secrets_never_reach_a_document():
 
 
 def test_the_settings_form_carries_no_lists():
-    """Concepts and samples are inside the packed form only."""
+    """Only the packed form contains concepts and samples."""
     config, _ = from_document({"concepts": [{"name": "a"}]})
     assert to_document(config, packed=False)["concepts"] is None
     assert to_document(config, packed=True)["concepts"][0]["name"] == "a"
 
 
 def test_versions_are_written_and_a_newer_one_is_reported():
-    """Each object carries OneTrainer's version; a newer file opens with a warning."""
+    """Each object has OneTrainer's version; a newer file opens with a warning."""
     document = to_document(from_document({"concepts": [{}]})[0], packed=True)
     assert (document["__version"], document["concepts"][0]["__version"], document["unet"]["__version"]) == (11, 2, 0)
     _, findings = from_document({"__version": 12})
@@ -87,7 +87,7 @@ def test_versions_are_written_and_a_newer_one_is_reported():
 
 
 def test_files_are_written_whole_and_read_with_clear_errors(tmp_path):
-    """A failing write leaves the old file; no JSON and no object are told apart."""
+    """A failed write keeps the old file; invalid JSON and a non-object have different errors."""
     path = tmp_path / "deep" / "config.json"
     write_file(path, {"a": 1})
     with pytest.raises(TypeError):
@@ -102,13 +102,13 @@ def test_files_are_written_whole_and_read_with_clear_errors(tmp_path):
 
 
 def test_a_configuration_is_frozen():
-    """A run's settings cannot be changed under it."""
+    """A run's settings can't change while it is running."""
     with pytest.raises(ValueError, match="frozen"):
         TrainConfig().epochs = 3
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
-    """Editors on Windows write one; it is no part of the settings."""
+    """Editors on Windows write one; it isn't part of the settings."""
     path = tmp_path / "config.json"
     path.write_bytes(b'\xef\xbb\xbf{"epochs": 3}')
     assert read_file(path) == {"epochs": 3}
@@ -117,7 +117,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
 
 
 def test_a_list_that_is_nested_without_end_is_no_list(tmp_path):
-    """It is refused by name like every other file that cannot be read."""
+    """It is rejected by name like any other unreadable file."""
     path = tmp_path / "concepts.json"
     path.write_text("[" * 100_000)
     with pytest.raises(ConfigFileError, match=r"concepts\.json"):
@@ -126,7 +126,7 @@ def test_a_list_that_is_nested_without_end_is_no_list(tmp_path):
 
 @pytest.mark.parametrize("deep", ['{"epochs": ' + "[" * 100 + "]" * 100 + "}", '{"x": ' + '{"a":' * 300 + "1" + "}" * 301])
 def test_a_document_nested_too_deeply_is_an_error_at_its_key(deep):
-    """It could be read, but neither saved nor shown again."""
+    """It can be read, but neither saved nor shown."""
     document = json.loads(deep)
     with pytest.raises(ConfigInvalidError, match="nested in more than 60 levels") as caught:
         from_document(document)

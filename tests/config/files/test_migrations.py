@@ -1,4 +1,4 @@
-"""A file of each older version opens with the meaning that it had."""
+"""A file of each older version opens with its original meaning."""
 
 import copy
 import math
@@ -88,7 +88,7 @@ def at(config, path):
 
 @pytest.mark.parametrize("version", FILES)
 def test_a_file_of_each_version_means_today_what_it_meant_then(version):
-    """Every step has a file that needs it, and no key is left over as unknown."""
+    """Every migration step has a file that needs it, and no key remains as unknown."""
     document, expected = FILES[version]
     config, findings = from_document({**document, "__version": version} if version else document)
     assert {path: at(config, path) for path in expected} == expected
@@ -96,14 +96,14 @@ def test_a_file_of_each_version_means_today_what_it_meant_then(version):
 
 
 def test_there_is_a_step_from_every_version():
-    """Eleven steps for configurations, two for concepts, and a file for each of the eleven."""
+    """There are eleven steps for configurations, two for concepts, and a file for each of the eleven."""
     assert len(TRAIN_MIGRATIONS) == 11 == len(FILES)
     assert len(CONCEPT_MIGRATIONS) == 2
 
 
 @pytest.mark.parametrize("version", FILES)
 def test_a_step_leaves_its_input_alone(version):
-    """Migrating twice from the same object gives the same."""
+    """Migrating the same object twice gives the same result."""
     document, _ = FILES[version]
     before = copy.deepcopy(document)
     assert migrate(document, version) == migrate(document, version)
@@ -119,7 +119,7 @@ def test_the_old_format_name_depends_on_the_method(method, expected):
 
 
 def test_a_file_without_version_is_a_preset_unless_its_keys_are_the_oldest():
-    """A preset is laid over the defaults as it is: nothing in it is reinterpreted."""
+    """A preset is merged with the defaults unchanged: nothing in it is reinterpreted."""
     assert looks_like_version_0({"optimizer": "ADAM"})
     assert looks_like_version_0({"train_unet": True})
     assert not looks_like_version_0({"optimizer": {"optimizer": "ADAM"}, "optimizer_defaults": {}, "noising_weight": 1.0})
@@ -138,7 +138,7 @@ def test_a_file_without_version_is_a_preset_unless_its_keys_are_the_oldest():
 )
 @pytest.mark.parametrize("optimizer", [{"optimizer": "ADAFACTOR"}, {"__version": 0, "optimizer": "ADAFACTOR", "beta1": None}])
 def test_a_preset_with_an_optimizer_object_and_flat_keys_is_laid_over_the_defaults(flat, optimizer):
-    """As OneTrainer reads it: what it names by today's names counts, the flat keys are kept, reported and used by nothing."""
+    """As in OneTrainer, keys with today's names count; the flat keys are kept, reported and unused."""
     named = {"model_type": "STABLE_CASCADE_1", "resolution": "1024", "output_dtype": "BFLOAT_16", "optimizer": optimizer}
     config, findings = from_document({**named, **flat})
     plain, _ = from_document(named)
@@ -169,7 +169,7 @@ def test_old_concepts_are_migrated_inside_a_file():
     ],
 )
 def test_a_damaged_old_file_is_refused_with_the_damaged_setting(document, path):
-    """No step stumbles over a value of a wrong type: the validation after it names the setting."""
+    """No step fails on a value with a wrong type: the validation after it names the setting."""
     with pytest.raises(ConfigInvalidError) as caught:
         from_document(document)
     assert [finding.path for finding in caught.value.findings()] == [path]

@@ -75,7 +75,7 @@ def config():
     ],
 )
 def test_a_setting_that_only_the_checkout_has_can_be_changed_and_survives(config, path, value):
-    """It stands in the document beside the others, goes through reading and writing, and its default takes it out again."""
+    """It is stored in the document like other settings, survives reading and writing, and its default removes it."""
     changed = patch.apply(config, {path: value}, NEWER)
     document = to_document(changed, packed=True)
     assert at(document, path) == value
@@ -100,7 +100,7 @@ def test_a_setting_that_only_the_checkout_has_can_be_changed_and_survives(config
     ],
 )
 def test_a_value_of_another_type_is_refused(config, path, value, words):
-    """The type that the checkout says holds, with path and expectation in the finding."""
+    """The checkout's type applies, and the finding has the path and the expected type."""
     with pytest.raises(ConfigInvalidError) as caught:
         patch.apply(config, {path: value}, NEWER)
     (finding,) = caught.value.all_findings
@@ -133,7 +133,7 @@ RULES = 'an object with word, steps, unclear, as {"word": "one"}'
     ],
 )
 def test_what_does_not_fit_in_a_list_or_object_is_named(config, path, value, message, expected):
-    """The place within it, what is there, and what has to be there; the finding stands at the setting, which keeps its value."""
+    """The finding names the path inside it, the value and the expected type; the setting keeps its value."""
     with pytest.raises(ConfigInvalidError) as caught:
         patch.apply(config, {path: value}, NEWER)
     (finding,) = caught.value.all_findings
@@ -144,7 +144,7 @@ def test_what_does_not_fit_in_a_list_or_object_is_named(config, path, value, mes
 
 
 def test_a_place_within_a_list_or_object_can_be_changed_and_is_held_to_the_same(config):
-    """Beginning at the default where nothing is set; what does not fit there is refused."""
+    """An unset setting starts with its default; an invalid value is rejected."""
     document = to_document(patch.apply(config, {"words.0": "b", "anything.more": [1]}, NEWER), packed=True)
     assert document["words"] == ["b"]
     assert document["anything"] == {"depth": 2, "more": [1]}
@@ -156,7 +156,7 @@ def test_a_place_within_a_list_or_object_can_be_changed_and_is_held_to_the_same(
 
 
 def test_lists_and_objects_of_the_checkout_are_fields_of_json():
-    """With what they hold and their default in words, and a schema that its values pass."""
+    """They come with their element type, their default as text, and a schema that their values satisfy."""
     properties = follow(form_schema(), NEWER)["properties"]
     rules = properties["rules"]
     assert (rules["x-kind"], rules["x-level"], rules["default"], rules["type"]) == ("json", "expert", [], "array")
@@ -176,7 +176,7 @@ def test_lists_and_objects_of_the_checkout_are_fields_of_json():
 
 
 def test_a_number_of_any_size_is_one():
-    """What does not fit into a float is judged like every other; a fraction is no whole number, and NaN none at all."""
+    """A number beyond the range of a float is treated like any other; a fraction is not an integer, and NaN is invalid."""
     whole, number = NewerSetting("seeds", "integer"), NewerSetting("scale", "number")
     assert [whole.wrong(value, "seeds") for value in (10**400, -1, 0)] == [None] * 3
     assert [number.wrong(value, "scale") for value in (10**400, 0.5, 1)] == [None] * 3
@@ -185,7 +185,7 @@ def test_a_number_of_any_size_is_one():
 
 
 def test_without_the_checkout_its_settings_are_unknown(config):
-    """A typing mistake is still found when no checkout is followed."""
+    """Typing errors are still found if no checkout is selected."""
     for changes in ({"swirl": 0.75}, {"model_type": "MODEL_OF_NEXT_YEAR"}, {"learning_rate_scheduler": "WAVES"}):
         with pytest.raises(ConfigInvalidError) as caught:
             patch.apply(config, changes)
@@ -193,7 +193,7 @@ def test_without_the_checkout_its_settings_are_unknown(config):
 
 
 def test_names_that_the_checkout_knows_can_be_chosen(config):
-    """Its model types and other names are values like any other; names that it does not know either are refused."""
+    """Its model types and other names are valid values; names that it doesn't know either are rejected."""
     changed = patch.apply(config, {"model_type": "MODEL_OF_NEXT_YEAR", "learning_rate_scheduler": "WAVES"}, NEWER)
     assert [leaf.path for leaf in newer_names(changed)] == ["model_type", "learning_rate_scheduler"]
     plain = with_known_names(changed)
@@ -204,7 +204,7 @@ def test_names_that_the_checkout_knows_can_be_chosen(config):
 
 
 def test_every_name_can_be_one_that_is_not_known_here(config):
-    """Whatever setting has a list of names, a newer one in it is kept, found, and put aside for checks."""
+    """For every setting with choices, a newer name is kept, reported, and ignored by checks."""
     named = [leaf.path for leaf in leaves(config) if isinstance(leaf.value, Name)]
     assert len(named) > 40
     for path in named:
@@ -219,7 +219,7 @@ def test_every_name_can_be_one_that_is_not_known_here(config):
 
 @pytest.mark.slow
 def test_the_check_does_not_stumble_over_a_newer_name(tmp_path):
-    """Whatever is not known here, what can be said of the rest is said, and nothing false about the name."""
+    """The check reports everything else, and nothing false about the unknown name."""
     base = small_config(tmp_path, concepts=[{"name": "gone", "path": str(tmp_path / "gone")}])
     usual = {finding.path for finding in check(base, base_folder=tmp_path) if finding.severity == "error"}
     for leaf in [leaf for leaf in leaves(base) if isinstance(leaf.value, Name)]:
@@ -233,7 +233,7 @@ def test_the_check_does_not_stumble_over_a_newer_name(tmp_path):
 
 
 def test_the_form_has_the_settings_of_the_checkout_as_expert_fields():
-    """Each stands where the document has it, with type and default, in a group of its own or in that of its list."""
+    """Each is at its location in the document, with type and default, in a separate group or in that of its list."""
     schema = follow(form_schema(), NEWER)
     swirl = schema["properties"]["swirl"]
     assert (swirl["type"], swirl["default"], swirl["x-level"], swirl["x-group"]) == ("number", 0.5, "expert", "checkout")
@@ -248,7 +248,7 @@ def test_the_form_has_the_settings_of_the_checkout_as_expert_fields():
 
 
 def test_what_the_checkout_lacks_is_marked():
-    """Only settings that the form has can be marked."""
+    """Only settings in the form can be marked."""
     schema = follow(form_schema(), NEWER)
     assert schema["properties"]["masked_training"]["x-lacking"] is True
     assert schema["properties"]["optimizer"]["properties"]["beta1"]["x-lacking"] is True
@@ -256,7 +256,7 @@ def test_what_the_checkout_lacks_is_marked():
 
 
 def test_a_newer_model_type_is_offered_under_its_own_name_with_everything():
-    """It can be chosen, has the methods that the checkout says, and no setting is hidden for its sake."""
+    """It can be selected, has the checkout's methods, and hides no setting."""
     schema = follow(form_schema(), NEWER)
     properties = schema["properties"]
     assert "MODEL_OF_NEXT_YEAR" in properties["model_type"]["enum"]
@@ -276,7 +276,7 @@ def test_a_newer_model_type_is_offered_under_its_own_name_with_everything():
 
 
 def test_a_new_sample_begins_as_the_checkout_says():
-    """By model type, over what we know of it; what the form has no field for is left out."""
+    """The checkout's defaults for the model type override ours; values without a field are omitted."""
     begins = follow(form_schema(), NEWER)["properties"]["samples"]["x-new-by"]["values"]
     assert begins["MODEL_OF_NEXT_YEAR"] == {"width": 640, "negative_prompt": "grainy"}
     assert (begins["SANA"]["width"], begins["SANA"]["height"], begins["SANA"]["diffusion_steps"]) == (896, 1024, 20)

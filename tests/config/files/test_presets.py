@@ -1,4 +1,4 @@
-"""Every preset that comes along can be loaded, fits its card, and starts when pictures and a model are there."""
+"""Every included preset can be loaded, fits its GPU, and can start if images and a model exist."""
 
 import json
 import re
@@ -34,7 +34,7 @@ OURS = {name: preset for name, preset in PRESETS.items() if preset.family}
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Pictures large enough for every preset, a model, and a file for a part that has to be downloaded."""
+    """Images large enough for every preset, a model, and a file for a component that has to be downloaded."""
     folder = furnish(tmp_path_factory.mktemp("presets"), images=8, size=(1024, 1024))
     (folder / "models").mkdir()
     write_adapter(folder / "models" / "effnet_encoder.safetensors", ["backbone.0.weight"])
@@ -43,7 +43,7 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_a_preset_is_read_without_a_word(name):
-    """No unknown keys, no values out of bounds, and nothing in it that only the preset knows."""
+    """There are no unknown keys, no values out of bounds, and no keys that only the preset has."""
     _, findings = from_document(PRESETS[name].document)
     assert findings == ()
     assert not set(PRESETS[name].document) & set(OWN_KEYS)
@@ -51,7 +51,7 @@ def test_a_preset_is_read_without_a_word(name):
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_a_preset_starts_on_its_card_and_survives_the_round_trip(place, name):
-    """With pictures and the base model there, the check finds nothing, on a card of just the preset's memory."""
+    """With images and the base model, the check has no findings on a GPU with exactly the preset's VRAM."""
     preset = OURS[name]
     assert preset.memory_gb
     config, _ = from_document(preset.document)
@@ -73,7 +73,7 @@ def test_a_preset_starts_on_its_card_and_survives_the_round_trip(place, name):
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_a_preset_says_what_it_is_for_and_where_its_numbers_come_from(name):
-    """Note, memory and source are there, the memory is the one in the name, and files of two presets do not meet."""
+    """It has a note, VRAM and source, the VRAM equals the one in the name, and no two presets share output files."""
     preset = OURS[name]
     assert len(preset.note) > 40
     assert len(preset.source) >= 20
@@ -87,21 +87,21 @@ def test_a_preset_says_what_it_is_for_and_where_its_numbers_come_from(name):
 
 
 def test_no_two_presets_write_to_the_same_place():
-    """Two runs from two presets can go on at once."""
+    """Two runs from two presets can run at the same time."""
     for path in ("workspace_dir", "cache_dir", "output_model_destination"):
         places = [preset.document[path] for preset in OURS.values()]
         assert len(places) == len(set(places))
 
 
 def test_every_model_type_has_a_preset_and_every_one_an_adapter():
-    """All 29 types, and a LoRA for each of them."""
+    """There is a LoRA preset for each of the 29 types."""
     assert {preset.model_type for preset in OURS.values()} == {item.value for item in ModelType}
     assert {preset.model_type for preset in OURS.values() if preset.method == "LORA"} == {item.value for item in ModelType}
     assert {preset.method for preset in OURS.values()} == {item.value for item in TrainingMethod}
 
 
 def test_presets_name_the_published_bases():
-    """A base is the usual one of its type, or one of the few variants that have presets of their own."""
+    """A base model is the default of its type, or one of the few variants with separate presets."""
     variants = {
         "black-forest-labs/FLUX.2-klein-base-4B",
         "black-forest-labs/FLUX.2-dev",
@@ -113,7 +113,7 @@ def test_presets_name_the_published_bases():
 
 
 def test_optimizers_are_written_out():
-    """A preset means the same whatever the defaults of an optimizer become."""
+    """A preset keeps its meaning if an optimizer's defaults change."""
     for name, preset in OURS.items():
         optimizer = preset.document["optimizer"]
         known = OPTIMIZERS[Optimizer(optimizer["optimizer"])].defaults
@@ -122,7 +122,7 @@ def test_optimizers_are_written_out():
 
 
 def test_filters_are_written_as_patterns():
-    """A preset's name of layers comes with its patterns: only these count when OneTrainer trains from a file."""
+    """A layer preset's name comes with its patterns, because only these count when OneTrainer trains from a file."""
     for name, preset in OURS.items():
         presets_of_type = MODELS[ModelType(preset.model_type)].layer_presets
         for where in (preset.document, preset.document.get("quantization", {})):
@@ -133,7 +133,7 @@ def test_filters_are_written_as_patterns():
 
 
 def test_former_names_still_open_their_presets():
-    """Names in scripts go on working."""
+    """Names in scripts keep working."""
     for former, present in FORMER_NAMES.items():
         assert former not in preset_files()
         assert load_preset(former) == load_preset(present)
@@ -146,7 +146,7 @@ def test_presets_are_listed_by_family_and_size():
 
 
 def test_a_summary_can_be_searched_and_a_document_described():
-    """A list shows model, method, memory and note."""
+    """A list shows model, method, VRAM and note."""
     summary = read_preset("SDXL/LoRA 12 GB").summary()
     assert summary["memory_gb"] == 12
     assert summary["model"] == "SDXL"
@@ -158,7 +158,7 @@ def test_a_summary_can_be_searched_and_a_document_described():
 
 
 def test_an_unknown_preset_names_the_nearest_ones():
-    """The error tells the few that may have been meant, and how many there are."""
+    """The error contains similar names and the total number."""
     with pytest.raises(ConfigNotFoundError) as caught:
         load_preset("SD 1.5 LoRA 8GB")
     assert "SD 1.5/LoRA 8 GB" in caught.value.expected
@@ -167,7 +167,7 @@ def test_an_unknown_preset_names_the_nearest_ones():
 
 
 def test_names_that_are_near_are_told_first():
-    """Parts of a name count, in any case; few names are all told, and none is no failure."""
+    """Parts of a name count, in any case; a short list is complete, and an empty one is no error."""
     many = [f"family {index}/thing" for index in range(20)]
     assert nearest("DEMO", [*many, "Demo LoRA"]).endswith("for instance Demo LoRA")
     assert nearest("zzz", ["one", "two"]) == "one of: one, two"
@@ -175,5 +175,5 @@ def test_names_that_are_near_are_told_first():
 
 
 def test_the_documentation_lists_every_preset():
-    """The tables in the documentation are made from the files."""
+    """The tables in the documentation are generated from the files."""
     assert overview() in (DOCS / "presets.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Paths become absolute in the base folder, and lists in files are read in."""
+"""Paths become absolute in the base folder, and lists in files are loaded."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from onetrainer_gradio.errors import ConfigFileError
 
 
 def test_relative_paths_lie_in_the_base_folder(tmp_path):
-    """Folders, files and concepts are made absolute; empty paths stay empty."""
+    """Folders, files and concepts become absolute; empty paths stay empty."""
     config, _ = from_document(
         {"workspace_dir": "w", "concepts": [{"path": "p"}, {"path": ""}], "lora_model_name": "", "cache_dir": "/c"}
     )
@@ -36,12 +36,12 @@ def test_relative_paths_lie_in_the_base_folder(tmp_path):
     ],
 )
 def test_hub_names_are_told_from_paths(name, hub):
-    """owner/name is a hub name, everything that looks like a path is not."""
+    """owner/name is a Hugging Face Hub name; anything that looks like a path is not."""
     assert looks_like_hub_name(name) == hub
 
 
 def test_a_hub_name_stays_unless_such_a_folder_exists(tmp_path):
-    """A local folder wins over a hub repository of the same name."""
+    """A local folder takes precedence over a Hugging Face Hub repository of the same name."""
     config, _ = from_document({"base_model_name": "owner/name"})
     assert resolve_paths(config, tmp_path).base_model_name == "owner/name"
     (tmp_path / "owner" / "name").mkdir(parents=True)
@@ -49,7 +49,7 @@ def test_a_hub_name_stays_unless_such_a_folder_exists(tmp_path):
 
 
 def test_the_name_of_a_data_set_stays_unless_a_folder_is_meant(tmp_path):
-    """OneTrainer fetches it from the hub by that name; a folder that is there, or missing in one that is, is a path."""
+    """OneTrainer downloads it by that name; an existing folder, or a missing one in an existing folder, is a path."""
     config, _ = from_document(
         {"concepts": [{"path": "owner/cats"}, {"path": "here/cats"}, {"path": "here/dogs"}, {"path": "cats"}]}
     )
@@ -60,7 +60,7 @@ def test_the_name_of_a_data_set_stays_unless_a_folder_is_meant(tmp_path):
 
 
 def test_special_tags_in_a_file_are_found_from_anywhere(tmp_path):
-    """The file is named as every other path; what is no file stays a list of tags."""
+    """The file's path is resolved like any other; a value that is no file stays a list of tags."""
     (tmp_path / "tags.txt").write_text("cat")
     texts = [{"tag_dropout_special_tags": tags} for tags in ("tags.txt", "gone.csv", "cat, dog", "")]
     config, _ = from_document({"concepts": [{"path": "p", "text": text} for text in texts]})
@@ -69,7 +69,7 @@ def test_special_tags_in_a_file_are_found_from_anywhere(tmp_path):
 
 
 def test_lists_are_read_from_their_files_once_they_are_missing(tmp_path):
-    """OneTrainer's settings form names the files; what is inside already wins; a missing file is an empty list."""
+    """OneTrainer's settings form names the files; embedded lists take precedence; a missing file is an empty list."""
     (tmp_path / "c.json").write_text(json.dumps([{"name": "from file"}]))
     config, _ = from_document({"concept_file_name": "c.json", "samples": [{"prompt": "inside"}]})
     packed = pack(config, tmp_path)

@@ -1,4 +1,4 @@
-"""What old files hold and nobody reads any more opens as it does in OneTrainer."""
+"""Retired values in old files open as in OneTrainer."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from onetrainer_gradio.errors import ConfigInvalidError
 
 @pytest.mark.parametrize(("path", "name"), [(path, name) for path, names in RETIRED_NAMES.items() for name in names])
 def test_a_dropped_name_gives_way_to_the_default_and_is_reported(path, name):
-    """An old file opens although one of its names is gone, and the change is said."""
+    """An old file opens although one of its names was removed, and the change is reported."""
     document = name
     for part in reversed(path.split(".")):
         document = {part: document}
@@ -22,7 +22,7 @@ def test_a_dropped_name_gives_way_to_the_default_and_is_reported(path, name):
 
 
 def test_empty_switches_of_the_first_files_are_off():
-    """The first version wrote null for switches of other optimizers; they pass for off, said once for all of them."""
+    """The first version wrote null for switches of other optimizers; they are read as off, with a single report."""
     config, findings = from_document(
         {
             "optimizer": "ADAM",
@@ -41,6 +41,6 @@ def test_empty_switches_of_the_first_files_are_off():
 
 
 def test_null_is_still_wrong_where_it_says_nothing():
-    """Only switches are read that way: a number that is missing is an error of the file."""
+    """Only switches are read that way: a missing number is an error of the file."""
     with pytest.raises(ConfigInvalidError, match="Learning rate must be a number, not null"):
         from_document({"__version": 11, "learning_rate": None})

@@ -1,4 +1,4 @@
-"""Names of other trainers lead to the settings."""
+"""Names from other trainers find the settings."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from onetrainer_gradio.config.form.aliases import ALIASES, aliases
 
 @pytest.mark.parametrize("path", ALIASES)
 def test_every_alias_belongs_to_a_setting_of_the_form(path):
-    """A path is in the form, one that begins with a dot in several components; names are lower case and listed once."""
+    """A path is in the form, one with a leading dot in several components; names are lowercase and unique."""
     paths = [path] if not path.startswith(".") else [each for each in CATALOGUE if each.count(".") == 1 and each.endswith(path)]
     offered = [each for each in paths if CATALOGUE[each].offered]
     assert offered if path.startswith(".") else offered == [path]
@@ -19,13 +19,13 @@ def test_every_alias_belongs_to_a_setting_of_the_form(path):
 
 
 def test_a_component_has_its_own_and_the_shared_names():
-    """The learning rate of the UNet is found as ``unet_lr`` and ``lr``; the setting of the whole run has only its own names."""
+    """The UNet's learning rate is found as ``unet_lr`` and ``lr``; a setting of the whole run has only its own names."""
     assert aliases("unet.learning_rate") == ("unet_lr", "lr")
     assert "unet_lr" not in aliases("learning_rate")
     assert aliases("optimizer.amsgrad") == ()
 
 
-# arguments of kohya's sd-scripts -> the setting that does the same
+# arguments of kohya's sd-scripts -> the equivalent setting
 KOHYA = {
     "network_dim": "lora_rank",
     "network_alpha": "lora_alpha",
@@ -101,7 +101,7 @@ KOHYA = {
     "num_vectors_per_token": "embedding.token_count",
 }
 
-# arguments of the training scripts of diffusers, and names of its pipelines
+# arguments of the diffusers training scripts, and names of its pipelines
 DIFFUSERS = {
     "instance_data_dir": "concepts[].path",
     "class_data_dir": "concepts[].type",
@@ -146,5 +146,5 @@ DIFFUSERS = {
 
 @pytest.mark.parametrize(("name", "path"), [*KOHYA.items(), *DIFFUSERS.items()])
 def test_an_argument_of_another_trainer_finds_its_setting(name, path):
-    """Whoever comes from kohya's scripts or diffusers types the name that they know."""
+    """Users of kohya's scripts or diffusers search for the names they know."""
     assert name in aliases(path)

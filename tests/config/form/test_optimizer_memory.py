@@ -1,4 +1,4 @@
-"""Switching the optimizer fills in its usual values, or what was last set for it."""
+"""Switching the optimizer sets its defaults, or its previous values."""
 
 import pytest
 
@@ -12,14 +12,14 @@ from onetrainer_gradio.config.optimizers import OPTIMIZERS
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_an_optimizer_never_used_before_gets_its_usual_values(optimizer):
-    """All its parameters are set as in the table, also those whose default in a file is another one."""
+    """All its parameters are set as in the table, also if a file has another default."""
     present = switched(TrainConfig(), optimizer).optimizer
     assert present.optimizer is optimizer
     assert {name: getattr(present, name) for name in OPTIMIZERS[optimizer].defaults} == OPTIMIZERS[optimizer].defaults
 
 
 def test_switching_back_restores_what_was_set():
-    """An edit is noted, survives a file, and comes back with its optimizer; the other keeps its own."""
+    """An edit is remembered, survives a file, and returns with its optimizer; the other optimizer keeps its own."""
     config = switched(TrainConfig(), Optimizer.PRODIGY)
     config = remembered(patch.apply(config, {"optimizer.d_coef": 0.5}))
     config = remembered(patch.apply(switched(config, Optimizer.LION), {"optimizer.beta1": 0.8}))
@@ -30,7 +30,7 @@ def test_switching_back_restores_what_was_set():
 
 
 def test_loading_the_usual_values_forgets_what_was_set():
-    """After that, switching away and back finds the usual values too."""
+    """Afterwards, switching to another optimizer and back also gives the defaults."""
     config = remembered(patch.apply(switched(TrainConfig(), Optimizer.LION), {"optimizer.beta1": 0.8}))
     config = with_default_parameters(config)
     assert config.optimizer.beta1 == 0.9

@@ -1,4 +1,4 @@
-"""docs/optimizers.md lists every optimizer as the tables have it."""
+"""docs/optimizers.md lists every optimizer of the tables."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def test_the_page_has_the_table():
 
 
 def test_each_optimizer_has_a_row():
-    """By its name in files."""
+    """The row has its name in files."""
     assert all(f"`{name.value}`" in overview() for name in Optimizer)

@@ -1,4 +1,4 @@
-"""A change to the settings is all or nothing and says what does not fit."""
+"""A change to the settings is applied completely or not at all and reports what is invalid."""
 
 import time
 
@@ -34,7 +34,7 @@ def test_values_are_set_by_dotted_path_and_normalised():
     ],
 )
 def test_what_does_not_fit_is_refused_with_path_and_remedy(changes, path, words):
-    """Unknown paths, wrong types and values out of bounds each name the place and what to do."""
+    """Unknown paths, wrong types and values out of bounds each name the location and what to do."""
     with pytest.raises(ConfigInvalidError) as caught:
         patch.apply(TrainConfig(), changes)
     (finding,) = caught.value.all_findings
@@ -43,7 +43,7 @@ def test_what_does_not_fit_is_refused_with_path_and_remedy(changes, path, words)
 
 
 def test_one_bad_change_changes_nothing_and_secrets_stay():
-    """The good half of a bad change is not applied; a token survives a good one."""
+    """The valid half of an invalid change is not applied; a token survives a valid one."""
     config, _ = from_document({"secrets": {"huggingface_token": "t"}})
     with pytest.raises(ConfigInvalidError):
         patch.apply(config, {"epochs": 3, "batch_size": 0})
@@ -53,7 +53,7 @@ def test_one_bad_change_changes_nothing_and_secrets_stay():
 @pytest.mark.alone
 @pytest.mark.parametrize("path", ["concepts.²", "concepts.٣.path", "concepts.99999999999999999999.path", "a." * 50_000, "", "."])
 def test_a_strange_path_is_no_setting_and_is_said_soon(path):
-    """Digits that are none, numbers without end, names of any length."""
+    """This covers invalid digits, endless numbers, and names of any length."""
     started = time.monotonic()
     with pytest.raises(ConfigInvalidError, match="isn't a setting") as caught:
         patch.apply(TrainConfig(), {path: 1, **{f"nothing_{number}": 1 for number in range(500)}})

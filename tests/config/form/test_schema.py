@@ -1,4 +1,4 @@
-"""The form's schema is derived from the declarations and holds for them."""
+"""The form's schema is derived from the declarations and matches them."""
 
 import json
 import re
@@ -30,7 +30,7 @@ PROPERTIES = dict(properties())
 
 
 def test_every_path_is_offered_or_listed_with_a_reason():
-    """582 paths: each has a place in the form or a reason why not, and none has both."""
+    """Each of the 582 paths has either a place in the form or a reason why not."""
     offered = {path for path, entry in CATALOGUE.items() if entry.offered}
     listed = {path for path in CATALOGUE if reason(path)}
     assert len(CATALOGUE) == 582
@@ -43,7 +43,7 @@ def test_every_path_is_offered_or_listed_with_a_reason():
 
 @pytest.mark.parametrize("expression", NOT_OFFERED)
 def test_every_reason_is_needed(expression):
-    """Each expression matches a path that is not offered, and no path matches two."""
+    """Each expression matches a path that is not in the form, and no path matches two."""
     matching = [path for path in CATALOGUE if re.fullmatch(expression, path)]
     assert matching
     for path in matching:
@@ -51,7 +51,7 @@ def test_every_reason_is_needed(expression):
 
 
 def test_every_offered_setting_has_words_a_group_and_a_level():
-    """Nothing in the form is without a label and a help of one or a few sentences, and each group exists."""
+    """Every setting in the form has a label, a help text of one or a few sentences, and an existing group."""
     groups = {group.key for group in GROUPS}
     for path, item in PROPERTIES.items():
         assert 0 < len(item["title"]) <= 60, path
@@ -63,7 +63,7 @@ def test_every_offered_setting_has_words_a_group_and_a_level():
 
 
 def test_every_group_has_settings_and_every_tab_groups():
-    """No empty page in the form, and the groups of a tab stand together."""
+    """No page of the form is empty, and the groups of a tab are adjacent."""
     assert {item["x-group"] for item in PROPERTIES.values()} == {group.key for group in GROUPS}
     tabs = [group["x-tab"] for group in SCHEMA["x-groups"]]
     assert list(dict.fromkeys(tabs)) == [tab.key for tab in TABS] == [tab["key"] for tab in SCHEMA["x-tabs"]]
@@ -71,14 +71,14 @@ def test_every_group_has_settings_and_every_tab_groups():
 
 
 def test_a_group_of_list_elements_has_only_those():
-    """What belongs to a concept or sample is in groups of its own."""
+    """The settings of a concept or sample are in separate groups."""
     of = {group["key"]: group.get("x-of", "") for group in SCHEMA["x-groups"]}
     for path, item in PROPERTIES.items():
         assert of[item["x-group"]] == (path.partition("[]")[0] if "[]" in path else ""), path
 
 
 def titles(model_type, method, **fixed):
-    """Group and title of each setting that can be seen at the same time."""
+    """Return group and label of each setting that can be visible at the same time."""
     fixed = {"optimizer.optimizer" if path == "optimizer" else path: value for path, value in fixed.items()}
     return [
         (entry.setting.group, entry.title)
@@ -91,7 +91,7 @@ def titles(model_type, method, **fixed):
 
 @pytest.mark.parametrize("model_type", list(ModelType))
 def test_no_two_settings_of_a_group_have_the_same_label(model_type):
-    """What can be seen at the same time can be told apart by its label."""
+    """Settings that can be visible at the same time have different labels."""
     for adapter in PeftType:
         seen = titles(model_type, TrainingMethod.LORA, optimizer=Optimizer.ADAMW, peft_type=adapter)
         assert len(seen) == len(set(seen)), {place for place in seen if seen.count(place) > 1}
@@ -99,13 +99,13 @@ def test_no_two_settings_of_a_group_have_the_same_label(model_type):
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_no_two_parameters_of_an_optimizer_have_the_same_label(optimizer):
-    """The same word may mean one thing for one optimizer and another for the next, but not for the same."""
+    """A label may have different meanings for different optimizers, but not for one."""
     seen = titles(ModelType.STABLE_DIFFUSION_15, TrainingMethod.LORA, optimizer=optimizer, peft_type=PeftType.LORA)
     assert len(seen) == len(set(seen)), {place for place in seen if seen.count(place) > 1}
 
 
 def test_conditions_name_offered_settings_and_values_they_can_have():
-    """A setting is shown because of another one that exists, under values that it can take."""
+    """A setting's visibility depends on an existing setting and its possible values."""
     for path, item in PROPERTIES.items():
         scope = f"{path.partition('[]')[0]}[]." if "[]" in path else ""
         for condition, values in item.get("x-shown", {}).items():
@@ -117,7 +117,7 @@ def test_conditions_name_offered_settings_and_values_they_can_have():
 
 
 def test_units_and_dependent_choices_point_at_offered_settings():
-    """Units, choices and what a preset writes lead to settings that are there."""
+    """Units, choices and the keys that a preset writes refer to existing settings."""
     for path, item in PROPERTIES.items():
         scope = f"{path.partition('[]')[0]}[]." if "[]" in path else ""
         if "x-unit-of" in item:
@@ -129,7 +129,7 @@ def test_units_and_dependent_choices_point_at_offered_settings():
 
 
 def test_every_choice_has_words():
-    """No choice is shown as a bare name in capitals, and no two as the same words."""
+    """No choice is shown as an uppercase name, and no two have the same label."""
     for path, item in PROPERTIES.items():
         labels = [item.get("x-enum-labels", {}).get(value, value) for value in item.get("enum", []) if value is not None]
         assert len(labels) == len(set(labels)), path
@@ -137,7 +137,7 @@ def test_every_choice_has_words():
 
 
 def test_defaults_are_the_configurations():
-    """The schema's defaults are what a fresh configuration holds."""
+    """The schema's defaults equal those of a new configuration."""
     document = to_document(TrainConfig(), packed=True)
     for path, item in PROPERTIES.items():
         if "[]" in path or item.get("x-kind") == "secret":
@@ -149,20 +149,20 @@ def test_defaults_are_the_configurations():
 
 
 def test_what_is_drawn_again_has_no_default():
-    """A new concept gets a seed of its own from the server."""
+    """A new concept gets a separate seed from the server."""
     assert [path for path, item in PROPERTIES.items() if item.get("x-fresh")] == ["concepts[].seed"]
     assert "default" not in PROPERTIES["concepts[].seed"]
 
 
 def test_secrets_are_marked_and_have_no_value():
-    """Tokens and passwords can be written and not read, and their defaults say nothing."""
+    """Tokens and passwords can be written and not read, and their defaults are empty."""
     secret = {path for path, item in PROPERTIES.items() if path.startswith("secrets.")}
     assert secret == {path for path, item in PROPERTIES.items() if item.get("writeOnly")}
     assert secret == {path for path, item in PROPERTIES.items() if item.get("x-kind") == "secret"}
 
 
 def test_optimizers_carry_their_usual_values():
-    """The form can fill in the 460 usual values by itself."""
+    """The form can set the 460 defaults by itself."""
     assert set(SCHEMA["x-optimizers"]) == {name.value for name in OPTIMIZERS}
     assert sum(len(item["defaults"]) for item in SCHEMA["x-optimizers"].values()) == 460
     assert SCHEMA["x-optimizers"]["PRODIGY"]["defaults"]["growth_rate"] == "inf"
@@ -171,14 +171,14 @@ def test_optimizers_carry_their_usual_values():
 
 
 def test_choosing_a_layer_preset_says_what_it_writes():
-    """The patterns that count are written beside the name of the preset."""
+    """The effective patterns are written together with the preset's name."""
     assert SCHEMA["x-layer-presets"]["QWEN"]["attn-mlp"] == {"layer_filter": "attn,img_mlp,txt_mlp", "layer_filter_regex": False}
     assert SCHEMA["x-layer-presets"]["Z_IMAGE"]["attn-only"]["layer_filter_regex"] is True
     assert PROPERTIES["quantization.layer_filter_preset"]["x-writes"]["layer_filter"] == "quantization.layer_filter"
 
 
 def test_the_properties_stand_in_the_order_of_the_form():
-    """What counts most stands at the head of its group, and the rest follows as in the file."""
+    """The most important settings come first in their group, and the rest follows the file's order."""
     assert list(PROPERTIES) == [entry.path for entry in in_form_order() if entry.offered and not entry.nested]
     assert [path for path in FIRST if path not in CATALOGUE] == []
     of_model = [path for path, item in PROPERTIES.items() if item["x-group"] == "model"]
@@ -187,7 +187,7 @@ def test_the_properties_stand_in_the_order_of_the_form():
 
 @pytest.mark.slow
 def test_a_standard_validator_accepts_schema_and_configurations():
-    """The dialect is 2020-12 throughout, a fresh configuration of every optimizer is valid, a wrong value is not."""
+    """The dialect is 2020-12 throughout; a new configuration with each optimizer is valid, a wrong value is not."""
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     validator = jsonschema.Draft202012Validator(SCHEMA)
@@ -200,5 +200,5 @@ def test_a_standard_validator_accepts_schema_and_configurations():
 
 
 def test_the_schema_is_plain_json_and_not_too_large():
-    """It is sent to every page: below 240 kB, no value that JSON does not know."""
+    """It is sent to every page: below 240 kB, with no value that JSON can't represent."""
     assert len(json.dumps(SCHEMA, allow_nan=False, separators=(",", ":"))) < 240_000

@@ -1,4 +1,4 @@
-"""The page of all settings is made from the declarations and up to date."""
+"""The page of all settings is generated from the declarations and up to date."""
 
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE
 from onetrainer_gradio.config.declarations.groups import GROUPS
@@ -8,12 +8,12 @@ TEXT = settings_page()
 
 
 def test_the_committed_page_is_up_to_date():
-    """Run ``python -m onetrainer_gradio.config.form.settings_page`` after a change of a declaration."""
+    """Run ``python -m onetrainer_gradio.config.form.settings_page`` after changing a declaration."""
     assert PAGE.read_text(encoding="utf-8") == TEXT
 
 
 def test_every_group_is_shown_wide_and_narrow():
-    """Run ``python docs/settings_screenshots.py`` after a new group; together the screenshots stay below 3 MB."""
+    """Run ``python docs/settings_screenshots.py`` after adding a group; together the screenshots stay below 3 MB."""
     wanted = {f"{group.key}-{size}.webp" for group in GROUPS for size in ("wide", "narrow")}
     there = {path.name: path.stat().st_size for path in (PAGE.parent / IMAGE_FOLDER).iterdir()}
     assert set(there) == wanted
@@ -22,12 +22,12 @@ def test_every_group_is_shown_wide_and_narrow():
 
 
 def test_every_path_is_on_the_page():
-    """All 582, offered or not; an object is named by what is in it."""
+    """It has all 582, whether in the form or not; an object is listed by its fields."""
     assert [path for path, entry in CATALOGUE.items() if not entry.nested and f"`{path}`" not in TEXT] == []
 
 
 def test_a_row_says_default_values_level_and_condition():
-    """A person sees what a setting is for, what it can be and when it counts."""
+    """A row explains what a setting does, its values and when it applies."""
     (row,) = [line for line in TEXT.splitlines() if "`ema_decay`" in line]
     for words in (
         "**EMA decay**",
@@ -44,7 +44,7 @@ def test_a_row_says_default_values_level_and_condition():
 
 
 def test_no_cell_breaks_its_table():
-    """Every line of a table has as many cells as its head."""
+    """Every row of a table has as many cells as its header."""
     cells = 0
     for line in TEXT.splitlines():
         if not line.startswith("| "):

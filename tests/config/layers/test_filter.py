@@ -1,4 +1,4 @@
-"""What a layer filter takes of a list of names."""
+"""Which names a layer filter selects from a list."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from onetrainer_gradio.errors import ConfigValueError
 
 
 def test_the_empty_filter_takes_all():
-    """No pattern means every layer."""
+    """Without a pattern, every layer is selected."""
     names = layer_names(ModelType.STABLE_DIFFUSION_15)
     assert select(names, "", False).layers == names
 
@@ -32,7 +32,7 @@ def test_a_pattern_is_used_when_it_takes_what_no_earlier_one_took():
 
 
 def test_an_adapter_takes_no_idle_pattern_and_a_fine_tune_no_idle_filter():
-    """Whoever trains is told of the pattern that takes nothing; where one may be idle, not all may."""
+    """A pattern that matches no layer is reported; methods that allow one still need a pattern that matches."""
     names = ("attn1.to_q", "ff.net")
     assert layers_to_train(names, "attn, ff", False, idle_allowed=False) == names
     for idle in ("attn, nonsense", "attn, attn1"):

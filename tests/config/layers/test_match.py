@@ -1,4 +1,4 @@
-"""What a layer filter takes, before the model is loaded."""
+"""Which layers a filter selects, before the model is loaded."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from onetrainer_gradio.errors import ConfigValueError
 
 @pytest.mark.parametrize("model_type", ModelType)
 def test_every_preset_of_every_type_is_counted(model_type):
-    """The sums over patterns and over kinds are the number of layers that the filter takes; `full` takes all."""
+    """The sums over patterns and over kinds equal the number of selected layers; `full` selects all."""
     for name, preset in MODELS[model_type].layer_presets.items():
         match = layer_match(model_type, ",".join(preset.patterns), preset.regex)
         assert match.names == select(layer_names(model_type), ",".join(preset.patterns), preset.regex).layers
@@ -23,7 +23,7 @@ def test_every_preset_of_every_type_is_counted(model_type):
 
 
 def test_layers_of_one_kind_are_told_together():
-    """Numbers of blocks become a star; what stands at the end of a name stays."""
+    """Block numbers become a star; the end of a name stays."""
     match = layer_match(ModelType.STABLE_DIFFUSION_15, "attn2.to_q", regex=False)
     taken = {kind.name: (kind.taken, kind.total) for kind in match.kinds if kind.taken}
     assert taken["down_blocks.*.attentions.*.transformer_blocks.*.attn2.to_q"] == (6, 6)
@@ -32,7 +32,7 @@ def test_layers_of_one_kind_are_told_together():
 
 
 def test_a_pattern_that_comes_too_late_takes_nothing():
-    """A layer counts for the first pattern that fits it."""
+    """A layer counts for the first pattern that matches it."""
     match = layer_match(ModelType.STABLE_DIFFUSION_15, "attn, attn2, nothing", regex=False)
     first, second, third = match.patterns
     assert (first.taken > 0, first.late) == (True, 0)
@@ -41,12 +41,12 @@ def test_a_pattern_that_comes_too_late_takes_nothing():
 
 
 def test_a_broken_regular_expression_is_explained():
-    """The pattern is named, and what to change."""
+    """The error names the pattern and what to change."""
     with pytest.raises(ConfigValueError, match=r"“attn\[” in Layer filter isn't a valid"):
         layer_match(ModelType.STABLE_DIFFUSION_15, "attn[", regex=True)
 
 
 def test_types_of_several_sizes_are_marked():
-    """Counts of a type that is published in several sizes hold for one of them."""
+    """The counts of a type that is published in several sizes apply to one of them."""
     assert not layer_match(ModelType.FLUX_2, "", regex=False).exact
     assert layer_match(ModelType.FLUX_DEV_1, "", regex=False).exact

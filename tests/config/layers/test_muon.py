@@ -18,7 +18,7 @@ def chosen(model_type="STABLE_DIFFUSION_15", **optimizer):
 
 
 def test_without_patterns_they_are_those_of_the_model_type():
-    """Blocks of the denoiser and layers of the text encoder."""
+    """These are blocks of the denoiser and layers of the text encoder."""
     assert hidden_weights(chosen(), NAMES) == {1, 2}
     assert hidden_layer_patterns(chosen("HI_DREAM_FULL"))[0] == "caption_projection"
 
@@ -33,14 +33,14 @@ def test_three_types_have_none_of_their_own():
 
 
 def test_given_patterns_replace_them():
-    """Parts of names, or regular expressions; nothing between commas is no pattern."""
+    """They are parts of names, or regular expressions; an empty entry between commas is ignored."""
     assert hidden_weights(chosen(muon_hidden_layers="conv_in, ,"), NAMES) == {0}
     assert hidden_weights(chosen(muon_hidden_layers=r"conv_\w+, fc\d", muon_adam_regex=True), NAMES) == {0, 2}
     assert hidden_weights(chosen(muon_hidden_layers=""), NAMES) == set()
 
 
 def test_a_broken_expression_is_named():
-    """The error holds the setting."""
+    """The error names the setting."""
     with pytest.raises(ConfigValueError) as raised:
         hidden_weights(chosen(muon_hidden_layers="(a", muon_adam_regex=True), NAMES)
     assert raised.value.path == "optimizer.muon_hidden_layers"

@@ -1,4 +1,4 @@
-"""Which run made a backup, and which backups rolling backups delete."""
+"""Which run created a backup, and which backups rolling backups delete."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def backup(folder: Path, name: str, run: str, resumed_from: Path | None = None) 
 
 
 def test_a_chain_is_a_run_and_what_it_was_resumed_from(tmp_path: Path) -> None:
-    """Each backup names the runs before it, with the backup that each was left at."""
+    """Each backup lists the earlier runs, with the backup where each was left."""
     first = backup(tmp_path, "01", "a")
     second = backup(tmp_path, "02", "b", first)
     third = backup(tmp_path, "03", "c", second)
@@ -37,11 +37,11 @@ def test_a_chain_is_a_run_and_what_it_was_resumed_from(tmp_path: Path) -> None:
 
 
 def test_only_backups_of_the_chain_are_deleted(tmp_path: Path) -> None:
-    """Of another run, of a branch, of OneTrainer itself, of nobody: all stay."""
+    """Backups of another run, of a branch, of OneTrainer itself, and of unknown origin stay."""
     first = [backup(tmp_path, name, "a") for name in ("01", "02", "05")]
     other = backup(tmp_path, "03", "x")
     foreign = backup(tmp_path, "04", "")
-    chain = chain_of_run("b", first[1])  # resumed from 02, though run a went on to 05
+    chain = chain_of_run("b", first[1])  # resumed from 02, though run a continued to 05
     own = [backup(tmp_path, name, "b", first[1]) for name in ("06", "07")]
     every = [*first, other, foreign, *own]
     assert [belongs(item, chain) for item in every] == [True, True, False, False, False, True, True]
@@ -55,7 +55,7 @@ def test_only_backups_of_the_chain_are_deleted(tmp_path: Path) -> None:
     ("keep", "left"), [(1, ["00"]), (2, ["00", "03"]), (3, ["00", "02", "03"]), (9, ["00", "01", "02", "03"])]
 )
 def test_the_newest_backup_stays_whatever_its_name(tmp_path: Path, keep: int, left: list[str]) -> None:
-    """The clock may have been set back: the backup that was just written sorts first then."""
+    """If the clock was set back, the new backup sorts first."""
     every = [backup(tmp_path, name, "a") for name in ("01", "02", "03")]
     newest = backup(tmp_path, "00", "a")
     gone = to_delete([newest, *every], chain_of_run("a", None), keep, newest)
@@ -64,7 +64,7 @@ def test_the_newest_backup_stays_whatever_its_name(tmp_path: Path, keep: int, le
 
 @pytest.mark.parametrize("keep", [0, -1])
 def test_a_count_that_keeps_none_deletes_none(tmp_path: Path, keep: int) -> None:
-    """Nobody wants a run without a backup."""
+    """A run without a backup is never intended."""
     made = backup(tmp_path, "01", "a")
     assert to_delete([made], chain_of_run("a", None), keep, made) == ()
 
@@ -73,7 +73,7 @@ def test_a_count_that_keeps_none_deletes_none(tmp_path: Path, keep: int) -> None
     "content", [b"", b"{", b"[]", b"7", b'{"chain": 3}', b'{"chain": [{}]}', b'{"chain": [{"run": ""}]}', b"\xff"]
 )
 def test_a_damaged_marker_makes_a_backup_foreign(tmp_path: Path, content: bytes) -> None:
-    """A backup whose run isn't known is never deleted, and resuming from it begins a new chain."""
+    """A backup of an unknown run is never deleted, and resuming from it begins a new chain."""
     made = backup(tmp_path, "01", "a")
     (made / MARKER).write_bytes(content)
     assert (read_chain(made), run_of(made)) == ((), "")

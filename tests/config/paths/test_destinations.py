@@ -1,4 +1,4 @@
-"""Where the result of a run may go: nothing that no run wrote is replaced, whichever way a path leads there.
+"""Where the result of a run may be written: it never replaces files that no run wrote, whichever way a path leads there.
 
 Covers ``config/paths/real_paths.py``.
 """
@@ -23,7 +23,7 @@ TO = "output_model_destination"
 
 @pytest.fixture
 def place(tmp_path):
-    """A data folder with a model and images, apart from the home folder."""
+    """A data folder with a model and images, separate from the home folder."""
     place = tmp_path / "data"
     place.mkdir()
     return furnish(place)
@@ -65,7 +65,7 @@ PROTECTED = [
 
 @pytest.mark.parametrize("value", [row[0] for row in PROTECTED], ids=[row[1] for row in PROTECTED])
 def test_a_model_folder_never_replaces_what_no_run_wrote(place, value):
-    """Each is an error before anything is written, with a name that is free and without objection."""
+    """Each is an error before anything is written, with a suggested name that is free and valid."""
     (found,) = errors(place, WHOLE, {TO: value})
     assert found.code == "output-protected"
     assert not os.path.lexists(place / found.fix[TO])
@@ -76,7 +76,7 @@ def test_a_model_folder_never_replaces_what_no_run_wrote(place, value):
     "value", ["images/x.safetensors", "model/x.safetensors", "workspace-cache/run/x.safetensors", "runs/x.safetensors"]
 )
 def test_a_single_file_is_not_put_among_what_is_read(place, value):
-    """Images, base model, cache and the panel's own folders take no result; the proposed name ends as it should."""
+    """Images, base model, cache and the panel's own folders accept no result; the suggested name has the right extension."""
     (found,) = errors(place, {TO: value})
     assert found.code == "output-protected"
     assert found.fix[TO].endswith(".safetensors")
@@ -84,7 +84,7 @@ def test_a_single_file_is_not_put_among_what_is_read(place, value):
 
 
 def test_a_folder_of_images_takes_no_single_file_either(place):
-    """An existing folder gets a file named by the time, but not one that is trained on."""
+    """In an existing folder the file is named by the time, but not in one that is trained on."""
     (found,) = errors(place, {TO: "images"})
     assert found.code == "output-protected"
     assert errors(place, dict(found.fix)) == []
@@ -99,18 +99,18 @@ def test_single_files_may_go_beside_what_is_protected(place, value):
 
 @pytest.mark.parametrize("value", ["pictures/..", "model/..", "pictures/deep/../.."])
 def test_dots_that_lead_out_of_a_protected_folder_are_resolved(place, value):
-    """A single file is written into the folder that the path leads to, not into the one that it passes."""
+    """A single file is written into the folder that the path leads to, not into one on the path."""
     assert objection(place, {TO: value}) is None
 
 
 @pytest.mark.parametrize("value", ["workspace/run/model", "models/new", "new", "workspace/run/save/new"])
 def test_a_new_folder_is_fine(place, value):
-    """Also one in the workspace, beside the folders that the run fills."""
+    """This includes one in the workspace, next to the folders that the run fills."""
     assert errors(place, WHOLE, {TO: value}) == []
 
 
 def test_links_are_followed(place, tmp_path):
-    """A link to the images, a folder above that is a link, and a link in the concept's own path."""
+    """This covers a link to the images, a parent folder that is a link, and a link in the concept's path."""
     (place / "innocent").symlink_to(place / "images")
     (place / "door").symlink_to(place)
     for value in ("innocent", "innocent/new", "door/images", "door/innocent", "door/model"):
@@ -124,7 +124,7 @@ def test_links_are_followed(place, tmp_path):
 
 
 def test_a_file_that_is_a_link_into_a_protected_place_is_refused(place):
-    """Neither the link to the base model is replaced, nor the file that it leads to; a link elsewhere is said."""
+    """Neither the link to the base model nor its target is replaced; a link elsewhere is reported."""
     (place / "model" / "weights.safetensors").write_bytes(b"weights")
     (place / "out.safetensors").symlink_to(place / "model" / "weights.safetensors")
     assert [item.code for item in errors(place, {TO: "out.safetensors"})] == ["output-protected"]
@@ -135,7 +135,7 @@ def test_a_file_that_is_a_link_into_a_protected_place_is_refused(place):
 
 
 def test_the_file_of_a_base_model_is_not_overwritten(place):
-    """Nor the adapter that the run starts from, nor any other input."""
+    """The adapter that the run starts from and any other input are protected too."""
     (place / "base.safetensors").write_bytes(b"base")
     assert [item.code for item in errors(place, {"base_model_name": "base.safetensors", TO: "base.safetensors"})] == [
         "output-protected"
@@ -148,7 +148,7 @@ def test_the_file_of_a_base_model_is_not_overwritten(place):
 
 @pytest.mark.parametrize("left", ["notes.txt", ".git", "sub/deep/file"])
 def test_a_folder_with_other_files_is_refused(place, left):
-    """Whatever they are; the folder is left as it is, and another name is proposed."""
+    """The folder is unchanged, and another name is suggested."""
     (place / "mine" / left).parent.mkdir(parents=True)
     (place / "mine" / left).write_text("x")
     (found,) = errors(place, WHOLE, {TO: "mine/"})
@@ -156,7 +156,7 @@ def test_a_folder_with_other_files_is_refused(place, left):
 
 
 def test_a_model_folder_of_a_run_may_be_replaced(place):
-    """Also with files beside it that others put there, but not once one of its own files was changed."""
+    """Files that others put there don't matter, unless one of the run's own files was changed."""
     made = place / "mine"
     made.mkdir()
     (made / "model_index.json").write_text("{}")
@@ -172,21 +172,21 @@ def test_a_model_folder_of_a_run_may_be_replaced(place):
     "text", ["", "{}", "[]", '{"made_by": "another"}', '{"made_by": "onetrainer_gradio", "kind": "model", "files": 5}']
 )
 def test_a_marker_that_is_none_marks_nothing(place, text):
-    """A damaged or foreign marker file does not make a folder ours."""
+    """A damaged or foreign marker file doesn't make a folder ours."""
     (place / "mine").mkdir()
     (place / "mine" / marker.MARKER).write_text(text)
     assert [item.code for item in errors(place, WHOLE, {TO: "mine"})] == ["output-foreign"]
 
 
 def test_a_marked_cache_is_no_model_folder(place):
-    """The marker says what a folder is."""
+    """The marker records what a folder is."""
     (place / "mine").mkdir()
     marker.add(place / "mine", marker.CACHE, "image")
     assert [item.code for item in errors(place, WHOLE, {TO: "mine"})] == ["output-foreign"]
 
 
 def test_files_and_folders_are_not_taken_for_each_other(place):
-    """A folder where a file is, and anything below a file."""
+    """This covers a folder where a file is, and anything below a file."""
     (place / "file").write_text("x")
     assert [item.code for item in errors(place, WHOLE, {TO: "file"})] == ["folder-is-file"]
     assert "folder-is-file" in [item.code for item in findings(place, WHOLE, {TO: "file/new"})]
@@ -194,14 +194,14 @@ def test_files_and_folders_are_not_taken_for_each_other(place):
 
 
 def test_a_name_that_no_file_can_have_is_refused(place):
-    """At the end of the run it would be too late."""
+    """The error would come too late at the end of the run."""
     (found,) = errors(place, {TO: "models/" + "ä" * 130 + ".safetensors"})
     assert "bytes" in found.message
     assert errors(place, dict(found.fix)) == []
 
 
 def test_concepts_that_are_off_or_in_a_file_are_protected_too(place, tmp_path):
-    """As are validation images and the file of captions."""
+    """So are validation images and the file of captions."""
     for name in ("off", "other"):
         (place / name).mkdir()
     assert errors(place, WHOLE, {"concepts.0.enabled": False, TO: "images"})
@@ -215,7 +215,7 @@ def test_concepts_that_are_off_or_in_a_file_are_protected_too(place, tmp_path):
 
 
 def test_a_file_system_without_case_is_seen_through(place, monkeypatch):
-    """Two names of one folder are one folder, as another spelling is on such a disk, or a second mount."""
+    """Two names of one folder are one folder, as with another case on such a disk, or a second mount."""
     (place / "Images").mkdir()
     same = os.stat(place / "images")
     real = os.stat
@@ -226,7 +226,7 @@ def test_a_file_system_without_case_is_seen_through(place, monkeypatch):
 
 
 def test_home_and_current_directory_are_protected(place, tmp_path, monkeypatch):
-    """A folder that is one of them, or contains one."""
+    """A folder that is one of them, or contains one, is protected."""
     home, here = tmp_path / "home" / "me", tmp_path / "here" / "now"
     for folder in (home, here):
         folder.mkdir(parents=True)
@@ -238,7 +238,7 @@ def test_home_and_current_directory_are_protected(place, tmp_path, monkeypatch):
 
 
 def test_the_caches_of_the_hugging_face_hub_are_protected(place, tmp_path, monkeypatch):
-    """Wherever the library has them; nothing is put into one."""
+    """This holds wherever the library has them; nothing is written into one."""
     home = tmp_path / "home" / "me"
     for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -258,7 +258,7 @@ def test_the_caches_of_the_hugging_face_hub_are_protected(place, tmp_path, monke
 
 
 def test_the_installation_that_trains_is_protected(place):
-    """OneTrainer's own folder is not replaced; its folder of models takes a result."""
+    """OneTrainer's own folder is not replaced; its folder of models accepts a result."""
     (place / "OneTrainer" / "models").mkdir(parents=True)
     named = {"backend": "onetrainer", "checkout": str(place / "OneTrainer")}
     assert [item.code for item in errors(place, WHOLE, {TO: "OneTrainer"}, **named)] == ["output-protected"]
@@ -266,7 +266,7 @@ def test_the_installation_that_trains_is_protected(place):
 
 
 def test_a_run_that_starts_is_held_to_the_same_rule(place):
-    """With absolute paths and the panel's folder from its options."""
+    """The check uses absolute paths and the panel's folder from the options."""
     config = resolve_paths(config_with(WHOLE, {TO: "runs/new"}), place)
     assert Destinations.of_run(config, Options(panel_folder=str(place))).objection() is not None
     assert Destinations.of_run(config, RunOptions()).objection() is None
@@ -274,7 +274,7 @@ def test_a_run_that_starts_is_held_to_the_same_rule(place):
 
 
 def test_the_message_names_the_folder_itself_and_a_plain_name(place):
-    """Not a list that happens to be in it; and what is proposed for the home folder is no name that begins with a tilde."""
+    """It doesn't name a list inside it, and the suggestion for the home folder doesn't begin with a tilde."""
     elsewhere = {"concepts.0.path": "/elsewhere", "base_model_name": "owner/model", "workspace_dir": "/w", "cache_dir": "/c"}
     assert "the panel's data folder" in objection(place, WHOLE, elsewhere, {TO: "."}).message
     assert "Concept file" not in objection(place, WHOLE, elsewhere, {TO: "."}).message
@@ -284,7 +284,7 @@ def test_the_message_names_the_folder_itself_and_a_plain_name(place):
 @pytest.mark.slow
 @pytest.mark.alone
 def test_many_concepts_are_quick(place):
-    """Ten thousand concepts cost less than two seconds of the processor."""
+    """Ten thousand concepts cost less than two seconds of CPU time."""
     import time
 
     concepts = [{"__version": 2, "name": str(number), "path": f"sets/{number}"} for number in range(10_000)]

@@ -1,4 +1,4 @@
-"""Folders of a run that must not be in each other."""
+"""Folders of a run that must not contain each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def codes(place, *changes: dict, **kwargs: object) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("workspace", ["images/workspace", "images", "./images/a/b", "link/workspace", "images/new/"])
 def test_a_workspace_in_a_concept_is_refused_with_a_suggestion(place, workspace):
-    """Its samples would be trained on in the next run; the suggestion is free of that."""
+    """The next run would train on its samples; the suggestion avoids that."""
     (place / "link").symlink_to(place / "images")
     (found,) = (item for item in findings(place, DEEP, {"workspace_dir": workspace}) if item.severity == "error")
     assert (found.code, found.path) == ("workspace-in-concept", "workspace_dir")
@@ -31,13 +31,13 @@ def test_a_workspace_in_a_concept_is_refused_with_a_suggestion(place, workspace)
 
 
 def test_samples_in_subfolders_that_are_not_read_are_harmless(place):
-    """Without subfolders a concept doesn't read them; the folder itself is no workspace even then."""
+    """A concept without subfolders doesn't read them; even then, the folder itself is no valid workspace."""
     assert codes(place, {"workspace_dir": "images/workspace"}) == []
     assert codes(place, {"workspace_dir": "images"}) == [("workspace-in-concept", "workspace_dir")]
 
 
 def test_concepts_that_are_not_trained_on_do_not_count(place):
-    """A concept that is off; one for validation counts, since its loss would be measured on samples."""
+    """A disabled concept doesn't count; one for validation does, since its loss would be measured on samples."""
     (place / "other").mkdir()
     add_image(place / "other" / "a.png")
     other = {"__version": 2, "name": "b", "path": "other", "include_subdirectories": True}
@@ -50,7 +50,7 @@ def test_concepts_that_are_not_trained_on_do_not_count(place):
 
 @pytest.mark.parametrize("folder", ["samples", "save", "backup", "samples/0 - a cat"])
 def test_a_concept_in_what_the_run_writes_is_refused(place, folder):
-    """The run would train on what it writes at the same time."""
+    """The run would train on its own output."""
     inside = place / "workspace" / "run" / folder
     inside.mkdir(parents=True)
     add_image(inside / "a.png", (512, 512))
@@ -59,7 +59,7 @@ def test_a_concept_in_what_the_run_writes_is_refused(place, folder):
 
 
 def test_cache_and_concepts_are_apart(place):
-    """Neither in the other, links followed, whether subfolders are read or not; without caching there is no cache."""
+    """Neither may contain the other, through links too, with or without subfolders; without caching there is no cache."""
     (place / "link").symlink_to(place / "images")
     for cache in ("images", "images/cache", "link/cache"):
         assert codes(place, {"cache_dir": cache}) == [("cache-in-concept", "cache_dir")], cache
@@ -74,13 +74,13 @@ def test_cache_and_concepts_are_apart(place):
 
 @pytest.mark.parametrize("workspace", [".", "runs", "config/mine", "cache"])
 def test_the_panels_own_folders_are_no_workspace(place, workspace):
-    """The workspace has folders of the same names."""
+    """The workspace has folders with the same names."""
     (found,) = (item for item in findings(place, {"workspace_dir": workspace}) if item.severity == "error")
     assert (found.code, found.fix) == ("workspace-in-panel", {"workspace_dir": "workspace/run"})
 
 
 def test_a_cache_that_onetrainer_would_empty_of_other_files_is_refused(place):
-    """It removes folders by their names; what is in them has to be a cache, its own or ours."""
+    """It deletes folders by name, so they have to contain only a cache, its own or ours."""
     theirs = place / "cache-of-mine" / "image" / ("0a" * 32) / "variation-0"
     theirs.mkdir(parents=True)
     for name in ("aggregate.pt", "0.pt"):
@@ -110,6 +110,6 @@ def test_debug_images_are_not_trained_on(place):
 
 
 def test_a_run_without_a_panel_is_held_to_the_same_rule(place):
-    """The engine asks the same function."""
+    """The engine calls the same function."""
     config = config_with(DEEP, {"workspace_dir": str(place / "images" / "w"), "concepts.0.path": str(place / "images")})
     assert [item.code for item in misplaced(config, place, by_name=False)] == ["workspace-in-concept"]
