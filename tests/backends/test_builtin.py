@@ -17,7 +17,7 @@ from tests.engine.recording import FakeControl, Recorder
 
 
 def test_it_says_first_with_what_it_begins():
-    """Process, versions of the libraries and the device come before anything else, failures included."""
+    """Process, library versions and device come before anything else, including failures."""
     recorder = Recorder()
     config = TrainConfig.model_validate({"train_device": "cpu", "compile": True})
     with pytest.raises(ConfigInvalidError):
@@ -31,14 +31,14 @@ def test_it_says_first_with_what_it_begins():
 
 @pytest.mark.slow
 def test_finding_it_needs_no_torch():
-    """The panel can know the backend without paying for its libraries."""
+    """The panel can list the backend without importing its libraries."""
     code = "import sys; import onetrainer_gradio.backends.builtin, onetrainer_gradio.engine; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.slow
 def test_used_up_memory_is_named_with_what_to_change(tmp_path):
-    """A picture scaled to 400,000 pixels a side fits no machine: the error says so, and which settings help."""
+    """An image scaled to 400,000 pixels a side fits no machine: the error has the cause, and which settings help."""
     import json
 
     from onetrainer_gradio.errors import OutOfMemoryError

@@ -57,7 +57,7 @@ def carry(name: str, kind: str = "") -> tuple[object, RunEnded, str]:
     ("name", "reason", "line"), [("completes", "completed", "Run finished."), ("stops", "stopped", "Run stopped.")]
 )
 def test_an_outcome_becomes_the_end(name: str, reason: str, line: str) -> None:
-    """What the backend returns is how the run ended."""
+    """The backend's return value is the run's ending."""
     outcome, end, console = carry(name)
     assert (outcome, end.reason, end.error) == (reason, reason, None)
     assert [each.split(" ", 2)[2] for each in console.splitlines()] == [line]
@@ -74,7 +74,7 @@ def test_an_outcome_becomes_the_end(name: str, reason: str, line: str) -> None:
     ],
 )
 def test_what_a_backend_raises_is_the_cause(kind: str, error: str, words: str) -> None:
-    """The cause is on the end, and the traceback on the console."""
+    """The cause is in the end event, the traceback on the console."""
     outcome, end, console = carry("raises", kind)
     assert end.error is not None
     assert (outcome, end.reason, end.error.type) == (None, "failed", error)
@@ -83,7 +83,7 @@ def test_what_a_backend_raises_is_the_cause(kind: str, error: str, words: str) -
 
 
 def test_an_error_keeps_its_place_and_remedy() -> None:
-    """The page can point at the field."""
+    """The page can link to the field."""
     _, end, _ = carry("raises", "trainer")
     assert end.error is not None
     assert (end.error.path, end.error.expected, end.error.suggestion) == ("batch_size", "less", "Lower it.")
@@ -91,7 +91,7 @@ def test_an_error_keeps_its_place_and_remedy() -> None:
 
 @pytest.mark.parametrize(("kind", "code"), [("exit", 4), ("text", 1)])
 def test_a_backend_that_exits_the_process_failed(kind: str, code: int) -> None:
-    """A library that calls exit does not take the cause along."""
+    """If a library calls exit, the cause is kept."""
     outcome, end, _ = carry("raises", kind)
     assert (outcome, end.reason, end.exit_code) == (None, "failed", code)
 
@@ -111,7 +111,7 @@ def test_a_backend_that_is_not_there_fails_the_run(name: str) -> None:
 
 
 def test_a_backend_is_named_by_the_table_or_by_its_place() -> None:
-    """Tests and other packages bring their own."""
+    """Tests and other packages provide their own."""
     found: Backend = find_backend("tests.fakes.rehearsal:run")
     assert (found.title, found.refusals(TrainConfig())) == ("tests.fakes.rehearsal:run", ())
     with pytest.raises(UnsupportedError, match="builtin"):
@@ -120,13 +120,13 @@ def test_a_backend_is_named_by_the_table_or_by_its_place() -> None:
 
 
 def test_what_is_neither_a_backend_nor_a_function_is_refused() -> None:
-    """The error names the place."""
+    """The error contains the import path."""
     with pytest.raises(UnsupportedError, match="isn't a backend"):
         find_backend("onetrainer_gradio.backends:BACKENDS")
 
 
 def test_the_backends_of_the_table_can_be_loaded_and_say_what_they_cannot_train() -> None:
-    """Title and refusals are there without torch; the builtin engine names a setting it doesn't support."""
+    """Title and unsupported settings are available without torch; the built-in engine names a setting it doesn't support."""
     for name in BACKENDS:
         assert isinstance(find_backend(name), Backend)
     config = TrainConfig(multi_gpu=True)
@@ -134,7 +134,7 @@ def test_the_backends_of_the_table_can_be_loaded_and_say_what_they_cannot_train(
 
 
 def test_the_rehearsal_has_the_shape_of_a_run(tmp_path: Path) -> None:
-    """The stand-in speaks as a real backend does: a plan before the first step, one end."""
+    """The stand-in emits events like a real backend: a plan before the first step, one end."""
     events: list[Event] = []
     options = RunOptions(tags=("steps=3",))
     execute_run("tests.fakes.rehearsal:run", small_config(tmp_path), events.append, QueueControl(), options)
@@ -145,7 +145,7 @@ def test_the_rehearsal_has_the_shape_of_a_run(tmp_path: Path) -> None:
 
 
 def test_what_fails_before_the_backend_ends_the_run() -> None:
-    """An earlier result that can't be kept costs the new run, which has trained nothing yet."""
+    """If an earlier result can't be kept, the new run fails before training."""
     events: list[Event] = []
 
     def before() -> None:

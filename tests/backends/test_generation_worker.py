@@ -1,4 +1,4 @@
-"""The process that generates images ends with the panel, also in the middle of an image."""
+"""The process that generates images ends with the panel, even in the middle of an image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ exchange(process, json.loads(sys.argv[1]))
 
 
 def test_a_killed_panel_leaves_no_process_that_computes(tmp_path: Path) -> None:
-    """Within a denoising step: nobody could end the image otherwise, and it holds the GPU's memory."""
+    """It ends within a denoising step; otherwise nobody could end the image, and it would hold GPU memory."""
     config = to_document(small_config(tmp_path), packed=True)
     begun = tmp_path / "begun"
     request = {

@@ -1,4 +1,4 @@
-"""The place of what stays loaded between two runs."""
+"""The storage for what stays loaded between two runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Loaded:
 
 
 def test_what_was_kept_is_taken_once() -> None:
-    """Whoever takes it owns it from then on."""
+    """The caller that takes it owns it from then on."""
     keep_loaded, thing = KeepLoaded(), Loaded()
     keep_loaded.keep("mark", thing)
     assert keep_loaded.holds()
@@ -28,7 +28,7 @@ def test_what_was_kept_is_taken_once() -> None:
 
 
 def test_what_does_not_fit_or_does_not_work_is_closed() -> None:
-    """Something loaded from elsewhere, or that died meanwhile, is never given out and never left behind."""
+    """A backend loaded from elsewhere, or one that died, is never returned and never left behind."""
     keep_loaded, other, dead, replaced, last = KeepLoaded(), Loaded(), Loaded(), Loaded(), Loaded()
     keep_loaded.keep("other", other)
     assert keep_loaded.take("mark") is None

@@ -55,7 +55,7 @@ def step(number: int, epoch: int) -> StepDone:
 
 @dataclass
 class Printed:
-    """A run log with a console and a clock of its own."""
+    """A run log with its own console and clock."""
 
     console: io.StringIO = field(default_factory=io.StringIO)
     passed: list[Event] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Printed:
 
 
 def test_a_run_prints_phases_epochs_and_files() -> None:
-    """A successful run has a line for each phase, epoch, backup and model, and none for each step."""
+    """A successful run prints a line for each phase, epoch, backup and model, and none for each step."""
     phases = [PhaseChanged(phase=phase) for phase in ("loading", "caching", "training", "backing_up", "training", "saving")]
     loading, caching, training, backing_up, back, saving = phases
     backup = BackupCreated(path="/w/backup", global_step=10, epoch=1, epoch_step=0, bytes=1_230_000)
@@ -97,7 +97,7 @@ def test_a_run_prints_phases_epochs_and_files() -> None:
 
 
 def test_a_long_epoch_prints_a_line_a_minute() -> None:
-    """Who watches a terminal sees that it goes on."""
+    """A terminal shows that it continues."""
     said = Printed()
     said.lines(PLAN, PhaseChanged(phase="training"))
     before = len(said.lines(*(step(number, 0) for number in range(1, 5))))
@@ -119,12 +119,12 @@ def test_a_long_epoch_prints_a_line_a_minute() -> None:
     ],
 )
 def test_what_goes_wrong_is_a_line(event: Event, line: str) -> None:
-    """One line for each, without control characters and lone surrogates of file names."""
+    """There is one line for each, without control characters and lone surrogates of file names."""
     assert Printed().lines(event) == [line]
 
 
 def test_every_event_is_passed_on_whatever_happens_to_the_console() -> None:
-    """A console that is closed or full doesn't end a run, and progress within a phase prints nothing."""
+    """A closed or full console doesn't end a run, and progress within a phase prints nothing."""
 
     class Full(io.StringIO):
         def write(self, text: Any) -> int:

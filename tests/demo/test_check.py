@@ -1,4 +1,4 @@
-"""The check on pixels: it reads the world's own images back and is not fooled by others."""
+"""The pixel check recognizes the toy dataset's images and no others."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def noisy(image: toy_dataset.Pixels, seed: int, strength: float = 8.0) -> toy_da
 
 @pytest.mark.slow
 def test_reads_every_known_scene_even_with_noise() -> None:
-    """Shape, color, place and background of 60 random noisy scenes are read as drawn."""
+    """Shape, color, position and background of 60 random noisy scenes are recognized."""
     for number, scene in enumerate(scenes(60, seed=11)):
         assert check.shows_scene(noisy(toy_dataset.render(scene), number), scene), scene.caption
 
 
 def test_a_wrong_word_is_noticed() -> None:
-    """An image passes for its own caption and for none that differs in one word."""
+    """An image matches its own caption and no caption that differs in one word."""
     scene = toy_dataset.Scene("square", "red", "at the left", "white")
     image = toy_dataset.render(scene)
     assert check.shows_scene(image, scene)
@@ -39,14 +39,14 @@ def test_a_wrong_word_is_noticed() -> None:
 
 
 def test_new_concept_is_seen_on_every_background_and_place() -> None:
-    """All 35 combinations of place and background are recognised, with noise."""
+    """All 35 combinations of position and background are recognized, with noise."""
     for number, scene in enumerate(toy_dataset.new_scenes(35, seed=2)):
         assert check.shows_scene(noisy(toy_dataset.render(scene), number), scene), scene.caption
 
 
 @pytest.mark.slow
 def test_old_scenes_never_show_the_new_concept() -> None:
-    """No image of known words passes for the new concept."""
+    """No image of known words shows the new concept."""
     assert not any(check.shows_new(toy_dataset.render(scene)) for scene in scenes(100, seed=12))
 
 
@@ -85,12 +85,12 @@ def _half_ring() -> toy_dataset.Pixels:
     ids=["red ring", "purple ring", "green dot", "blue dot", "no hole", "half a ring", "noise", "nothing"],
 )
 def test_near_misses_are_refused(image: toy_dataset.Pixels) -> None:
-    """A ring of another color, no dot, no hole, half a ring or noise is not the new concept."""
+    """A ring of another color, a missing dot or hole, half a ring, and noise are not the new concept."""
     assert not check.shows_new(image)
 
 
 def test_an_empty_or_noisy_image_shows_no_object() -> None:
-    """Where nothing of the world fits, the words stay empty."""
+    """If nothing matches, the words are empty."""
     empty = check.read(toy_dataset.to_pixels(toy_dataset.backdrop(*toy_dataset.BACKGROUNDS["sky"])))
     assert (empty.shape, empty.color, empty.background) == ("", "", "sky")
     noise = check.read(np.random.default_rng(1).integers(0, 256, (128, 128, 3)).astype(np.uint8))

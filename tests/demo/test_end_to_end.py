@@ -1,4 +1,4 @@
-"""The demo's promise: a LoRA of the preset teaches the tiny model its new word, in time, and it forgets nothing."""
+"""The demo's promise: a LoRA of the preset teaches the tiny model its trigger word, in time, without forgetting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onetrainer_gradio.demo.end_to_end import CONFIG_FILE, prepare, run_end_to_e
 
 
 def test_end_to_end_runs_the_preset_as_it_is(tmp_path: Path) -> None:
-    """Model and images are those of the package; everything written lies in the given folder."""
+    """Model and images are those of the package; everything is written to the given folder."""
     adapter = prepare(tmp_path)
     config, findings = from_document(read_file(tmp_path / CONFIG_FILE))
     assert not findings
@@ -27,8 +27,9 @@ def test_end_to_end_runs_the_preset_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timed
 def test_the_demo_learns_its_word_in_time_and_forgets_nothing(tmp_path: Path) -> None:
-    """Before at most 1 of 16 samples show the new concept, after at least 13; at most 1 of 16 old prompts is lost; the
-    first sample comes within 20 s and the file within 120 s."""
+    """Before training at most 1 of 16 samples shows the new concept, afterwards at least 13; at most 1 of 16 old
+    prompts is lost; the first sample is there within 20 s and the file within 120 s.
+    """
     result = run_end_to_end(tmp_path)
     assert sum(result.before.old) >= 15
     assert sum(result.before.new) <= 1

@@ -1,4 +1,4 @@
-"""The images that the demo's LoRA learns from: those of the new concept, and the regularization images of known words."""
+"""The demo's training images: those of the new concept, and the regularization images of known words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def caption_of(path: Path) -> str:
 
 
 def test_there_are_enough_images_of_many_places_and_backgrounds() -> None:
-    """Between 12 and 24 images of the new word, all places and backgrounds among them, no caption twice."""
+    """There are between 12 and 24 images of the trigger word, with all positions and backgrounds, and no caption twice."""
     assert 12 <= len(NEW) <= 24
     captions = [caption_of(path) for path in NEW]
     assert len(set(captions)) == len(captions)
@@ -33,7 +33,7 @@ def test_there_are_enough_images_of_many_places_and_backgrounds() -> None:
 
 
 def test_regularization_images_name_every_known_word_and_never_the_trigger_word() -> None:
-    """Each shape comes in each color, and nothing of the evaluation's unseen combinations is among them."""
+    """Each shape has each color, and no combination held out for the evaluation is included."""
     scenes = [SCENE_BY_CAPTION[caption_of(path)] for path in REGULARIZATION]
     assert {(scene.thing, scene.color) for scene in scenes} == {(s, c) for s in toy_dataset.SHAPES for c in toy_dataset.COLORS}
     assert not any(scene.thing == TRIGGER_WORD or toy_dataset.is_held_out(scene) for scene in scenes)
@@ -41,7 +41,7 @@ def test_regularization_images_name_every_known_word_and_never_the_trigger_word(
 
 @pytest.mark.parametrize("path", [*NEW, *REGULARIZATION], ids=lambda path: path.stem)
 def test_an_image_shows_what_its_caption_says(path: Path) -> None:
-    """The caption is in the world's grammar, and the image shows just that."""
+    """The caption follows the grammar, and the image shows exactly that."""
     image = check.open_image(path)
     assert image.shape == (toy_dataset.SIZE, toy_dataset.SIZE, 3)
     assert check.shows_scene(image, SCENE_BY_CAPTION[caption_of(path)])

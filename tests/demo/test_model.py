@@ -29,7 +29,7 @@ def config_of(part: str) -> dict[str, object]:
 
 
 def test_model_and_images_take_at_most_ten_megabytes() -> None:
-    """The package stays small enough to carry its demo."""
+    """The package stays small enough to include its demo."""
     size = sum(
         path.stat().st_size
         for folder in (MODEL_FOLDER, IMAGES_FOLDER, REGULARIZATION_FOLDER)
@@ -40,7 +40,7 @@ def test_model_and_images_take_at_most_ten_megabytes() -> None:
 
 
 def test_tensors_have_the_names_of_published_models() -> None:
-    """So that every program reads the demo's model, OneTrainer too, whose libraries may be older than ours."""
+    """Every program can load the demo's model, including OneTrainer, whose libraries may be older than ours."""
     with safe_open(MODEL_FOLDER / "text_encoder" / PARTS["text_encoder"], "pt") as weights:
         assert {name.partition(".")[0] for name in weights.keys()} == {"text_model"}  # noqa: SIM118
 
@@ -74,7 +74,7 @@ def test_the_layout_is_that_of_stable_diffusion_15() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_weights_are_finite_safetensors(part: str) -> None:
-    """Every weight can be read and is a finite number."""
+    """Every weight can be loaded and is finite."""
     with safe_open(MODEL_FOLDER / part / PARTS[part], framework="np") as file:
         tensors = [file.get_tensor(name) for name in file.keys()]  # noqa: SIM118 (no mapping)
     assert len(tensors) > 30
@@ -82,13 +82,13 @@ def test_weights_are_finite_safetensors(part: str) -> None:
 
 
 def test_every_byte_has_a_letter_of_its_own() -> None:
-    """Any text can be spelled."""
+    """Any text can be tokenized."""
     assert len(set(byte_letters())) == 256
     assert not any(letter.isspace() for letter in byte_letters())
 
 
 def test_committed_vocabulary_is_the_one_that_the_code_builds() -> None:
-    """The files of the tokenizer and the code that wrote them agree."""
+    """The tokenizer's files match the code that wrote them."""
     vocabulary, merges = build_vocabulary()
     folder = MODEL_FOLDER / "tokenizer"
     assert json.loads((folder / "vocab.json").read_text(encoding="utf-8")) == vocabulary
@@ -97,7 +97,7 @@ def test_committed_vocabulary_is_the_one_that_the_code_builds() -> None:
 
 
 def test_known_words_are_single_tokens_and_the_new_word_is_not() -> None:
-    """The model knows its world's words; the new word is none of them."""
+    """The model's known words don't include the trigger word."""
     vocabulary, _ = build_vocabulary()
     assert all(word + "</w>" in vocabulary for word in words_of_the_dataset())
     assert TRIGGER_WORD not in words_of_the_dataset()
@@ -114,7 +114,7 @@ def test_the_demo_can_be_found_without_torch() -> None:
 
 
 def test_every_part_of_the_demo_explains_itself() -> None:
-    """The folder carries a README that names its seeds and sizes."""
+    """The folder contains a README with its seeds and sizes."""
     text = (DEMO_FOLDER / "README.md").read_text(encoding="utf-8")
     assert TRIGGER_WORD in text
     assert "python -m onetrainer_gradio.demo.build" in text

@@ -1,4 +1,4 @@
-"""The small world: what a scene looks like and what its caption says."""
+"""The toy dataset: the content of scenes and of their captions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_every_combination_has_its_own_caption() -> None:
 
 
 def test_captions_leave_out_what_they_do_not_say() -> None:
-    """Place and background can each be left unsaid."""
+    """Position and background can each be omitted."""
     words = ("star", "blue", "at the top", "sky")
     assert toy_dataset.Scene(*words, names_place=False).caption == "a blue star on a sky background"
     assert toy_dataset.Scene(*words, names_background=False).caption == "a blue star at the top"
@@ -34,7 +34,7 @@ def test_the_same_seed_draws_the_same_scenes() -> None:
 
 
 def test_training_scenes_never_say_the_new_word_or_a_held_out_combination() -> None:
-    """What the base model learns from contains neither the trigger word nor the combinations kept for the exam."""
+    """The base model is trained with neither the trigger word nor the combinations held out for the evaluation."""
     rng = random.Random(0)
     scenes = [toy_dataset.random_scene(rng) for _ in range(3000)]
     assert not any(toy_dataset.TRIGGER_WORD in scene.caption for scene in scenes)
@@ -51,7 +51,7 @@ def test_the_evaluation_asks_for_unseen_combinations_too() -> None:
 
 
 def test_new_scenes_walk_through_places_and_backgrounds() -> None:
-    """35 images of the new word show every place on every background once."""
+    """35 images of the trigger word show every position on every background once."""
     scenes = toy_dataset.new_scenes(35, seed=0)
     assert len({(scene.place, scene.background) for scene in scenes}) == 35
     assert all(scene.caption.startswith("a zorble ") for scene in scenes)
@@ -59,7 +59,7 @@ def test_new_scenes_walk_through_places_and_backgrounds() -> None:
 
 @pytest.mark.parametrize("shape", toy_dataset.SHAPES)
 def test_shapes_are_anti_aliased_and_lie_where_they_should(shape: str) -> None:
-    """A shape's centre of mass is near the asked centre, its edge has half-covered pixels, its area is alike."""
+    """A shape's center of mass is near the requested center, its edge has half-covered pixels, and its area is similar."""
     covered = toy_dataset.cover(shape, (0.3, 0.6), 0.18)
     x, y = toy_dataset.grid(toy_dataset.SIZE)
     assert float((covered * x).sum() / covered.sum()) == pytest.approx(0.3, abs=0.005)
@@ -69,7 +69,7 @@ def test_shapes_are_anti_aliased_and_lie_where_they_should(shape: str) -> None:
 
 
 def test_polygon_distance_is_exact_for_a_square() -> None:
-    """Distances to a unit square agree with the closed form, inside, beside and off the corner."""
+    """Distances to a unit square equal the closed form, inside, next to an edge and off the corner."""
     square = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
     x = np.array([[0.0, 2.0, 4.0]], np.float32)
     y = np.array([[0.5, 0.0, 5.0]], np.float32)

@@ -1,4 +1,4 @@
-"""A tiny model in the layout of Stable Diffusion 1.5, its pictures, and a recorded run on them."""
+"""A tiny model in the layout of Stable Diffusion 1.5, its images, and a recorded run on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden"
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    """Tiny models are slowed down, not sped up, by several threads that wait for each other."""
+    """Use one thread: with several, tiny models are slower because the threads wait for each other."""
     import torch
 
     before = torch.get_num_threads()
@@ -33,7 +33,7 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def _imported():
-    """Each run ends with a collection: what these modules hold for good isn't walked through then."""
+    """Freeze the imported modules: each run ends with a garbage collection, which would walk through them."""
     import_module("onetrainer_gradio.engine.families.stable_diffusion")
     import_module("diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion")
     gc.collect()
@@ -42,20 +42,20 @@ def _imported():
 
 @pytest.fixture(autouse=True)
 def _imported_for_runs(request):
-    """The fast tests need none of it."""
+    """Import what runs need; the fast tests don't."""
     if request.node.get_closest_marker("slow"):
         request.getfixturevalue("_imported")
 
 
 @pytest.fixture(scope="session")
 def recorded() -> dict[str, Any]:
-    """What the recorded run saw and did, step by step."""
+    """Return what the recorded run did, step by step."""
     return json.loads((GOLDEN / "run.json").read_text())
 
 
 @pytest.fixture(scope="session")
 def recorded_tensors() -> dict[str, Any]:
-    """The tensors of the recorded run."""
+    """Return the tensors of the recorded run."""
     from safetensors.torch import load_file
 
     return load_file(GOLDEN / "run.safetensors")
@@ -63,7 +63,7 @@ def recorded_tensors() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def initial_adapter(tmp_path_factory, recorded_tensors) -> Path:
-    """The adapter with which the recorded run began."""
+    """Return the adapter that the recorded run started with."""
     from safetensors.torch import save_file
 
     path = tmp_path_factory.mktemp("adapter") / "initial.safetensors"
@@ -74,7 +74,7 @@ def initial_adapter(tmp_path_factory, recorded_tensors) -> Path:
 
 @pytest.fixture(scope="session")
 def few_images(tmp_path_factory) -> Path:
-    """Six of the pictures with their captions."""
+    """Return six of the images with their captions."""
     folder = tmp_path_factory.mktemp("images")
     for image in sorted((GOLDEN / "data").glob("*.png"))[:6]:
         shutil.copy(image, folder)
@@ -83,7 +83,7 @@ def few_images(tmp_path_factory) -> Path:
 
 
 def configuration(tmp_path: Path, recorded: dict[str, Any], few: Path, **changes: Any) -> TrainConfig:
-    """A run on the tiny model: LoRA on two layers of each block, batches of two, everything else off."""
+    """Return a run on the tiny model: LoRA on two layers of each block, batches of two, everything else off."""
     folder = changes.pop("images", few)
     concept = {"__version": 2, "name": "tiny", "path": str(folder), "seed": 1, **changes.pop("concept", {})}
     document = {
@@ -110,13 +110,13 @@ def configuration(tmp_path: Path, recorded: dict[str, Any], few: Path, **changes
 
 @pytest.fixture
 def configured(tmp_path, recorded, few_images) -> Callable[..., TrainConfig]:
-    """Makes configurations of runs; a name with two underscores is a path (``unet__train``)."""
+    """Return a function that creates configurations of runs; a name with two underscores is a path (``unet__train``)."""
     return lambda **changes: configuration(tmp_path, recorded, few_images, **changes)
 
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory, recorded, few_images) -> Recorder:
-    """What the run of the unchanged configuration says."""
+    """Return the events of a run with the unchanged configuration."""
     from onetrainer_gradio import engine
 
     recorder = Recorder()
@@ -126,7 +126,7 @@ def plain(tmp_path_factory, recorded, few_images) -> Recorder:
 
 @pytest.fixture
 def train() -> Callable[..., tuple[str, Recorder]]:
-    """Runs the engine to its end; (outcome, what it said)."""
+    """Run the engine to its end and return (outcome, its events)."""
     from onetrainer_gradio import engine
 
     def go(

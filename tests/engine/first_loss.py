@@ -1,4 +1,4 @@
-"""The loss of the first step of a LoRA on one image: it depends on the image, its caption and the seed only."""
+"""The loss of the first step of a LoRA on one image, which depends only on the image, its caption and the seed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.engine.recording import FakeControl, Recorder
 
 
 def first_loss(place: Path, recorded: dict[str, Any], folder: Path, **changes: Any) -> float:
-    """Train one step on the images of a folder, with everything else as it is in the recorded run."""
+    """Train one step on the images of a folder, with all other settings as in the recorded run."""
     return first_step(place, recorded, folder, **changes)[0]
 
 
 def first_step(place: Path, recorded: dict[str, Any], folder: Path, **changes: Any) -> tuple[float, list[str]]:
-    """The loss, and the codes of the warnings."""
+    """Return the loss, and the codes of the warnings."""
     from onetrainer_gradio import engine
 
     settings = {"batch_size": 1, "epochs": 1, "latent_caching": False, **changes}

@@ -1,4 +1,4 @@
-"""Stand-ins for the outside of the engine: they remember what a run says and say what a test wants."""
+"""Stand-ins for the engine's environment: they record events and give commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = TypeVar("Kind", bound=Event)
 
 @dataclass
 class Recorder:
-    """Takes events; ``on`` is told each of them and may give commands."""
+    """Records events; ``on`` is called with each of them and may give commands."""
 
     on: Callable[[Event], None] = lambda event: None
     events: list[Event] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Recorder:
 
 @dataclass
 class FakeControl:
-    """A control to which commands are given."""
+    """A control with predefined commands."""
 
     waiting: list[Command] = field(default_factory=list)
     given: threading.Event = field(default_factory=threading.Event)
@@ -69,7 +69,7 @@ class FakeControl:
 
 
 def after_step(recorder: Recorder, control: FakeControl, update_step: int, *commands: Command) -> None:
-    """Gives the commands as soon as the optimizer step ``update_step`` is done."""
+    """Give the commands as soon as the optimizer step ``update_step`` is done."""
     on = recorder.on
 
     def told(event: Event) -> None:

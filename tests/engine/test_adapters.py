@@ -1,7 +1,7 @@
-"""Each type of adapter computes what OneTrainer's computes, over a Linear, a Conv2d and fused Linears.
+"""Each adapter type computes the same as OneTrainer's, for a Linear, a Conv2d and fused Linears.
 
-Covers ``engine/methods/adapters/``. The numbers were recorded from OneTrainer 23df3832 in the data types and on the kind of
-processor (CPU) that the cases name.
+Covers ``engine/methods/adapters/``. The numbers were recorded from OneTrainer 23df3832 in
+the data types and on the kind of processor (CPU) that the cases name.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def settings(**changes):
 
 
 class Adapted:
-    """The recorded layers with an adapter that is not in place yet."""
+    """The recorded layers with an adapter that is not applied yet."""
 
     def __init__(self, case, numbers):
         kind = case["kind"]
@@ -88,7 +88,7 @@ class Adapted:
 
 @EACH
 def test_outputs_and_gradients_equal_onetrainers(case, numbers):
-    """Within 1e-6 in float32, including what dropout draws; bfloat16 within its own precision."""
+    """In float32 they are equal within 1e-6, including dropout; in bfloat16 within its precision."""
     here = f"{case['name']}.{case['kind']}"
     adapted = Adapted(case, numbers)
     adapter = adapted.adapter
@@ -110,7 +110,7 @@ def test_outputs_and_gradients_equal_onetrainers(case, numbers):
 
 @EACH
 def test_tensors_have_onetrainers_names_shapes_and_order(case, numbers):
-    """The order of the trained ones decides how the optimizer state of a backup is read."""
+    """The order of trained tensors determines how the optimizer state of a backup is read."""
     here = f"{case['name']}.{case['kind']}"
     adapter = Adapted(case, numbers).adapter
     theirs = below(numbers, f"{here}.state.{adapter.layer.name}.")
@@ -121,7 +121,7 @@ def test_tensors_have_onetrainers_names_shapes_and_order(case, numbers):
 
 @EACH
 def test_a_new_adapter_changes_nothing_yet(case, numbers):
-    """Before the first step, the layer computes what it computed; the magnitudes of DoRA are the norms that OneTrainer finds."""
+    """Before the first step, the layer's output is unchanged; the magnitudes of DoRA are the norms that OneTrainer computes."""
     adapted = Adapted(case, numbers)
     x = numbers[f"{case['kind']}.x"]
     before = adapted(x)
@@ -135,7 +135,7 @@ def test_a_new_adapter_changes_nothing_yet(case, numbers):
 
 
 def test_what_is_read_back_is_what_was_written():
-    """Every tensor, alpha included; a file without alpha means full strength."""
+    """This includes every tensor and alpha; a file without alpha means full strength."""
     config = settings(lora_rank=3, lora_alpha=0.5)
     one, other = (ADAPTERS["LORA"](Layer("x", nn.Linear(4, 5)), config) for _ in range(2))
     one.initialize(torch.Generator().manual_seed(1))
@@ -178,7 +178,7 @@ def test_an_adapter_in_half_precision_computes_in_the_precision_of_its_layer(pef
 
 
 def test_loha_starts_with_onetrainers_spreads():
-    """A tenth for the first factor, one for the factors of the inputs, nothing for the last."""
+    """The standard deviation is 0.1 for the first factor, 1 for the factors of the inputs, 0 for the last."""
     adapter = ADAPTERS["LOHA"](Layer("x", nn.Linear(900, 900)), settings(peft_type="LOHA", lora_rank=50))
     adapter.initialize(torch.Generator().manual_seed(1))
     spreads = [float(parameter.detach().std()) for parameter in adapter.parameters()]
@@ -190,18 +190,18 @@ def test_loha_starts_with_onetrainers_spreads():
     [(768, -1, (24, 32)), (768, 4, (4, 192)), (768, 5, (4, 192)), (768, 500, (24, 32)), (7, -1, (1, 7)), (12, 6, (2, 6))],
 )
 def test_sizes_are_split_for_lokr(size, factor, expected):
-    """Evenly, by a factor that divides, or with a smaller part up to the factor; always the smaller part first."""
+    """The split is even, by a factor that divides, or with a smaller part up to the factor; the smaller part is always first."""
     assert split(size, factor) == expected
 
 
 def test_the_block_of_oft_is_the_nearest_divisor():
-    """Of two equally near ones, the smaller; of a layer smaller than the block, the layer."""
+    """Of two equally near ones it is the smaller; for a layer smaller than the block, the layer's size."""
     assert [nearest_divisor(*given) for given in ((12, 5), (320, 32), (12, 100), (2880, 7))] == [4, 32, 12, 6]
 
 
 @pytest.mark.parametrize(("peft_type", "change"), [("LOKR", {"groups": 2}), ("OFT_2", {"groups": 2}), ("OFT_2", {"dilation": 2})])
 def test_a_convolution_that_the_type_cannot_adapt_is_named(peft_type, change):
-    """Before the training, with the setting that leaves it out."""
+    """The error comes before training, with the setting that excludes the layer."""
     with pytest.raises(UnsupportedError, match=r"unet\.odd") as raised:
         ADAPTERS[peft_type](Layer("unet.odd", nn.Conv2d(4, 4, 3, **change)), settings(peft_type=peft_type))
     assert raised.value.path == "layer_filter"
@@ -211,7 +211,7 @@ def test_a_convolution_that_the_type_cannot_adapt_is_named(peft_type, change):
 
 
 def of_peft(module, alpha):
-    from peft import LoraConfig, inject_adapter_in_model  # seconds, and only in the process that runs this file
+    from peft import LoraConfig, inject_adapter_in_model  # takes seconds, and only in the process that runs this file
 
     model = nn.Sequential(module)
     inject_adapter_in_model(LoraConfig(r=4, lora_alpha=alpha, target_modules=["0"], init_lora_weights=False), model)
@@ -220,7 +220,7 @@ def of_peft(module, alpha):
 
 @contextmanager
 def lora_over(layer, alpha, dropout=0.0):
-    """Our LoRA over the layer below peft's, with the same weights."""
+    """Return our LoRA for the layer below peft's, with the same weights."""
     config = settings(lora_rank=4, lora_alpha=alpha, dropout_probability=dropout)
     ours = Lora(Layer("x", layer.base_layer), config)
     ours.load(
@@ -240,7 +240,7 @@ def lora_over(layer, alpha, dropout=0.0):
     ],
 )
 def test_outputs_and_gradients_equal_pefts(module, shape, alpha):
-    """Linear and Conv2d with stride, padding and without bias, at full and at quarter strength."""
+    """This covers Linear, and Conv2d with stride, padding and without bias, at full and at quarter strength."""
     layer = of_peft(module, alpha)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     theirs = layer(x)
@@ -254,7 +254,7 @@ def test_outputs_and_gradients_equal_pefts(module, shape, alpha):
 
 
 def test_dropout_is_between_the_matrices():
-    """Half of the rank is dropped and the rest doubled while training; nothing in evaluation."""
+    """While training, half of the rank is dropped and the rest doubled; in evaluation nothing is."""
     layer = of_peft(nn.Linear(6, 5), 4)
     x = torch.randn(1, 6)
     with lora_over(layer, 4, dropout=0.5) as ours:

@@ -1,4 +1,4 @@
-"""Checkpointing, offloading and compiling blocks changes no result (engine/blocks.py)."""
+"""Checkpointing, offloading and compiling blocks don't change any result (engine/blocks.py)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ META = torch.device("meta")
     ],
 )
 def test_each_component_has_its_blocks(make, kinds, count):
-    """OneTrainer's units of checkpointing, offloading and compilation."""
+    """They are OneTrainer's units of checkpointing, offloading and compilation."""
     with META:
         found = blocks.blocks_of(make())
     assert len(found) == count
@@ -83,7 +83,7 @@ def run(model: nn.Module) -> torch.Tensor:
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:
-    """A few weights of the first and of the last block."""
+    """Return a few weights of the first and of the last block."""
     found = blocks.blocks_of(model)
     weights = [next(one for one in block.parameters() if one.ndim == 2) for block in (found[0], found[-1])]
     for weight in weights:
@@ -103,7 +103,7 @@ def gradients(model: nn.Module, weights: list[nn.Parameter]) -> list[torch.Tenso
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
 @pytest.mark.parametrize("activations", [False, True])
 def test_checkpointing_and_offloading_change_no_number(make, fraction, activations):
-    """Bit for bit, with and without moved activations and layers, also of a frozen text encoder that gradients go through."""
+    """Results are bitwise identical with and without offloaded activations and layers, also through a frozen text encoder."""
     plain = make()
     expected = gradients(plain, trained(plain))
     model = make()
@@ -117,12 +117,12 @@ def test_checkpointing_and_offloading_change_no_number(make, fraction, activatio
     blocks.set_checkpointing(model, own, saving, offload)
     found = gradients(model, weights)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
-    assert len(runs) > 2 * len(own)  # some computed once more in the backward pass
+    assert len(runs) > 2 * len(own)  # some are recomputed in the backward pass
     assert offload is None or offload.loaded == 1
 
 
 def test_saved_activations_are_moved_to_the_temp_device():
-    """With a device other than the CPU, too: one without data can't give them back."""
+    """A device other than the CPU proves it: the meta device has no data to return."""
     weight = nn.Parameter(torch.ones(2))
     with blocks.saving_to(META, CPU):
         out = (weight * weight).sum()
@@ -131,7 +131,7 @@ def test_saved_activations_are_moved_to_the_temp_device():
 
 
 def test_blocks_are_compiled_one_by_one(monkeypatch):
-    """Each as a full graph, so that a break is an error."""
+    """Each is compiled as a full graph, so that a break is an error."""
     made = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **options: made.append((self, options)))
     model = flux()
@@ -141,7 +141,7 @@ def test_blocks_are_compiled_one_by_one(monkeypatch):
 
 
 class Block(nn.Module):
-    """As much of a block as a LoRA is trained on."""
+    """The part of a block that a LoRA trains."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class Block(nn.Module):
 
 @pytest.mark.slow
 def test_a_compiled_block_with_an_adapter_computes_the_same():
-    """With checkpointing, too: the last bits may differ. A break of the graph would be an error."""
+    """This includes checkpointing; the last bits may differ. A graph break would be an error."""
     model = nn.Module()
     model._repeated_blocks = ["Block"]
     torch.manual_seed(0)
@@ -170,7 +170,7 @@ def test_a_compiled_block_with_an_adapter_computes_the_same():
 
 
 def test_every_attention_has_its_backend():
-    """Each name of the setting is one that diffusers knows."""
+    """diffusers supports each name of the setting."""
     from diffusers.models.attention_dispatch import AttentionBackendName
 
     assert set(blocks.ATTENTION_BACKENDS) == {str(name) for name in AttentionMechanism}
@@ -184,7 +184,7 @@ def test_every_attention_has_its_backend():
 
 
 def test_circular_convolutions_wrap_around():
-    """A shifted image gives the shifted output of a layer; what its LoRA adds is padded with zeros, as in OneTrainer."""
+    """A shifted image gives the shifted output of a layer; its LoRA's output is padded with zeros, as in OneTrainer."""
     torch.manual_seed(0)
     layer = nn.Conv2d(2, 3, 3, padding=1)
     settings = TrainConfig.model_validate({"lora_rank": 2, "lora_weight_dtype": "FLOAT_32"})

@@ -1,4 +1,4 @@
-"""Components from their folders, from other models and from GGUF files (engine/component_weights.py)."""
+"""Components are loaded from their folders, from other models and from GGUF files (engine/component_weights.py)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def transformer() -> FluxTransformer2DModel:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, transformer) -> Path:
-    """As much of a base model as these components need."""
+    """Return the part of a base model that these components need."""
     folder = tmp_path_factory.mktemp("base")
     transformer.to(torch.bfloat16).save_pretrained(folder / "transformer")
     transformer.float()
@@ -61,7 +61,7 @@ HUB = Hub(None, True, None)
 
 
 def test_a_component_is_loaded_in_its_data_type(base):
-    """Float weights as configured; of a quantized one, the layers in eight bits and the rest in the train data type."""
+    """Float weights have the configured type; a quantized component has 8-bit layers and the rest in the train data type."""
     half = weights("transformer", transformer={"weight_dtype": "BFLOAT_16"}).from_folder(base / "transformer")
     assert {one.dtype for one in half.parameters()} == {torch.bfloat16}
     small = weights("transformer", transformer={"weight_dtype": "FLOAT_8"}).from_folder(base / "transformer")
@@ -79,7 +79,7 @@ def test_a_component_is_loaded_in_its_data_type(base):
 
 
 def test_t5_computes_in_the_fallback_data_type(base):
-    """With float16 training, also its projections that transformers keeps in float32."""
+    """With float16 training, this includes its projections that transformers keeps in float32."""
     settings = {"train_dtype": "FLOAT_16", "fallback_train_dtype": "BFLOAT_16"}
     one = weights("text_encoder_2", **settings, text_encoder_2={"weight_dtype": "FLOAT_16"})
     assert one.compute_dtype == torch.bfloat16
@@ -89,7 +89,7 @@ def test_t5_computes_in_the_fallback_data_type(base):
 
 
 def test_the_stored_data_type_is_found(base, tmp_path):
-    """Weights to quantize aren't blown up to float32; several data types are read as float32."""
+    """Weights to quantize aren't converted to float32; mixed data types are read as float32."""
     assert stored_dtype(base / "transformer") == torch.bfloat16
     assert stored_dtype(base / "vae") == torch.float32
     save_file({"a": torch.ones(1).half(), "b": torch.ones(1)}, tmp_path / "model.safetensors")
@@ -100,7 +100,7 @@ def test_the_stored_data_type_is_found(base, tmp_path):
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_a_vae_comes_from_another_model(base, tmp_path, kind):
-    """The folder of a repository, or a single file with the configuration of the base model."""
+    """The source is a repository's folder, or a single file with the configuration of the base model."""
     torch.manual_seed(7)
     other = AutoencoderKL(block_out_channels=(32,), norm_num_groups=8)
     place = tmp_path / "vae"
@@ -115,7 +115,7 @@ def test_a_vae_comes_from_another_model(base, tmp_path, kind):
 
 
 def test_a_replacement_that_is_none_is_named(base, tmp_path):
-    """The error has the setting of the component, not that of the base model."""
+    """The error names the component's setting, not the base model's."""
     with pytest.raises(ModelNotFoundError) as missing:
         weights("vae", vae={"model_name": str(tmp_path / "missing.safetensors")}).replaced(HUB, base / "vae")
     assert missing.value.path == "vae.model_name"
@@ -131,7 +131,7 @@ def test_a_replacement_that_is_none_is_named(base, tmp_path):
 
 
 def test_only_what_can_be_replaced_is(base):
-    """Not CLIP, and nothing while a run resumes: its backup contains all components."""
+    """CLIP can't be replaced, and nothing can when a run resumes: its backup contains all components."""
     name = {"model_name": "another"}
     assert weights("text_encoder", text_encoder=name).replacement == ""
     assert weights("vae", vae=name).replacement == "another"
@@ -139,7 +139,7 @@ def test_only_what_can_be_replaced_is(base):
 
 
 def test_a_transformer_comes_from_a_single_file(base, tmp_path, transformer):
-    """diffusers converts original names of the published size only, so this file has its own."""
+    """diffusers converts original names only at the published size, so this file has diffusers names."""
     file = tmp_path / "flux.safetensors"
     save_file(transformer.state_dict(), file)
     one = weights("transformer", transformer={"model_name": str(file), "weight_dtype": "FLOAT_32"})
@@ -149,7 +149,7 @@ def test_a_transformer_comes_from_a_single_file(base, tmp_path, transformer):
 
 
 def test_a_gguf_file_stays_quantized(base, tmp_path, transformer):
-    """It computes in bfloat16; its layers are Linears with a weight to ask for."""
+    """It computes in bfloat16; its layers are Linears with a readable weight."""
     gguf = pytest.importorskip("gguf", reason="gguf isn't installed")
     file = tmp_path / "flux.gguf"
     writer = gguf.GGUFWriter(str(file), "flux")

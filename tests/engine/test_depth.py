@@ -1,4 +1,4 @@
-"""The depth model: a further channel with the depth of the image, in training and in samples (engine/depth.py)."""
+"""The depth model has an additional channel with the image's depth, in training and in samples (engine/depth.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAMPLE = {"prompt": "a red cross", "width": 64, "height": 64, "diffusion_steps":
 
 
 def test_depth_is_scaled_to_both_ends():
-    """The smallest value is -1, the largest 1; an even depth has no ends."""
+    """The smallest value becomes -1, the largest 1; a constant depth has no range."""
     found = depth.scaled(torch.tensor([1.0, 2.0, 3.0, 2.0]).view(1, 1, 2, 2))
     assert found.flatten().tolist() == [-1.0, 0.0, 1.0, 0.0]
     assert depth.scaled(torch.full((1, 1, 2, 2), 5.0)).abs().max() == 0
@@ -26,7 +26,7 @@ def test_depth_is_scaled_to_both_ends():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """The tiny model with one more channel, and a tiny estimator of depth."""
+    """The tiny model with one more channel, and a tiny depth estimator."""
     from diffusers import UNet2DConditionModel
     from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 
@@ -58,7 +58,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_a_depth_model_trains_samples_and_loads_again(configured, train, model, tmp_path):
-    """Its result is a folder from which it can be trained further; the depth of the images was cached with their latents."""
+    """Its result is a folder that can be trained further; the images' depth was cached with their latents."""
     config = configured(
         base_model_name=str(model),
         model_type="STABLE_DIFFUSION_20_DEPTH",
@@ -83,7 +83,7 @@ def test_a_depth_model_trains_samples_and_loads_again(configured, train, model, 
 
 @pytest.mark.slow
 def test_the_vae_of_a_depth_model_is_trained_without_depth(configured, train, model, tmp_path):
-    """Of the model, only the decoder changes; a sample is a training image."""
+    """Only the decoder changes; a sample is a training image."""
     config = configured(
         base_model_name=str(model),
         model_type="STABLE_DIFFUSION_20_DEPTH",

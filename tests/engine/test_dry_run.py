@@ -1,6 +1,5 @@
-"""A dry run goes through every phase of a run without weights, at full size, and adds up what a GPU would hold.
-
-(engine/dry_run_optimizers.py)
+"""A dry run goes through every phase of a run without weights, at full size,
+and adds up GPU memory. (engine/dry_run_optimizers.py)
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ def training(found: MemoryEstimate) -> dict[str, int]:
     ids=["LoKr", "OFT", "LoRA and embedding", "output embedding"],
 )
 def test_other_adapters_and_embeddings_are_estimated(changes):
-    """What they train, and every phase; text that depends on a trained embedding isn't cached."""
+    """This covers their training and every phase; text that depends on a trained embedding isn't cached."""
     found = estimate(configured(**changes))
     assert {*PHASES} - {phase.phase for phase in found.phases} <= {"caching_text"}
     assert 0 < found.trained < found.parameters
@@ -87,7 +86,7 @@ def test_other_adapters_and_embeddings_are_estimated(changes):
 
 @pytest.mark.slow
 def test_fine_tuning_the_vae_takes_the_vae_alone():
-    """No captions are cached, and the decoder of the full image is trained."""
+    """No captions are cached, and the full image's decoder is trained."""
     found = estimate(configured(training_method="FINE_TUNE_VAE", output_model_format="DIFFUSERS"))
     assert [phase.phase for phase in found.phases] == [phase for phase in PHASES if phase != "caching_text"]
     whole = estimate(configured(training_method="FINE_TUNE", output_model_format="DIFFUSERS"))
@@ -98,7 +97,7 @@ def test_fine_tuning_the_vae_takes_the_vae_alone():
 
 @pytest.mark.slow
 def test_every_phase_of_a_run_is_there_and_the_peak_is_one_of_them():
-    """Of the model in the folder: its size, not that of a published one."""
+    """The size is that of the model in the folder, not of a published one."""
     found = estimate(configured())
     assert [phase.phase for phase in found.phases] == list(PHASES)
     assert {name for phase in found.phases for name in phase.bytes} <= set(CATEGORIES)
@@ -110,7 +109,7 @@ def test_every_phase_of_a_run_is_there_and_the_peak_is_one_of_them():
 
 @pytest.mark.slow
 def test_nothing_of_a_dry_run_stays_in_the_process():
-    """The process that answers estimates lives for hours, and gets one with each change of the form."""
+    """The estimating process lives for hours and gets a request with each change of the form."""
     from diffusers.models.modeling_utils import ModelMixin
 
     def alive() -> list[ModelMixin]:
@@ -125,7 +124,7 @@ def test_nothing_of_a_dry_run_stays_in_the_process():
 
 @pytest.mark.slow
 def test_settings_move_the_category_that_they_are_about():
-    """Batch size, checkpointing, rank, optimizer, EMA and weight data type, each against the same run."""
+    """Batch size, checkpointing, rank, optimizer, EMA and weight data type are each compared with the same run."""
     plain = training(estimate(configured()))
     assert training(estimate(configured(batch_size=4)))["activations"] > 3 * plain["activations"]
     assert training(estimate(configured(checkpointing=True)))["activations"] < plain["activations"]
@@ -141,7 +140,7 @@ def test_settings_move_the_category_that_they_are_about():
 
 @pytest.mark.slow
 def test_a_full_fine_tune_holds_gradients_unless_the_back_pass_is_fused():
-    """The gradients of all weights, and two states of them."""
+    """It holds the gradients of all weights, and two optimizer states of them."""
     full = training(estimate(configured(training_method="FINE_TUNE", layer_filter="")))
     assert full["gradients"] > 0.5 * full["weights"]
     assert full["optimizer"] >= 2 * full["gradients"]
@@ -150,7 +149,7 @@ def test_a_full_fine_tune_holds_gradients_unless_the_back_pass_is_fused():
 
 
 def test_every_type_that_is_trained_here_has_a_size():
-    """The usual base model of the type, and the size that the name of the base model says."""
+    """It is the size of the type's default base model, or the one in the base model's name."""
     for model_type in FAMILIES:
         assert configurations_of(ModelType(model_type), "").keys() >= {"vae", "scheduler"}, model_type
     sizes = [configurations_of(ModelType.STABLE_DIFFUSION_35, f"stable-diffusion-3.5-{size}") for size in ("large", "medium")]
@@ -163,9 +162,9 @@ PARAMETERS = [pytest.param(*pair, marks=exhaustive_unless(pair in CHOSEN)) for p
 
 
 def test_every_change_is_tested_with_every_family_and_every_method():
-    """At least one type of each family steps at full size in `.ci/run`, and each method does; every pair does each night.
+    """`.ci/run` steps at full size with at least one type of each family and with each method; the nightly job covers every pair.
 
-    Each family is trained with each of its methods in tests/golden.
+    tests/golden trains each family with each of its methods.
     """
     tested = left(PARAMETERS)
     assert {FAMILIES[model_type] for model_type, _ in tested} == set(FAMILIES.values())
@@ -175,7 +174,7 @@ def test_every_change_is_tested_with_every_family_and_every_method():
 @pytest.mark.slow
 @pytest.mark.parametrize(("model_type", "method"), PARAMETERS)
 def test_every_family_steps_at_full_size(model_type: str, method: str):
-    """Forward, backward and optimizer of the published architecture, with its published number of parameters."""
+    """It does forward, backward and optimizer with the published architecture and number of parameters."""
     full = method == "FINE_TUNE"
     changes = {"training_method": method, "layer_filter": "", "resolution": "512", "checkpointing": True}
     found = estimate(configured(model_type, "", **changes))
@@ -197,7 +196,7 @@ OTHER_PARAMETERS = [pytest.param(*pair, marks=exhaustive_unless(pair in OTHER_CH
 
 
 def test_every_change_is_tested_with_every_other_method():
-    """Each one with a size, and each size with a method, in `.ci/run`; every pair each night."""
+    """`.ci/run` covers each method with a size, and each size with a method; the nightly job covers every pair."""
     tested = left(OTHER_PARAMETERS)
     assert {model_type for model_type, _ in tested} == set(SIZES)
     assert {method for _, method in tested} == set(OTHER_METHODS)
@@ -206,7 +205,7 @@ def test_every_change_is_tested_with_every_other_method():
 @pytest.mark.slow
 @pytest.mark.parametrize(("model_type", "method"), OTHER_PARAMETERS)
 def test_every_other_method_steps_at_full_size(model_type: str, method: str):
-    """Each kind of layer is adapted (those of the second blocks), with states of the trained weights beside the whole model."""
+    """Each kind of layer of the second blocks has an adapter, with optimizer states next to the whole model."""
     changes = OTHER_METHODS[method]
     found = estimate(
         configured(model_type, "", **changes, layer_filter="blocks.1.", resolution="512", checkpointing=True, samples=[])
@@ -222,7 +221,7 @@ def test_every_other_method_steps_at_full_size(model_type: str, method: str):
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["STABLE_DIFFUSION_15", "STABLE_DIFFUSION_20_DEPTH", "STABLE_DIFFUSION_15_INPAINTING"])
 def test_a_run_in_one_data_type_needs_no_autocast(model_type: str):
-    """Images and masks have the train data type, as in a run, so nothing meets float32."""
+    """Images and masks have the train data type, as in a run, so nothing is mixed with float32."""
     whole = {"lora_weight_dtype": "BFLOAT_16", "vae": {"weight_dtype": "BFLOAT_16"}}
     base = DEMO if model_type == "STABLE_DIFFUSION_15" else ""
     found = estimate(configured(model_type, base, **whole, layer_filter="attn2", checkpointing=True))
@@ -232,7 +231,7 @@ def test_a_run_in_one_data_type_needs_no_autocast(model_type: str):
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_checkpointing_fits_sdxl_into_a_tenth_of_the_activations():
-    """Batch 1, 1024 px, bfloat16: 7.3 GiB of activations without, 0.6 GiB with."""
+    """At batch size 1, 1024 px and bfloat16, activations take 7.3 GiB without and 0.6 GiB with checkpointing."""
     changes = {"resolution": "1024", "lora_rank": 16, "layer_filter": "attn", "samples": []}
     without, with_ = (
         training(estimate(configured("STABLE_DIFFUSION_XL_10_BASE", "", checkpointing=on, **changes))) for on in (False, True)

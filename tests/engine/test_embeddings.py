@@ -1,4 +1,4 @@
-"""Embeddings: their vectors, prompts, files, and that a run trains and continues them.
+"""Embeddings: their vectors, prompts and files, and training and resuming them.
 
 Covers ``engine/text_embeddings.py``, ``engine/methods/placeholders.py`` and ``engine/methods/embedding.py``.
 """
@@ -43,7 +43,9 @@ def tokens(embeddings: TextEmbeddings, text: str) -> torch.Tensor:
 
 
 def test_a_placeholder_stands_for_its_vectors():
-    """With the rows of two words as vectors, it encodes as the words do; other prompts and the file's tokenizer stay."""
+    """With the rows of two words as vectors, it is encoded like the words;
+    other prompts and the tokenizer's file are unchanged.
+    """
     text, original = encoder(), Words()
     two = original("a cat", padding="do_not_pad").input_ids
     before = text(original("one a cat two").input_ids)
@@ -56,7 +58,7 @@ def test_a_placeholder_stands_for_its_vectors():
 
 
 def test_only_the_vectors_get_gradients_and_each_gets_its_own():
-    """The sum of outputs at the positions of a placeholder reaches its vectors alone."""
+    """The summed outputs at a placeholder's positions have gradients for its vectors only."""
     text = encoder()
     one, other = (Vectors(name, f"<{name}>", inputs(torch.randn(2, WIDTH))) for name in ("a", "b"))
     embeddings = TextEmbeddings(Words(), text, [one, other])
@@ -67,7 +69,7 @@ def test_only_the_vectors_get_gradients_and_each_gets_its_own():
 
 
 def test_tokens_that_the_table_has_no_row_for_are_zero():
-    """A tokenizer may know more tokens than the table has rows."""
+    """A tokenizer may have more tokens than the table has rows."""
     text, original = encoder(), Words()
     original.add_tokens(["<more>"])
     embeddings = TextEmbeddings(original, text, [Vectors(UUID, "<x>", inputs(torch.ones(1, WIDTH)))])
@@ -79,7 +81,7 @@ def test_tokens_that_the_table_has_no_row_for_are_zero():
 
 
 def test_outputs_replace_hidden_states_at_their_positions():
-    """In float32, with gradients, and nowhere else."""
+    """They are replaced in float32, with gradients, and nowhere else."""
     text = encoder()
     outputs = Parameter(torch.randn(2, WIDTH))
     one = Vectors("a", "<a>", inputs(torch.zeros(1, WIDTH)))
@@ -97,7 +99,7 @@ def test_outputs_replace_hidden_states_at_their_positions():
 
 
 def test_norms_are_preserved_for_what_is_trained():
-    """Inputs get the median norm of the table, outputs the spread that they had; vectors that aren't trained stay."""
+    """Inputs get the table's median norm, outputs keep their standard deviation; untrained vectors don't change."""
     text = encoder()
     first = torch.randn(3, WIDTH)
     trained, fixed = Vectors("a", "<a>", inputs(7 * first)), Vectors("b", "<b>", inputs(7 * first))
@@ -114,7 +116,7 @@ def test_norms_are_preserved_for_what_is_trained():
 
 
 def test_tables_that_share_their_weight_are_all_replaced():
-    """T5 looks up tokens with another module than the one that holds the table."""
+    """T5 looks up tokens with another module than the one that owns the table."""
 
     class Shared(nn.Module):
         def __init__(self):
@@ -191,7 +193,7 @@ METHODS = {
 
 @pytest.mark.parametrize("changes", METHODS.values(), ids=METHODS.keys())
 def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, changes):
-    """Embeddings alone, in the input or the output of the encoder, and in addition to other methods."""
+    """This covers embeddings alone, in the encoder's input or output, and in addition to other methods."""
     changes = dict(changes)
     output = changes.pop("embedding__is_output_embedding", False)
     whole = toy(**changes, epochs=2, ema="CPU")
@@ -210,7 +212,7 @@ def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, changes):
 
 
 def test_the_file_holds_the_trained_vectors(toy, train, model):
-    """``emp_params`` with one row per token: they start as the initial text, filled up with ``*``, and change."""
+    """``emp_params`` has one row per token: they start as the initial text, padded with ``*``, and change."""
     config = toy(epochs=2)
     _, recorder = train(config)
     (plan,) = recorder.of(RunPlanned)
@@ -227,7 +229,7 @@ def test_the_file_holds_the_trained_vectors(toy, train, model):
 
 
 def test_an_output_embedding_starts_as_the_encoded_text(toy, train, model):
-    """The states of ``cat**`` from the second position on; the inputs in the file are zero."""
+    """These are the states of ``cat**`` from the second position on; the file's inputs are zero."""
     config = toy(embedding_learning_rate=0.0, epochs=1)
     config = config.model_copy(update={"embedding": config.embedding.model_copy(update={"is_output_embedding": True})})
     train(config)
@@ -240,7 +242,7 @@ def test_an_output_embedding_starts_as_the_encoded_text(toy, train, model):
 
 
 def test_training_continues_from_a_file(toy, train, tmp_path):
-    """The number of vectors is that of the file; an embedding of another model is refused, and so is a missing one."""
+    """The file determines the number of vectors; an embedding of another model, or a missing one, is rejected."""
     start = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(2))
     file, foreign = tmp_path / "start.safetensors", tmp_path / "foreign.safetensors"
     save_file({"emp_params": start}, file)
@@ -259,7 +261,7 @@ def test_training_continues_from_a_file(toy, train, tmp_path):
 
 
 def test_an_additional_embedding_starts_from_its_file(toy, train, tmp_path):
-    """The file decides the number of its vectors, and without training, they stay as they are."""
+    """The file determines the number of its vectors, and without training they don't change."""
     start = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(2))
     save_file({"emp_params": start}, tmp_path / "start.safetensors")
     named = {**ADDITIONAL, "model_name": str(tmp_path / "start.safetensors")}
@@ -270,7 +272,7 @@ def test_an_additional_embedding_starts_from_its_file(toy, train, tmp_path):
 
 @pytest.mark.parametrize("bundled", [True, False])
 def test_additional_embeddings_are_in_the_lora_or_next_to_it(toy, train, bundled):
-    """Under ``bundle_emb`` with the placeholder and the encoder, or in a folder named after the LoRA."""
+    """They are in ``bundle_emb`` with the placeholder and the encoder, or in a folder named after the LoRA."""
     config = toy(**METHODS["LORA"], bundle_additional_embeddings=bundled, epochs=1)
     _, recorder = train(config)
     (plan,) = recorder.of(RunPlanned)
@@ -294,7 +296,7 @@ def test_additional_embeddings_are_in_the_lora_or_next_to_it(toy, train, bundled
 
 
 def test_an_embedding_that_is_not_trained_is_used(toy, train):
-    """It changes the loss, has no parameters, and keeps the cached text of captions without it apart."""
+    """It changes the loss, has no parameters, and separates the cached text of captions from the text without it."""
     fixed = {**ADDITIONAL, "placeholder": "a ", "train": False}
     lora = {**METHODS["LORA"], "epochs": 1, "learning_rate": 1e-9}
     _, used = train(toy(**{**lora, "additional_embeddings": [fixed]}))
@@ -305,7 +307,7 @@ def test_an_embedding_that_is_not_trained_is_used(toy, train):
 
 
 def test_training_of_an_embedding_can_stop_before_the_run(toy, train):
-    """From then on, its vectors stay, and the rest goes on."""
+    """From then on its vectors don't change, and the rest continues."""
     stopping = {**ADDITIONAL, "stop_training_after": 1, "stop_training_after_unit": "EPOCH"}
     destination = {}
     for epochs in (2, 3):
@@ -318,7 +320,7 @@ def test_training_of_an_embedding_can_stop_before_the_run(toy, train):
 
 
 def test_an_embedding_that_is_to_stay_is_not_trained(toy, train):
-    """Without ``train``, and without an additional embedding, there is nothing to train."""
+    """Without ``train`` and without an additional embedding, there is nothing to train."""
     config = toy(epochs=1)
     config = config.model_copy(update={"embedding": config.embedding.model_copy(update={"train": False})})
     with pytest.raises(ConfigInvalidError, match="No embedding is trained"):
@@ -326,7 +328,7 @@ def test_an_embedding_that_is_to_stay_is_not_trained(toy, train):
 
 
 def test_a_backup_without_the_embedding_is_refused(toy, train):
-    """A backup of a LoRA run doesn't become one of an embedding."""
+    """A backup of a LoRA run can't resume as one of an embedding."""
     config = toy(training_method="LORA", output_model_format="KOHYA_LORA", epochs=1, backup_before_save=True)
     _, recorder = train(config)
     (backup,) = recorder.of(BackupCreated)

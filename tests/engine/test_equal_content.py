@@ -1,4 +1,4 @@
-"""Equal content gives an equal loss, whatever file it is in."""
+"""Equal content gives an equal loss in any file format."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ORIENTATION = 0x0112
 
 @pytest.fixture(scope="module")
 def image():
-    """64 pixels square, without symmetry."""
+    """Return an image of 64 pixels square, without symmetry."""
     x, y = numpy.meshgrid(numpy.arange(96), numpy.arange(64))
     return Image.fromarray(numpy.stack([x * 2, y * 3, (x + 2 * y) % 256], axis=2).astype(numpy.uint8))
 
 
 @pytest.fixture(scope="module")
 def loss(tmp_path_factory, recorded):
-    """Makes a folder of one image and one caption and trains one step on it."""
+    """Create a folder with one image and one caption, and train one step on it."""
 
     def of(save, name="x.png", caption=CAPTION.encode(), suffix=".txt", **changes):
         place = tmp_path_factory.mktemp("loss")
@@ -37,12 +37,12 @@ def loss(tmp_path_factory, recorded):
 
 @pytest.fixture(scope="module")
 def plain(loss, image):
-    """The loss of the PNG with a caption in UTF-8."""
+    """Return the loss of the PNG with a caption in UTF-8."""
     return loss(image.save)
 
 
 def test_the_loss_depends_on_image_and_caption(loss, image, plain):
-    """Or the other tests would compare nothing."""
+    """Otherwise the other tests would compare nothing."""
     assert loss(image.save) == plain
     assert loss(image.transpose(Image.Transpose.ROTATE_180).save) != plain
     assert loss(image.save, caption=b"a red circle") != plain
@@ -51,7 +51,7 @@ def test_the_loss_depends_on_image_and_caption(loss, image, plain):
 @pytest.mark.parametrize(("kind", "name"), [("TIFF", "x.tif"), ("PNG", "x.png"), ("WEBP", "x.webp")])
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_a_turned_image_is_trained_upright(loss, image, plain, kind, name, orientation):
-    """As stored by a camera."""
+    """A camera stores such images."""
     back = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}[orientation]
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -61,7 +61,7 @@ def test_a_turned_image_is_trained_upright(loss, image, plain, kind, name, orien
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_train_like_eight(loss, image, kind):
-    """Gray images of a scanner."""
+    """Scanners write such gray images."""
     gray = numpy.asarray(image.convert("L"))
     wide = Image.fromarray(gray.astype(numpy.uint16) * 257)
     assert loss(lambda path: wide.save(path, kind)) == loss(Image.fromarray(gray).save)
@@ -76,12 +76,12 @@ def test_transparency_is_dropped(loss, image, plain):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
 def test_a_caption_trains_the_same_in_every_encoding(loss, image, plain, encoding):
-    """With and without a mark."""
+    """This holds with and without a byte order mark."""
     assert loss(image.save, caption=CAPTION.encode(encoding)) == plain
 
 
 def test_a_caption_is_one_line_whatever_unicode_calls_a_line_break(loss, image):
-    """A text of two lines would train only one of them."""
+    """With two lines, only one of them would be trained."""
     text = "a red\u2028circle\x0con a\x85blue\u2029table"
     whole = loss(image.save, caption=text.encode())
     assert loss(image.save, caption=f"{text}\r\n".encode(), suffix=".TXT") == whole
@@ -90,7 +90,7 @@ def test_a_caption_is_one_line_whatever_unicode_calls_a_line_break(loss, image):
 
 
 def test_an_image_that_cannot_be_read_is_named_and_the_others_are_trained(tmp_path, recorded, image):
-    """Malformed metadata, hidden files, circles of links: the run goes on."""
+    """This covers malformed metadata, hidden files and link cycles; the run continues."""
     folder = tmp_path / "images"
     (folder / ".ipynb_checkpoints").mkdir(parents=True)
     image.save(folder / "x.png")
@@ -111,7 +111,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_trained(tmp_pa
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("kind", ["empty", "truncated"])
 def test_a_broken_image_changes_nothing_for_the_others(tmp_path, recorded, image, kind, cached):
-    """Wherever it is in the order, and also when only its pixels show that it is broken."""
+    """This holds anywhere in the order, and if only its pixels show that it is broken."""
     losses = []
     for name in ("alone", "after", "before"):
         folder = tmp_path / name / "images"

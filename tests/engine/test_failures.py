@@ -1,4 +1,4 @@
-"""From what libraries raise to errors that name the cause."""
+"""Exceptions of libraries become errors that name the cause."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from onetrainer_gradio.errors import DatasetError, DiskFullError, OutOfMemoryErr
     ],
 )
 def test_causes_are_named(raised, kind, says):
-    """Graphics memory, main memory, full disk, no permission: each with what to change."""
+    """GPU memory, system RAM, a full disk and missing permissions each have a suggestion."""
     found = translate(raised)
     assert type(found) is kind
     assert says in found.message
@@ -38,7 +38,7 @@ def test_causes_are_named(raised, kind, says):
 
 
 def test_own_errors_stay_as_they_are_and_others_are_unknown():
-    """A TrainerError is its own translation; a programming error is not dressed up."""
+    """A TrainerError stays the same; a programming error is not disguised."""
     own = DatasetError("x")
     assert translate(own) is own
     assert translate(RuntimeError("shapes do not fit")) is None

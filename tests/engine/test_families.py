@@ -1,4 +1,4 @@
-"""What differs between families: states, conditions, packing, objectives (engine/families, flow_matching.py, text_states.py)."""
+"""Differences between families: states, conditions, packing, objectives (engine/families, flow_matching.py, text_states.py)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Wide(torch.nn.Module):
 
 
 def model_of(config=None, **settings):
-    """As much of a loaded model as the functions of a family look at."""
+    """Return the part of a loaded model that a family's functions use."""
     spec = settings.pop("spec", stable_diffusion_3.STABLE_DIFFUSION_3)
     return SimpleNamespace(
         config=config or TrainConfig(),
@@ -49,7 +49,7 @@ def model_of(config=None, **settings):
 
 
 def test_every_type_that_is_trained_here_has_its_family():
-    """The facts of a type and the module of its family name each other."""
+    """The facts of a type and the module of its family refer to each other."""
     for model_type, facts in MODELS.items():
         if facts.built_in:
             spec = families.spec_of(str(model_type))
@@ -62,12 +62,12 @@ def test_every_type_that_is_trained_here_has_its_family():
 
 @pytest.mark.parametrize("module", sorted(path.name for path in PACKAGE.glob("*.py") if path.name != "family.py"))
 def test_a_family_is_a_short_module(module):
-    """What a family needs fits on a few screens."""
+    """A family's specifics fit on a few screens."""
     assert len((PACKAGE / module).read_text().splitlines()) <= 200
 
 
 def test_layers_of_clip_are_counted_from_the_end():
-    """Skipped layers move down; the norm is applied where the model wants it, and only there."""
+    """Skipped layers move the output down; the norm is applied only where the model needs it."""
     tokens = {"tokens": torch.zeros(1, 2)}
     assert ClipStates(layer=1, norm=True)(Wide(10.0), tokens, 0)["hidden"].unique().tolist() == [50.0]
     assert ClipStates(layer=1, norm=True)(Wide(10.0), tokens, 1)["hidden"].unique().tolist() == [40.0]
@@ -76,14 +76,14 @@ def test_layers_of_clip_are_counted_from_the_end():
 
 
 def test_t5_is_normalized_once():
-    """The last state already is; an earlier one is normalized here."""
+    """The last state already is; an earlier one is normalized by our code."""
     tokens = {"tokens": torch.zeros(1, 2)}
     assert T5States()(Wide(10.0), tokens, 0)["hidden"].unique().tolist() == [5.0]
     assert T5States()(Wide(10.0), tokens, 1)["hidden"].unique().tolist() == [40.0]
 
 
 def test_flow_matching_goes_from_image_to_noise():
-    """Timestep t has the noise level (t + 1) / T; the target is the velocity; the weights are 1 or the noise level."""
+    """Timestep t has sigma (t + 1) / T; the target is the velocity; the weights are 1 or sigma."""
     flow = FlowMatching.of({"num_train_timesteps": 10}, TrainConfig(), torch.device("cpu"))
     latents, noise = torch.full((2, 1, 2, 2), 3.0), torch.full((2, 1, 2, 2), -1.0)
     timestep = torch.tensor([9, 4], dtype=torch.int32)
@@ -95,7 +95,7 @@ def test_flow_matching_goes_from_image_to_noise():
 
 
 def test_latents_are_packed_as_diffusers_packs_them():
-    """Both ways, and with the positions that its pipeline gives the patches."""
+    """This covers both directions, and the patch positions of its pipeline."""
     from diffusers import FluxPipeline
 
     latents = torch.randn(2, 16, 6, 8)
@@ -107,7 +107,7 @@ def test_latents_are_packed_as_diffusers_packs_them():
 
 
 def test_missing_text_encoders_are_zeros_in_their_places():
-    """SD3 without its first CLIP and without T5, FLUX.1 without either."""
+    """This covers SD3 without its first CLIP and without T5, and FLUX.1 without either."""
     sd3 = model_of(components=("text_encoder_2", "transformer"), pooled_projection_dim=5, joint_attention_dim=8)
     states = {"tokens_2": torch.ones(2, 77), "hidden_2": torch.ones(2, 77, 3), "pooled_2": torch.ones(2, 3)}
     found = stable_diffusion_3.condition(sd3, states)
@@ -122,7 +122,7 @@ def test_missing_text_encoders_are_zeros_in_their_places():
 
 
 def test_padding_is_zeroed_with_the_attention_mask():
-    """Off, padding is seen; on, the states of padding are zeros."""
+    """Without the mask, padding is used; with it, the states of padding are zeros."""
     states = {
         "tokens_2": torch.ones(1, 3),
         "tokens_mask_2": torch.tensor([[1, 1, 0]]),
@@ -137,7 +137,7 @@ def test_padding_is_zeroed_with_the_attention_mask():
 
 
 def test_sizes_of_image_and_crop_are_told_to_sdxl():
-    """In the order original size, crop offset, target size, each as height and width."""
+    """The order is original size, crop offset, target size, each as height and width."""
     sizes = {
         "original_size": torch.tensor([[10, 11]]),
         "crop_offset": torch.tensor([[1, 2]]),
@@ -152,7 +152,7 @@ def test_sizes_of_image_and_crop_are_told_to_sdxl():
 
 @pytest.mark.slow
 def test_tied_weights_are_written_under_each_name(tmp_path):
-    """T5's embedding has two names, as in files of OneTrainer; the folder loads with the same weights."""
+    """T5's embedding has two names, as in OneTrainer's files; the folder loads with the same weights."""
     from safetensors.torch import load_file
 
     from onetrainer_gradio.engine.model import Model

@@ -1,4 +1,4 @@
-"""Writing that leaves the whole new file or the old one."""
+"""A write leaves either the complete new file or the old one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onetrainer_gradio.engine.files import digest, safe_name, size_bytes, timest
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
-    """Nothing of the new one is left either."""
+    """Nothing of the new one remains."""
     target = tmp_path / "deep" / "file.txt"
     write_text(target, "old")
 
@@ -28,7 +28,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_a_failed_folder_leaves_the_old_folder(tmp_path):
-    """The same for a folder, which is replaced as a whole when it succeeds."""
+    """A folder is replaced as a whole if the write succeeds."""
     target = tmp_path / "folder"
 
     def names():
@@ -79,17 +79,17 @@ def test_files_may_be_read_as_the_umask_allows(tmp_path):
     ],
 )
 def test_prompts_become_file_names(prompt, name):
-    """Letters, digits and `` ._-#``, at most 32, no spaces at the ends."""
+    """Letters, digits and `` ._-#`` are kept, at most 32, without spaces at the ends."""
     assert safe_name(prompt) == name
 
 
 def test_times_sort_as_names():
-    """Year first, no colons."""
+    """They have the year first and no colons."""
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", timestamp())
 
 
 def test_sizes_and_digests(tmp_path):
-    """Bytes of a folder are those of its files; a digest changes with a value, not with the order of names."""
+    """A folder's bytes are those of its files; a digest changes with a value, not with the order of names."""
     import torch
 
     write_text(tmp_path / "x" / "a", "12345")
@@ -101,7 +101,7 @@ def test_sizes_and_digests(tmp_path):
 
 
 def test_a_power_cut_after_a_write_keeps_the_name_too(tmp_path, monkeypatch):
-    """The folder is flushed after the rename: rolling backups delete the old one only when the new one is on the disk."""
+    """The folder is flushed after the rename: rolling backups delete the old one only after the new one is on disk."""
     flushed = []
     flush = os.fsync
 

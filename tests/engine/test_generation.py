@@ -1,4 +1,4 @@
-"""Images after a run: with the result at a strength, and with the base model (engine/generation.py)."""
+"""Images after a run, with the result at a given strength and with the base model (engine/generation.py)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def go(generator, result: str, strength: float = 1.0, **changes: object) -> byte
 
 @pytest.mark.parametrize("peft_type", ["LORA", "LOHA", "OFT_2"])
 def test_strength_goes_from_the_base_model_to_the_lora(configured, train, peft_type):
-    """0 is the base model, 1 the result as trained, and nothing of a LoRA is left afterwards."""
+    """0 is the base model, 1 the result as trained, and nothing of a LoRA remains afterwards."""
     from onetrainer_gradio.engine.generation import ImageGenerator
 
     config = configured(peft_type=peft_type, learning_rate=0.003 if peft_type == "OFT_2" else 0.3)
@@ -39,7 +39,7 @@ def test_strength_goes_from_the_base_model_to_the_lora(configured, train, peft_t
 
 
 def test_an_interpolated_lora_equals_one_with_that_alpha(configured, train):
-    """Other programs multiply a LoRA's alpha: at the same strength, the outputs are the same but for rounding."""
+    """Other programs scale a LoRA's alpha: at the same strength, the outputs are equal up to rounding."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -75,7 +75,7 @@ def test_a_fine_tuned_model_is_loaded_instead_of_the_base(configured, train):
 
 
 def test_what_is_wrong_is_named(configured, train):
-    """A wrong size, a missing file, a method without a file to generate with."""
+    """This covers a wrong size, a missing file, and a method without a usable file."""
     from onetrainer_gradio.engine.generation import ImageGenerator
 
     config = configured()
@@ -90,7 +90,7 @@ def test_what_is_wrong_is_named(configured, train):
 
 
 def test_an_image_that_is_not_finite_is_an_error(configured, train):
-    """Instead of a black image."""
+    """The error replaces a black image."""
     from safetensors.torch import load_file, save_file
 
     from onetrainer_gradio.engine.generation import ImageGenerator
@@ -117,7 +117,7 @@ def test_a_backup_is_generated_with_like_a_save(configured, train):
 
 
 class OnFullDisk:
-    """Generates images that no disk has room for."""
+    """Generates images on a full disk."""
 
     def generate(self, *given: object) -> OnFullDisk:
         return self
@@ -127,7 +127,9 @@ class OnFullDisk:
 
 
 def test_a_worker_answers_what_goes_wrong(configured, train, tmp_path):
-    """A missing base model, a LoRA that was deleted, an image that no memory holds, a full disk: each with what to do."""
+    """This covers a missing base model, a deleted LoRA, an image too large for
+    memory, and a full disk, each with a suggestion.
+    """
     from onetrainer_gradio.backends.generation_worker import Loaded
     from onetrainer_gradio.config.files.documents import to_document
 
@@ -158,11 +160,11 @@ def test_a_worker_answers_what_goes_wrong(configured, train, tmp_path):
     full = asked(Loaded(lambda config: OnFullDisk()))
     assert full["error"].startswith("No space left on disk"), full
     assert full["suggestion"] == "Free up space on the disk of the data folder."
-    assert asked(worker)["stopped"] is False  # and it goes on afterwards
+    assert asked(worker)["stopped"] is False  # and it continues afterwards
 
 
 def test_a_worker_writes_the_image_with_its_parameters(configured, train, tmp_path):
-    """As other programs read them; a stop ends an image, and an error is an answer."""
+    """Other programs can read them; a stop ends an image, and an error is reported."""
     from PIL import Image
 
     from onetrainer_gradio.backends.generation_worker import Loaded

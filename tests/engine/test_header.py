@@ -1,4 +1,4 @@
-"""What the header of a saved file names the model, for every type, and what it tells about the training."""
+"""The header of a saved file names the model type and describes the training."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def header(model_type: str, method: str, **settings) -> dict[str, str]:
 
 @pytest.mark.parametrize("model_type", SPECIFICATIONS)
 def test_a_model_is_called_what_onetrainer_calls_it(model_type):
-    """Whole models by their original program, adapters and embeddings with an end: that of the specification for embeddings."""
+    """Full models have the name of their original program, adapters and embeddings
+    an added suffix: the specification's for embeddings.
+    """
     architecture, title, implementation = SPECIFICATIONS[model_type]
     for method, end, word in (
         ("FINE_TUNE", "", ""),
@@ -69,7 +71,7 @@ def test_web_interfaces_recognize_the_version():
 
 
 def test_the_record_tells_how_it_was_trained_without_private_names():
-    """Steps, loss, versions and hashes; of a path, only its last part."""
+    """It contains steps, loss, versions and hashes; of a path, only its last part."""
     found = header("FLUX_DEV_1", "LORA", base_model_name="/home/me/models/mine.safetensors")
     record = json.loads(found[RECORD_KEY])
     assert (record["global_step"], record["epoch"], record["smooth_loss"], record["images"]) == (7, 1, 0.25, 3)

@@ -1,4 +1,4 @@
-"""Inpainting models: the mask and the image around it as further channels (engine/inpainting.py)."""
+"""Inpainting models have the mask and the surrounding image as additional channels (engine/inpainting.py)."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ MODEL = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32, normali
 
 
 def test_the_channels_are_noise_mask_and_image():
-    """In this order; the latents of the image are normalized, the mask is not."""
+    """The order is as named; the image's latents are normalized, the mask is not."""
     batch = {"mask": torch.full((1, 1, 2, 2), 0.5), "conditioning_latents": torch.full((1, 4, 2, 2), 3.0)}
     inputs = inpainting.with_channels(torch.zeros(1, 4, 2, 2), inpainting.channels(MODEL, batch))
     assert inputs[0, :, 0, 0].tolist() == [0, 0, 0, 0, 0.5, 6, 6, 6, 6]
 
 
 def test_other_models_get_the_noised_latents_only():
-    """Nothing is added where there is no conditioning image."""
+    """Nothing is added without a conditioning image."""
     noised = torch.zeros(1, 4, 2, 2)
     assert inpainting.with_channels(noised, inpainting.channels(MODEL, {"mask": torch.ones(1, 1, 2, 2)})) is noised
 
 
 def test_without_an_image_a_sample_starts_from_an_empty_canvas():
-    """All of it is painted, on gray."""
+    """The whole image is generated, on gray."""
     canvas = inpainting.Canvas.of(SampleConfig(width=16, height=8))
     assert canvas.image.shape == (1, 3, 8, 16)
     assert canvas.mask.min() == 1
@@ -41,7 +41,7 @@ def test_without_an_image_a_sample_starts_from_an_empty_canvas():
 
 
 def test_the_image_around_the_mask_stays(tmp_path):
-    """What is masked is gray in the conditioning image, a little less than the mask at its edge; all else is the image."""
+    """The masked area is gray in the conditioning image, slightly smaller than the mask at its edge; the rest is the image."""
     Image.new("RGB", (16, 16), (255, 255, 255)).save(tmp_path / "base.png")
     mask = Image.new("L", (16, 16), 0)
     mask.paste(255, (8, 0, 16, 16))
@@ -64,7 +64,7 @@ def test_the_pixels_of_a_mask_are_channels_of_flux_fill():
 
 
 def test_the_further_channels_of_flux_fill_are_image_and_mask():
-    """In this order, unlike in Stable Diffusion."""
+    """This order is unlike that of Stable Diffusion."""
     batch = {"mask": torch.full((1, 1, 16, 16), 0.5), "conditioning_latents": torch.full((1, 16, 2, 2), 3.0)}
     found = flux_1.fill_channels(MODEL, batch)[inpainting.CHANNELS][0, :, 0, 0]
     assert found.tolist() == [6.0] * 16 + [0.5] * 64
@@ -73,7 +73,7 @@ def test_the_further_channels_of_flux_fill_are_image_and_mask():
 
 @pytest.mark.slow
 def test_flux_fill_generates_samples_and_opens_in_diffusers(tmp_path):
-    """Of a base image with a mask, and of an empty canvas; the saved model is a pipeline for inpainting."""
+    """Samples use a base image with a mask, or an empty canvas; the saved model is an inpainting pipeline."""
     from diffusers import DiffusionPipeline
 
     from onetrainer_gradio import engine

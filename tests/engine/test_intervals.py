@@ -1,4 +1,4 @@
-"""When something is due."""
+"""When an interval is due."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onetrainer_gradio.engine.state import TrainState
 
 
 def due_at(interval, *, steps=12, epoch_steps=3):
-    """The global steps before which the interval is due."""
+    """Return the global steps before which the interval is due."""
     state, found = TrainState(), []
     for step in range(steps):
         if interval.due(state):
@@ -38,13 +38,13 @@ def due_at(interval, *, steps=12, epoch_steps=3):
     ],
 )
 def test_epochs_and_steps_are_counted_as_onetrainer_counts(every, unit, at_zero, skip, expected):
-    """Samples are due before the first step, backups and saves not; steps of those count from one."""
+    """Samples are due before the first step, backups and saves are not; the latter count steps from one."""
     assert due_at(Interval(every, unit, at_zero, skip)) == expected
 
 
 @pytest.mark.parametrize(("unit", "seconds"), [("SECOND", 1), ("MINUTE", 60), ("HOUR", 3600)])
 def test_times_count_from_the_start_of_the_process(unit, seconds):
-    """With two units: at zero at once and again after more than two; not at zero only then."""
+    """There are two kinds: due at zero and again after more than two units, or not at zero."""
     now = [1000.0]
     sample = Interval(2, unit, True, clock=lambda: now[0])
     backup = Interval(2, unit, False, clock=lambda: now[0])

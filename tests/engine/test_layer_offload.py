@@ -1,4 +1,4 @@
-"""Blocks of a component that are in RAM until they compute (engine/layer_offload.py)."""
+"""Blocks of a component stay in RAM until they are needed (engine/layer_offload.py)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
     [(0.0, 0), (0.2, 4), (0.5, 7), (0.8, 10), (1.0, 10)],
 )
 def test_the_fraction_counts_bytes_and_two_blocks_are_loaded(fraction, offloaded):
-    """Resident blocks and the two that move take what the fraction leaves, unless two blocks are more."""
+    """Resident blocks and the two moving ones use what the fraction leaves, unless two blocks are larger."""
     chosen = offloaded_blocks([8] * 10, fraction)
     assert len(chosen) == offloaded
     assert len(set(chosen)) == len(chosen)
@@ -24,7 +24,7 @@ def test_the_fraction_counts_bytes_and_two_blocks_are_loaded(fraction, offloaded
 
 
 def test_resident_blocks_are_spread():
-    """No two neighbors stay while other blocks are in RAM, so copies have time."""
+    """No two neighbors are resident while other blocks are in RAM, so copies have time."""
     stay = set(range(12)) - set(offloaded_blocks([4] * 12, 0.6))
     assert len(stay) == 2
     assert min(abs(one - other) for one in stay for other in stay - {one}) > 3
@@ -42,7 +42,7 @@ def stack() -> nn.ModuleList:
 
 
 def test_one_block_at_a_time_is_loaded(stack):
-    """In both directions, a block is there when it computes, and the one before has gone."""
+    """In both directions, a block is loaded when it computes, and the previous one has been moved out."""
     offload = LayerOffload(list(stack), 1.0, CPU, CPU, ahead=True)
     assert (offload.offloaded, offload.loaded) == (5, 0)
     home = [block.weight.data_ptr() for block in stack]
@@ -56,7 +56,7 @@ def test_one_block_at_a_time_is_loaded(stack):
 
 
 def test_trained_weights_are_kept_and_adapters_stay(stack):
-    """What was changed while a block was loaded is in RAM afterwards; an adapter is never moved."""
+    """Changes to a loaded block are in RAM afterwards; an adapter is never moved."""
     adapter = nn.Parameter(torch.zeros(2))
     for block in stack:
         block.register_parameter("adapter", adapter)

@@ -1,4 +1,4 @@
-"""torch's compiler is imported when something compiles, and then it is the whole one (engine/lazy_dynamo.py)."""
+"""torch's compiler is imported when something is compiled, and is complete then (engine/lazy_dynamo.py)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(code: str) -> list[str]:
 
 
 def test_an_optimizer_steps_without_the_compiler() -> None:
-    """And so do the models, which mark blocks and functions for it."""
+    """Models that mark blocks and functions for the compiler don't need it either."""
     code = (
         "from onetrainer_gradio.engine.lean_imports import unused_omitted\n"
         "block = unused_omitted()\n"
@@ -49,7 +49,7 @@ def test_an_optimizer_steps_without_the_compiler() -> None:
 
 
 def test_compiled_code_gives_the_same_result() -> None:
-    """What was marked before the compiler was loaded is marked in it: allowed, constant, skipped functions."""
+    """Marks from before the compiler was loaded apply to it: allowed, constant and skipped functions."""
     code = """
 allowed = torch._dynamo.allow_in_graph(torch.nn.Identity)
 @torch.compiler.disable
@@ -87,7 +87,7 @@ print(loaded(), torch._dynamo is sys.modules["torch._dynamo"])
     ],
 )
 def test_any_other_use_loads_it_once(statement: str) -> None:
-    """Modules aren't imported a second time, whoever asks first."""
+    """Modules aren't imported a second time, whichever use is first."""
     code = f"""
 assert not loaded()
 {statement}
@@ -103,5 +103,5 @@ assert torch.equal(torch.compile(lambda x: x + 1, backend="eager")(torch.ones(2)
 
 
 def test_a_compiler_that_is_loaded_stays() -> None:
-    """Postponing comes too late then, and changes nothing."""
+    """In that case, postponing has no effect."""
     assert run("import torch._dynamo.utils\nbefore = torch._dynamo\npostpone()\nprint(torch._dynamo is before)") == ["True"]

@@ -1,4 +1,4 @@
-"""What a run imports: nothing that it doesn't use (engine/lean_imports.py)."""
+"""A run imports nothing that it doesn't use (engine/lean_imports.py)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_models_and_pipelines_come_without_unused_libraries():
 
 @pytest.mark.slow
 def test_afterwards_diffusers_has_its_libraries_again():
-    """A program that trains in its own process may load the LoRA with diffusers afterwards; an error restores them, too."""
+    """A program that trains in its own process may load the LoRA with diffusers afterwards; this holds after an error too."""
     import transformers.utils
     from diffusers import utils
     from diffusers.utils import constants, import_utils

@@ -1,4 +1,4 @@
-"""Learning rates that a scheduler class of the user sets, or Adafactor itself."""
+"""Learning rates set by a user's scheduler class, or by Adafactor itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sgd() -> torch.optim.Optimizer:
 
 
 def rates(config: TrainConfig, steps: int, done: int = 0) -> list[float]:
-    """The rates of optimizer steps ``done`` to ``steps``, each with the step that the optimizer makes."""
+    """Return the rates of optimizer steps ``done`` to ``steps``, each with the step that the optimizer makes."""
     optimizer = sgd()
     source = learning_rates(config, optimizer, epoch_steps=10, done=done)
     seen = []
@@ -47,7 +47,7 @@ def rates(config: TrainConfig, steps: int, done: int = 0) -> list[float]:
 
 
 def test_a_class_of_torch_sets_the_rates():
-    """StepLR with a literal as argument, step for step as torch alone."""
+    """StepLR with a literal as argument equals torch's, step for step."""
     optimizer = sgd()
     scheduler = StepLR(optimizer, step_size=3, gamma=0.1)
     expected = []
@@ -59,7 +59,7 @@ def test_a_class_of_torch_sets_the_rates():
 
 
 def test_placeholders_stand_for_the_length_of_the_run():
-    """20 micro-batches in windows of two are ten optimizer steps, without the two of the warmup."""
+    """20 micro-batches with an accumulation of two are ten optimizer steps, minus the two of the warmup."""
     half = rates(custom("torch.optim.lr_scheduler.CosineAnnealingLR", warmup=4, T_max="%SCHEDULER_STEPS%"), 10)
     optimizer = sgd()
     scheduler = CosineAnnealingLR(optimizer, T_max=8)
@@ -80,7 +80,7 @@ def test_placeholders_stand_for_the_length_of_the_run():
     ],
 )
 def test_a_resumed_run_has_the_rates_of_the_whole_one(name, parameters, warmup):
-    """Also where a class computes a rate from the one before."""
+    """This holds if a class computes a rate from the previous one."""
     config = custom(name, warmup, **parameters)
     assert rates(config, 9, done=5) == rates(config, 9)[5:]
 
@@ -96,14 +96,14 @@ def test_a_resumed_run_has_the_rates_of_the_whole_one(name, parameters, warmup):
     ],
 )
 def test_a_class_that_cannot_be_used_is_named(name, parameters, reason):
-    """The error holds the setting and the reason."""
+    """The error contains the setting and the reason."""
     with pytest.raises(ConfigValueError, match=reason) as raised:
         rates(custom(name, **parameters), 1)
     assert raised.value.path == "custom_learning_rate_scheduler"
 
 
 def test_adafactor_reports_the_rates_that_it_computes():
-    """Relative steps: 1/100 at first, then what the number of steps allows; the same as transformers' schedule."""
+    """Relative steps are 1/100 at first, then depend on the step count, as in transformers' schedule."""
     from transformers.optimization import AdafactorSchedule
 
     config = chosen("ADAFACTOR", relative_step=True, scale_parameter=True)
@@ -126,7 +126,7 @@ def test_adafactor_reports_the_rates_that_it_computes():
 
 
 def test_schedule_free_optimizers_have_a_constant_rate():
-    """Their warmup is their own."""
+    """They have their own warmup."""
     config = chosen("SCHEDULE_FREE_ADAMW").model_copy(
         update={"learning_rate_scheduler": "COSINE", "learning_rate_warmup_steps": 8}
     )

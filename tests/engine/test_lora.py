@@ -1,4 +1,4 @@
-"""LoRA: what is adapted, what the files hold, and that they give the picture which the training showed."""
+"""LoRA: which layers are adapted, what the files contain, and that they give the same image as during training."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def header(path) -> dict[str, str]:
     ],
 )
 def test_files_have_onetrainers_names_and_shapes(configured, train, recorded_tensors, model_format, per_layer, examples):
-    """Every Linear and Conv2d of UNet and text encoder is there; LEGACY_LORA is the same as KOHYA_LORA."""
+    """Every Linear and Conv2d of UNet and text encoder is included; LEGACY_LORA equals KOHYA_LORA."""
     config = configured(layer_filter="", text_encoder__train=True, output_model_format=model_format)
     train(config, max_steps=1)
     saved = tensors(config.output_model_destination)
@@ -74,7 +74,7 @@ def test_files_have_onetrainers_names_and_shapes(configured, train, recorded_ten
     ("filter_", "regex", "count"), [("attentions", False, 48), ("attn1, ff.net", False, 24), ("attn[12].to_[qk]$", True, 16)]
 )
 def test_the_layer_filter_chooses_layers(configured, train, filter_, regex, count):
-    """Parts of names, or regular expressions, separated by commas."""
+    """It consists of parts of names, or regular expressions, separated by commas."""
     config = configured(layer_filter=filter_, layer_filter_regex=regex)
     train(config, max_steps=1)
     assert len(tensors(config.output_model_destination)) == count * 3
@@ -84,14 +84,14 @@ def test_the_layer_filter_chooses_layers(configured, train, filter_, regex, coun
     ("filter_", "regex", "message"), [("attn,nonsense", False, "nonsense"), ("(", True, "regular expression")]
 )
 def test_a_filter_that_matches_nothing_is_refused(configured, train, filter_, regex, message):
-    """A misspelt pattern is named instead of training less than was meant."""
+    """A misspelled pattern is an error instead of training less than intended."""
     with pytest.raises(ConfigValueError, match=message):
         train(configured(layer_filter=filter_, layer_filter_regex=regex))
 
 
 @pytest.mark.parametrize("model_format", ["KOHYA_LORA", "DIFFUSERS_LORA"])
 def test_the_file_gives_the_image_that_the_training_showed(configured, train, tmp_path, model_format):
-    """diffusers' own pipeline with ``load_lora_weights`` paints what the last sample of the run showed."""
+    """diffusers' own pipeline with ``load_lora_weights`` generates the run's last sample."""
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline
     from PIL import Image
@@ -131,7 +131,7 @@ def test_the_file_gives_the_image_that_the_training_showed(configured, train, tm
 
 
 def test_the_header_says_what_the_file_is(configured, train):
-    """Model specification, hash, and the settings where they are wanted; readable by everybody the umask allows."""
+    """It has the model specification, the hash, and the settings if requested; the file's mode follows the umask."""
     config = configured(include_train_config="ALL")
     train(config, max_steps=1)
     said = header(config.output_model_destination)
@@ -151,7 +151,7 @@ def test_the_header_says_what_the_file_is(configured, train):
 
 @pytest.mark.parametrize(("dtype", "name"), [("FLOAT_16", "float16"), ("BFLOAT_16", "bfloat16"), ("FLOAT_32", "float32")])
 def test_the_file_has_the_output_precision(configured, train, dtype, name):
-    """``output_dtype`` is that of every tensor."""
+    """``output_dtype`` applies to every tensor."""
     config = configured(output_dtype=dtype)
     train(config, max_steps=1)
     assert {str(tensor.dtype) for tensor in tensors(config.output_model_destination).values()} == {f"torch.{name}"}
@@ -159,18 +159,18 @@ def test_the_file_has_the_output_precision(configured, train, dtype, name):
 
 @pytest.mark.parametrize("model_format", ["KOHYA_LORA", "DIFFUSERS_LORA"])
 def test_training_continues_from_a_file(configured, train, plain, tmp_path, model_format):
-    """``lora_model_name`` takes any of the formats: the run begins with the trained adapter."""
+    """``lora_model_name`` accepts any of the formats: the run starts with the trained adapter."""
     config = configured(output_model_format=model_format, learning_rate=0.01, lora_alpha=2.0)
     train(config)
     start = {"lora_model_name": config.output_model_destination, "output_model_destination": str(tmp_path / "again.safetensors")}
     _, again = train(config.model_copy(update={**start, "learning_rate": 1e-12}), max_steps=3)
-    assert again.losses[0] != plain.losses[0]  # an adapter that begins again changes nothing yet
+    assert again.losses[0] != plain.losses[0]  # a new adapter has no effect yet
     one, other = tensors(config.output_model_destination), tensors(tmp_path / "again.safetensors")
     assert all(numpy.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
 def test_a_file_that_does_not_fit_is_refused(configured, train, tmp_path):
-    """A missing file, one of another model, and one of another rank are each named."""
+    """Each of a missing file, another model's file, and one with another rank is named."""
     import torch
     from safetensors.torch import save_file
 

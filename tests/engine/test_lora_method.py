@@ -1,4 +1,4 @@
-"""Adapters over a model: they are backed up and continued bit for bit, can be left out for a while, and may span several layers.
+"""Adapters of a model are backed up and resumed bitwise, can be disabled temporarily, and may span several layers.
 
 Covers ``engine/methods/lora.py`` and ``engine/methods/initial_adapter.py``.
 """
@@ -49,7 +49,7 @@ class Denoiser(nn.Module):
 
 
 class Model:
-    """As much of a family as a method asks for."""
+    """The part of a family that a method uses."""
 
     def __init__(self):
         torch.manual_seed(5)
@@ -71,7 +71,7 @@ def configured(**changes):
 
 
 def train(method, model, steps, optimizer):
-    """Some steps toward nothing, each with dropout that depends on its number; the losses."""
+    """Train some steps toward zero, each with dropout that depends on its number, and return the losses."""
     for module in method.trained_modules():
         module.train()
     half = any(parameter.dtype == torch.bfloat16 for parameter in model.unet.parameters())
@@ -102,7 +102,7 @@ def same(one, other):
 @EACH
 @pytest.mark.parametrize("fused", [(), QK], ids=["each layer", "fused layers"])
 def test_a_backup_continues_bit_for_bit(settings, fused, tmp_path):
-    """Losses and weights after three and three steps are those after six."""
+    """Losses and weights after three and three steps equal those after six."""
     config = configured(**settings)
     whole, model, optimizer = started(config, fused=fused)
     losses = train(whole, model, range(3), optimizer)
@@ -121,7 +121,7 @@ def test_a_backup_continues_bit_for_bit(settings, fused, tmp_path):
 @EACH
 @pytest.mark.parametrize("fused", [(), QK], ids=["each layer", "fused layers"])
 def test_without_adapter_the_model_computes_what_it_did_before(settings, fused):
-    """Exactly, also after training and if the block fails; the adapters are back afterwards."""
+    """The output is exact, also after training and if the block fails; afterwards the adapters are active again."""
     before = Model().unet(X)
     method, model, optimizer = started(configured(**settings), fused=fused)
     train(method, model, range(2), optimizer)
@@ -138,7 +138,7 @@ def test_without_adapter_the_model_computes_what_it_did_before(settings, fused):
 
 @pytest.mark.parametrize("settings", [TYPES["LoRA"], TYPES["OFT"]], ids=["LoRA", "OFT"])
 def test_fused_layers_have_one_adapter_and_are_the_first(settings):
-    """One adapter over the outputs of both, named after the fused layer, in the order of the groups."""
+    """One adapter spans the outputs of both and is named after the fused layer, in the order of the groups."""
     method, _, _ = started(configured(**settings), fused=QK[::-1])
     names = [adapter.layer.name for adapter in method.adapters["unet"]]
     assert names == ["unet.blocks.1.qk", "unet.blocks.0.qk", "unet.image"]
@@ -147,7 +147,7 @@ def test_fused_layers_have_one_adapter_and_are_the_first(settings):
 
 
 def test_a_group_of_which_the_filter_selects_a_part_is_refused():
-    """Without any layer of it there is no adapter over it."""
+    """If no layer of the group is selected, it has no adapter."""
     with pytest.raises(ConfigValueError, match=r"blocks\.0\.k"):
         started(configured(layer_filter="blocks.0.q"), fused=QK)
     method, _, _ = started(configured(layer_filter="image"), fused=QK)
@@ -155,7 +155,7 @@ def test_a_group_of_which_the_filter_selects_a_part_is_refused():
 
 
 def test_adapters_move_and_switch_modes_with_their_component():
-    """They are submodules of it, in its mode, and only those of trained components are trained."""
+    """They are its submodules, in its mode, and only those of trained components are trained."""
     method, model, _ = started(configured(text_encoder={"train": True}, unet={"train": False}))
     assert not any(adapter.training for found in method.adapters.values() for adapter in found)
     model.text_encoder.train()
@@ -168,7 +168,7 @@ def test_adapters_move_and_switch_modes_with_their_component():
 
 
 def initial(tmp_path, **changes):
-    """The folder of a backup of a run with these settings."""
+    """Return the backup folder of a run with these settings."""
     folder = tmp_path / "initial"
     started(configured(**changes))[0].back_up(folder, lambda tensors: {})
     return folder
@@ -196,7 +196,7 @@ def initial(tmp_path, **changes):
     ],
 )
 def test_a_backup_of_other_settings_is_refused(tmp_path, then, now, path, message):
-    """The setting that is different and the difference are named."""
+    """The error names the setting and the difference."""
     with pytest.raises(BackupMismatchError, match=message) as raised:
         started(configured(**now), initial(tmp_path, **then))
     assert raised.value.path == path
@@ -218,7 +218,7 @@ def test_layers_without_adapter_keep_their_weights_in_the_file(tmp_path):
 
 
 def test_a_text_encoder_that_the_initial_lora_contains_is_adapted_but_not_trained(tmp_path):
-    """Its weights are used, are part of the fingerprint of cached text, and stay as they are."""
+    """Its weights are used, are part of the fingerprint of cached text, and don't change."""
     folder = initial(tmp_path, text_encoder={"train": True})
     method, _, _ = started(configured(), folder)
     assert [group.name for group in method.groups()] == ["unet_lora"]
@@ -228,7 +228,7 @@ def test_a_text_encoder_that_the_initial_lora_contains_is_adapted_but_not_traine
 
 
 def test_each_type_starts_from_the_seed():
-    """Equal seeds give equal adapters, and no draw comes from the global generator."""
+    """Equal seeds give equal adapters, and no random number comes from the global generator."""
     for settings in TYPES.values():
         one, other = (Lora.attach(Model(), configured(**settings), seed, None).adapter() for seed in (3, 3))
         same(one, other)

@@ -15,7 +15,7 @@ TARGET = torch.zeros(2, 1, 1, 2)
 
 
 def test_losses_are_means_per_image_and_add_up():
-    """Squared, absolute and Huber errors with their strengths, one number for each picture."""
+    """Squared, absolute and Huber errors with their strengths give one number per image."""
     assert LossMix()(PREDICTED, TARGET).tolist() == [5.0, 0.125]
     assert LossMix(mse=0, mae=2)(PREDICTED, TARGET).tolist() == [4.0, 0.5]
     assert LossMix(mse=0, huber=1, huber_delta=1)(PREDICTED, TARGET).tolist() == [1.5, 0.0625]
@@ -23,7 +23,7 @@ def test_losses_are_means_per_image_and_add_up():
 
 
 def test_log_cosh_equals_its_definition_and_does_not_overflow():
-    """log(cosh(x)), also where cosh is infinite."""
+    """It is log(cosh(x)), also where cosh is infinite."""
     x = torch.tensor([-2.0, 0.0, 0.1, 3.0])
     assert log_cosh(x, torch.zeros(4)).tolist() == pytest.approx([math.log(math.cosh(value)) for value in x.tolist()], abs=1e-6)
     assert log_cosh(torch.tensor([1000.0]), torch.zeros(1)).item() == pytest.approx(1000 - math.log(2))
@@ -43,14 +43,14 @@ def test_log_cosh_equals_its_definition_and_does_not_overflow():
     ],
 )
 def test_weights_follow_their_papers(name, v_prediction, expected):
-    """Each weighting at three signal-to-noise ratios with gamma 5."""
+    """Each weight function is tested at three signal-to-noise ratios with gamma 5."""
     snr = torch.tensor([0.5, 4.0, 100.0])
     assert LOSS_WEIGHTS[name](snr, v_prediction, 5.0).tolist() == pytest.approx(expected)
     assert snr.tolist() == [0.5, 4.0, 100.0]
 
 
 def test_debiased_estimation_is_cut_at_a_thousand():
-    """Nearly noiseless timesteps do not vanish."""
+    """Nearly noiseless timesteps keep a weight."""
     weight = LOSS_WEIGHTS["DEBIASED_ESTIMATION"](torch.tensor([1e6]), False, 5.0)
     assert weight.item() == pytest.approx(1000**-0.5)
 
@@ -65,7 +65,7 @@ def test_debiased_estimation_is_cut_at_a_thousand():
     ],
 )
 def test_masked_losses_are_those_of_onetrainer(normalize, prior_weight, expected):
-    """Squared and Huber error of the same tensors, with and without the prior's part and the division by the mask."""
+    """This covers squared and Huber error of the same tensors, with and without the prior's part and the division by the mask."""
     generator = torch.Generator().manual_seed(3)
     predicted, target, prior = (torch.randn(2, 4, 4, 6, generator=generator) for _ in range(3))
     mask = torch.rand(2, 1, 4, 6, generator=generator)
@@ -77,7 +77,7 @@ def test_masked_losses_are_those_of_onetrainer(normalize, prior_weight, expected
 
 
 def test_latents_with_frames_are_divided_by_the_mask_of_each_column():
-    """A quirk: the mean omits the last dimension."""
+    """This is a quirk: the mean omits the last dimension."""
     generator = torch.Generator().manual_seed(3)
     for _ in range(3):
         torch.randn(2, 4, 4, 6, generator=generator)
@@ -98,7 +98,7 @@ def test_models_that_are_conditioned_on_an_image_divide_by_the_mask_only():
 
 
 def test_prior_prediction_is_needed_for_its_concepts_and_to_keep_what_is_not_masked():
-    """The latter with LoRA only."""
+    """The latter applies to LoRA only."""
     plain = TrainConfig()
     masked = TrainConfig(masked_training=True, masked_prior_preservation_weight=0.5, training_method="LORA")
     assert not predicts_prior(plain, [False, False])
@@ -109,7 +109,7 @@ def test_prior_prediction_is_needed_for_its_concepts_and_to_keep_what_is_not_mas
 
 
 def test_prior_prediction_replaces_the_targets_of_its_concepts():
-    """In the dtype of the targets; the other rows stay."""
+    """The targets keep their dtype; the other rows don't change."""
     prior = torch.full((2, 1, 1, 2), 3.0, dtype=torch.float64)
     replaced = prior_targets(TARGET, prior, [False, True])
     assert replaced.dtype == TARGET.dtype

@@ -44,7 +44,7 @@ def toy(configured, model) -> Callable[..., TrainConfig]:
 
 
 def test_what_is_masked_decides_the_loss(toy, train, masked):
-    """With a full weight for the rest, masks change nothing; with none, half the loss is left; evened out, it is doubled."""
+    """With a full unmasked weight, masks have no effect; with none, half the loss remains; normalized, it doubles."""
     _, full = train(toy(images=masked, masked_training=True, unmasked_weight=1.0))
     _, half = train(toy(images=masked, masked_training=True, unmasked_weight=0.0))
     _, even = train(toy(images=masked, masked_training=True, unmasked_weight=0.0, normalize_masked_area_loss=True))
@@ -53,7 +53,7 @@ def test_what_is_masked_decides_the_loss(toy, train, masked):
 
 
 def test_prior_preservation_counts_once_the_adapter_has_an_effect(toy, train, masked):
-    """At first the adapter changes nothing, so there is nothing to keep; later there is."""
+    """At first the adapter has no effect, so there is nothing to preserve; later there is."""
     settings = {"images": masked, "masked_training": True, "unmasked_weight": 0.0, "learning_rate": 0.05}
     _, without = train(toy(**settings))
     _, kept = train(toy(**settings, masked_prior_preservation_weight=1.0))

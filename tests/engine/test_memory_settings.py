@@ -1,4 +1,4 @@
-"""Whole runs with the settings for memory and precision."""
+"""Complete runs with the settings for memory and precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("dtype", ["FLOAT_8", "NFLOAT_4"])
 def test_a_lora_is_trained_over_quantized_weights(configured, train, plain, dtype):
-    """The losses are near those of exact weights."""
+    """The losses are close to those of full-precision weights."""
     if dtype == "NFLOAT_4":
         pytest.importorskip("bitsandbytes", reason="bitsandbytes isn't installed")
     outcome, recorder = train(configured(unet__weight_dtype=dtype, text_encoder__weight_dtype=dtype))
@@ -24,14 +24,14 @@ def test_a_lora_is_trained_over_quantized_weights(configured, train, plain, dtyp
 
 
 def test_a_vae_from_another_folder_is_used(configured, train, plain, tmp_path):
-    """The same weights elsewhere give the same losses."""
+    """The same weights in another folder give the same losses."""
     shutil.copytree(GOLDEN / "model" / "vae", tmp_path / "vae")
     _, recorder = train(configured(vae__model_name=str(tmp_path / "vae")))
     assert recorder.losses == plain.losses
 
 
 def test_gradient_checkpointing_changes_no_loss(configured, train, plain):
-    """Of the UNet and of the trained text encoder."""
+    """This covers the UNet and the trained text encoder."""
     both = {"text_encoder__train": True, "text_encoder__learning_rate": 1e-4}
     _, expected = train(configured(**both, unet__gradient_checkpointing=False, text_encoder__gradient_checkpointing=False))
     _, recorder = train(configured(**both, unet__gradient_checkpointing=True, text_encoder__gradient_checkpointing=True))
@@ -39,7 +39,7 @@ def test_gradient_checkpointing_changes_no_loss(configured, train, plain):
 
 
 def test_everything_in_bfloat16_is_trained_without_autocast(configured, train, plain, tmp_path):
-    """Weights, computation and text encoder in one data type."""
+    """Weights, computation and text encoder have one data type."""
     half = {f"{part}__weight_dtype": "BFLOAT_16" for part in ("unet", "text_encoder", "vae")}
     config = configured(
         training_method="FINE_TUNE",

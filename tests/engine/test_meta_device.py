@@ -1,4 +1,4 @@
-"""The meta device behaves as a GPU does where memory is decided: autocast, attention, and what lives when."""
+"""For memory, the meta device behaves like a GPU: autocast, attention, and the lifetime of tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def matrix(rows: int, columns: int, dtype: torch.dtype = torch.float32, **option
 
 
 def test_autocast_runs_products_in_the_lower_precision_and_norms_in_float32():
-    """The data types that CUDA's autocast gives, and none of it outside of the block."""
+    """The data types are those of CUDA's autocast, and none apply outside the block."""
     x, weight = matrix(4, 8), matrix(16, 8)
     with AsOnGpu():
         with MetaAutocast(torch.bfloat16):
@@ -31,13 +31,13 @@ def test_autocast_runs_products_in_the_lower_precision_and_norms_in_float32():
 
 
 def test_a_data_type_error_is_found():
-    """A half-precision input of a float32 layer fails, as it does on a GPU without autocast."""
+    """A half-precision input of a float32 layer fails, as on a GPU without autocast."""
     with AsOnGpu(), pytest.raises(RuntimeError):
         functional.linear(matrix(4, 8, torch.bfloat16), matrix(16, 8))
 
 
 def test_tensors_count_while_they_live():
-    """The peak holds both; what was freed before doesn't add to what comes later."""
+    """The peak contains both; tensors freed before don't add to later ones."""
     count = MemoryCount()
     with count:
         first = matrix(256, 256)
@@ -51,7 +51,7 @@ def test_tensors_count_while_they_live():
 
 
 def test_views_of_a_weight_and_held_sizes_are_not_counted_twice():
-    """A weight counts with the size that it is held with, whatever is viewed of it."""
+    """A weight counts with its storage size, whatever views exist."""
     weight, count = matrix(256, 256), MemoryCount()
     count.hold([weight], "weights", lambda tensor: 1000)
     with count:
@@ -87,7 +87,7 @@ def test_attention_keeps_no_scores_unless_the_math_kind_is_asked_for():
 
 
 def test_checkpointing_keeps_only_the_inputs_of_blocks():
-    """The peak falls, and what is computed again counts as activations."""
+    """The peak falls, and recomputed tensors count as activations."""
     plain, checkpointed = step(True, False), step(True, True)
     assert sum(checkpointed.values()) < 0.6 * sum(plain.values())
     assert checkpointed["activations"] > 0

@@ -1,4 +1,4 @@
-"""Where base models come from, and what whole models are saved as (engine/model_loading.py, engine/full_model_files.py)."""
+"""Where base models are loaded from, and how full models are saved (engine/model_loading.py, engine/full_model_files.py)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HUB_NAME = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
 def hub_cache(folder: Path, name: str = HUB_NAME) -> Path:
-    """A cache as the hub's library leaves it, with the tiny model under the name of a repository."""
+    """Create a cache like the Hugging Face library's, with the tiny model under the name of a repository."""
     repository = folder / "hub" / f"models--{name.replace('/', '--')}"
     snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
     shutil.copytree(GOLDEN / "model", snapshot)
@@ -33,7 +33,7 @@ def hub_cache(folder: Path, name: str = HUB_NAME) -> Path:
 
 
 def test_a_hub_name_is_found_in_the_cache(configured, train, plain, tmp_path):
-    """A repository that was fetched before trains offline, with the same losses as the folder."""
+    """A downloaded repository trains offline, with the same losses as the folder."""
     cache = hub_cache(tmp_path / "huggingface", "somebody/tiny")
     config = configured(base_model_name="somebody/tiny", huggingface_cache_dir=str(cache))
     _, from_hub = train(config)
@@ -41,7 +41,7 @@ def test_a_hub_name_is_found_in_the_cache(configured, train, plain, tmp_path):
 
 
 def test_the_hub_is_asked_as_the_settings_say():
-    """Token, offline mode and cache folder come from the configuration; the token is not part of its text."""
+    """Token, offline mode and cache folder come from the configuration; its text doesn't contain the token."""
     from onetrainer_gradio.config import TrainConfig
 
     config = TrainConfig.model_validate(
@@ -56,13 +56,13 @@ def test_the_hub_is_asked_as_the_settings_say():
 
 @pytest.mark.parametrize("name", ["", "no/such/folder", "/missing.safetensors", "missing.safetensors", "a/b.safetensors"])
 def test_names_that_are_nothing_are_not_asked_for(name):
-    """Only something that reads as owner/name goes to the hub."""
+    """Only a name like owner/name is looked up on the Hugging Face Hub."""
     with pytest.raises(ModelNotFoundError):
         Hub(None, True, None).locate(name, ())
 
 
 def test_a_model_in_diffusers_layout_is_saved_and_loaded(configured, train, tmp_path):
-    """DIFFUSERS writes a folder that diffusers' pipeline and the engine read: the trained weights are in it."""
+    """DIFFUSERS writes a folder that diffusers' pipeline and the engine can load, with the trained weights."""
     from diffusers import StableDiffusionPipeline
 
     target = tmp_path / "model"
@@ -91,7 +91,7 @@ def test_a_model_in_diffusers_layout_is_saved_and_loaded(configured, train, tmp_
 
 @pytest.mark.parametrize("model_format", ["ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"])
 def test_a_single_file_is_saved_and_loaded(configured, train, plain, tmp_path, model_format):
-    """The file with the original names trains on with the same losses as the folder it was made from."""
+    """Training continues from the file with the original names, with the same losses as from the folder it was made from."""
     target = tmp_path / "model.safetensors"
     config = configured(
         training_method="FINE_TUNE",
@@ -116,7 +116,7 @@ def test_a_single_file_is_saved_and_loaded(configured, train, plain, tmp_path, m
 
 
 def test_a_file_that_is_no_model_is_named(configured, train, tmp_path):
-    """Text with the right ending, and an adapter instead of a model."""
+    """This covers text with the right extension, and an adapter instead of a model."""
     cache = str(hub_cache(tmp_path / "huggingface"))
     wrong = tmp_path / "wrong.safetensors"
     wrong.write_text("hello")
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_model_is_named(configured, train, tmp_path):
 
 @pytest.mark.parametrize("name", ["broken.safetensors", "settings.json"])
 def test_a_file_that_is_no_model_is_named_before_anything_is_fetched(configured, train, tmp_path, name):
-    """Without the hub, too, it is the file that is wrong."""
+    """Without a connection, the error is still about the file."""
     file = tmp_path / name
     file.write_bytes(b"{}" * 100)
     with pytest.raises(ModelFormatError, match=re.escape(name)):
@@ -138,7 +138,7 @@ def test_a_file_that_is_no_model_is_named_before_anything_is_fetched(configured,
 
 
 def test_a_single_file_needs_no_hub(configured, train, tmp_path):
-    """Its configurations travel with the package, so that offline, too, it is the file that doesn't fit."""
+    """Its configurations are included in the package, so the error is about the file, offline too."""
     file = tmp_path / "weights.safetensors"
     save_file({"weight": torch.zeros(1)}, file)
     with pytest.raises(ModelFormatError, match="Can't load the file") as raised:
@@ -147,7 +147,7 @@ def test_a_single_file_needs_no_hub(configured, train, tmp_path):
 
 
 def test_a_single_file_of_a_type_without_configurations_says_what_it_lacks(configured, train, tmp_path):
-    """The name of a repository that nobody entered is explained by the file that needs it."""
+    """The error explains which file needs the repository that the user never entered."""
     file = tmp_path / "weights.safetensors"
     save_file({"weight": torch.zeros(1)}, file)
     offline = {"offline_mode": True, "huggingface_cache_dir": str(tmp_path / "empty")}
@@ -158,7 +158,7 @@ def test_a_single_file_of_a_type_without_configurations_says_what_it_lacks(confi
 
 
 def test_a_full_backup_is_a_model_of_its_own(configured, train):
-    """The folder of a full fine-tune's backup loads in diffusers, as OneTrainer's does."""
+    """The backup folder of a full fine-tune loads in diffusers, as OneTrainer's does."""
     from diffusers import StableDiffusionPipeline
 
     from onetrainer_gradio.events import BackupCreated
@@ -174,7 +174,7 @@ def test_a_full_backup_is_a_model_of_its_own(configured, train):
 
 
 def test_a_fine_tune_passes_over_a_pattern_that_takes_nothing(configured, train):
-    """As OneTrainer does, and as the check before the start says in a warning; a filter that takes nothing at all is refused."""
+    """OneTrainer does too, and the pre-flight check warns; a filter that matches no layer at all is rejected."""
     config = configured(training_method="FINE_TUNE", output_model_format="LEGACY_SAFETENSORS", layer_filter="attn2,nonsense")
     outcome, _ = train(config, max_steps=1)
     assert outcome == "completed"
@@ -183,7 +183,7 @@ def test_a_fine_tune_passes_over_a_pattern_that_takes_nothing(configured, train)
 
 
 def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, train, tmp_path):
-    """Forcing v-prediction changes the target, and the saved model says so."""
+    """Forcing v-prediction changes the target, and the saved model records it."""
     target = tmp_path / "model"
     common = {
         "training_method": "FINE_TUNE",
@@ -214,7 +214,7 @@ def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, trai
 
 
 def test_fetching_reports_how_far_it_is_and_can_be_ended():
-    """The hub library's progress goes to the run, nothing is painted, and an answer that raises ends it."""
+    """The library's progress goes to the run without a progress bar, and a callback that raises ends the download."""
     from onetrainer_gradio.engine.hub import report_to
     from onetrainer_gradio.engine.reporter import StopRequested
 
@@ -233,7 +233,7 @@ def test_fetching_reports_how_far_it_is_and_can_be_ended():
 
 
 def test_the_engine_says_the_same_of_a_file_as_the_check(configured, train, tmp_path):
-    """Base model and adapter: what the file is and what to choose, with no words of a library."""
+    """For base model and adapter, it names the kind of file and what to choose, without a library's message."""
     from onetrainer_gradio.config.model_files import BASE, LORA, unfit
     from tests.config.test_model_files import BROKEN, MISPLACED
 
@@ -252,7 +252,7 @@ def test_the_engine_says_the_same_of_a_file_as_the_check(configured, train, tmp_
 
 
 def test_a_base_folder_with_a_pointer_instead_of_weights_is_named(configured, train, tmp_path):
-    """A repository that was cloned without its large files."""
+    """The repository was cloned without its large files."""
     from tests.config.test_model_files import LFS
 
     folder = tmp_path / "model"

@@ -1,4 +1,4 @@
-"""The noise."""
+"""Noise."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def generator(seed=1):
 
 
 def test_plain_noise_is_the_next_draw():
-    """Nothing but randn."""
+    """It is plain randn."""
     assert torch.equal(draw_noise(LIKE, generator()), torch.randn(LIKE.shape, generator=generator()))
 
 
 def test_offset_noise_is_one_number_for_each_channel():
-    """The difference to plain noise is constant over the pixels of a channel."""
+    """The difference to plain noise is constant over a channel's pixels."""
     difference = draw_noise(LIKE, generator(), offset_weight=0.1) - draw_noise(LIKE, generator())
     assert difference.flatten(2).std(2).max() < 1e-6
     assert len(difference[:, :, 0, 0].unique()) == 12
 
 
 def test_generalized_offset_noise_grows_with_the_timestep():
-    """psi scales the offset of each picture; it rises over the timesteps."""
+    """psi scales each image's offset; it rises with the timestep."""
     psi = generalized_offset_psi(BETAS)
     assert psi.shape == (1000,)
     assert bool((psi[1:] > psi[:-1]).all())
@@ -42,13 +42,13 @@ def test_generalized_offset_noise_grows_with_the_timestep():
 
 
 def test_perturbation_noise_is_a_second_draw():
-    """Variance 1 + weight squared."""
+    """The variance is 1 + weight squared."""
     noise = draw_noise(torch.zeros(1, 4, 128, 128), generator(), perturbation_weight=0.5)
     assert noise.var().item() == pytest.approx(1.25, rel=0.02)
 
 
 def test_noising_and_targets_agree_with_diffusers():
-    """x_t and v of diffusers' DDPM scheduler, for the same betas."""
+    """x_t and v equal those of diffusers' DDPM scheduler, for the same betas."""
     from diffusers import DDPMScheduler
 
     theirs = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction")
@@ -63,7 +63,7 @@ def test_noising_and_targets_agree_with_diffusers():
 
 
 def test_zero_terminal_snr_ends_in_pure_noise():
-    """The last timestep has no signal left, the first as much as before."""
+    """The last timestep has no signal, the first as much as before."""
     rescaled = zero_terminal_snr(BETAS)
     kept, before = torch.cumprod(1 - rescaled, 0), torch.cumprod(1 - BETAS, 0)
     assert kept[-1].item() == pytest.approx(0, abs=1e-7)

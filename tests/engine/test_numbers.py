@@ -1,4 +1,4 @@
-"""The recorded run of OneTrainer, repeated (engine/families/stable_diffusion.py)."""
+"""The recorded run of OneTrainer is reproduced (engine/families/stable_diffusion.py)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 
 from tests.engine.conftest import GOLDEN
 
-pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 
-# GroupNorm with one channel a group takes out what these add: their true gradient is 0, and Adam makes
-# full steps out of the rounding errors that differ between processors.
+# GroupNorm with one channel per group removes what these add: their true gradient is 0, and Adam makes
+# full steps from the rounding errors that differ between processors.
 GRADIENT_IS_ROUNDING = "time_emb_proj.lora_up"
 
 
 @pytest.fixture(scope="module")
 def repeated(tmp_path_factory, recorded, initial_adapter):
-    """The recorded run with our engine, from start to end."""
+    """Repeat the recorded run with our engine."""
     from onetrainer_gradio import engine
     from onetrainer_gradio.config import RunOptions
     from onetrainer_gradio.config.files.documents import from_document
@@ -48,7 +48,7 @@ def test_losses_and_gradients_equal_the_recorded_ones(repeated, recorded):
     limit = 1.0
     for ours, theirs in zip(recorder.steps, recorded["steps"], strict=True):
         assert ours.loss == pytest.approx(theirs["loss"], abs=1e-6)
-        # the recording looked after clipping, the event holds the norm before
+        # the recording measured after clipping, the event has the norm before
         assert min(ours.grad_norm, limit) == pytest.approx(theirs["grad_norm_after_clip"], abs=1e-5)
         assert ours.learning_rates == (theirs["lr"],)
 
@@ -73,7 +73,7 @@ def test_the_adapter_equals_the_recorded_one(repeated, recorded_tensors):
 
 @pytest.mark.slow
 def test_with_the_recorded_encodings_the_adapter_is_the_same(repeated, recorded, recorded_tensors, tmp_path):
-    """From the latents and text states that OneTrainer's machine computed, the same weights come out within 1e-5."""
+    """With the latents and text states of OneTrainer's machine, the weights are equal within 1e-5."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -107,7 +107,7 @@ def test_with_the_recorded_encodings_the_adapter_is_the_same(repeated, recorded,
 
 @pytest.mark.slow
 def test_tokens_timesteps_and_noise_equal_the_recorded_ones(repeated, recorded, recorded_tensors):
-    """Order of pictures, captions, tokens, timesteps and noise of each step are OneTrainer's, exactly."""
+    """Image order, captions, tokens, timesteps and noise of each step are exactly OneTrainer's."""
     import torch
 
     from onetrainer_gradio.config import RunOptions

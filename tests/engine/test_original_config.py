@@ -1,4 +1,4 @@
-"""The configuration next to a single file says what its denoiser predicts."""
+"""The configuration next to a single file defines what its denoiser predicts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCALING = "model:\n  params:\n    denoiser_config:\n      params:\n        scali
     ],
 )
 def test_the_prediction_is_read(tmp_path, ending, text, prediction):
-    """With both spellings; the original program's default is epsilon."""
+    """Both spellings work; the original program's default is epsilon."""
     (tmp_path / f"model{ending}").write_text(text)
     assert scheduler_changes(tmp_path / "model.safetensors") == {"prediction_type": prediction}
     assert scheduler_changes(tmp_path / "other.safetensors") == {}
@@ -32,7 +32,7 @@ def test_the_prediction_is_read(tmp_path, ending, text, prediction):
     [b"model: [", b"\xff\xfe\x00", b"a text", b"model:\n  params: {}\n", b"model:\n  params:\n    parameterization: x0\n"],
 )
 def test_what_is_no_configuration_is_named(tmp_path, content):
-    """A file of that name that nothing can be read from isn't ignored."""
+    """An unreadable file of that name isn't ignored."""
     (tmp_path / "model.yaml").write_bytes(content)
     with pytest.raises(ModelFormatError, match=r"model\.yaml"):
         scheduler_changes(tmp_path / "model.safetensors")

@@ -1,4 +1,4 @@
-"""Backups and saves: whole or not at all, and what happens when the disk is full.
+"""Backups and saves are complete or don't exist, and a full disk is handled.
 
 Covers ``engine/ema.py``, ``engine/methods/full.py``, ``engine/methods/method.py``, ``engine/methods/__init__.py``.
 """
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slow
 
 @contextmanager
 def files_of_at_most(size: int):
-    """Within the block no file can grow beyond ``size`` bytes: the system refuses, as it does on a full disk."""
+    """Limit files to ``size`` bytes within the block: the system rejects larger ones, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -51,7 +51,7 @@ def files_of_at_most(size: int):
 
 @dataclass
 class FullDisk:
-    """Makes the disk full when a phase begins, until the next event."""
+    """Fills the disk when a phase begins, until the next event."""
 
     phase: str
     limit: ExitStack = field(default_factory=ExitStack)
@@ -77,7 +77,7 @@ def big(configured):
 
 
 def test_a_full_disk_during_a_backup_leaves_the_earlier_one(big, train, tmp_path):
-    """The failure is told with its cause, the run goes on, and the earlier backup is untouched."""
+    """The failure is reported with its cause, the run continues, and the earlier backup is unchanged."""
     workspace = tmp_path / "workspace"
     first, second = BackupNow(), BackupNow()
     recorder, control = Recorder(), FakeControl()
@@ -100,7 +100,7 @@ def test_a_full_disk_during_a_backup_leaves_the_earlier_one(big, train, tmp_path
 
 
 def test_a_full_disk_during_a_save_is_reported_and_survived(big, train, tmp_path):
-    """An intermediate save that fails does not end the run."""
+    """A failed intermediate save doesn't end the run."""
     save = SaveNow()
     with FullDisk("saving") as disk:
         recorder, control = Recorder(disk), FakeControl()
@@ -114,7 +114,7 @@ def test_a_full_disk_during_a_save_is_reported_and_survived(big, train, tmp_path
 
 @dataclass
 class FullUntil:
-    """Makes the disk full for the final save until an event comes for which ``opened`` says so."""
+    """Fills the disk for the final save until ``opened`` accepts an event."""
 
     opened: Callable[[Event], bool]
     limit: ExitStack = field(default_factory=ExitStack)
@@ -139,7 +139,7 @@ def waits(event: Event) -> bool:
 
 
 def test_the_final_save_waits_for_room_on_a_full_disk(big, train):
-    """The run shows that it waits, and saves once there is room; an older result is kept until then."""
+    """The run shows that it is waiting, and saves once there is space; an older result is kept until then."""
     config = big()
     target = Path(config.output_model_destination)
     target.parent.mkdir()
@@ -161,7 +161,7 @@ def test_the_final_save_waits_for_room_on_a_full_disk(big, train):
 
 
 def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
-    """Then the weights are given up, as the warning has said; an older result is whole, and nothing else is left."""
+    """The weights are lost then, as the warning says; an older result stays complete, and no other file remains."""
     config, stop = big(), Stop()
     target = Path(config.output_model_destination)
     target.parent.mkdir()
@@ -181,7 +181,7 @@ def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
 
 
 def test_a_stop_while_there_is_room_again_loses_nothing(big, train):
-    """The wait may look at the disk seldom; before the weights are given up, they are written once more."""
+    """The wait may check the disk rarely; before the weights are dropped, they are written once more."""
     control, stop = FakeControl(), Stop()
 
     def opened(event) -> bool:
@@ -196,7 +196,7 @@ def test_a_stop_while_there_is_room_again_loses_nothing(big, train):
 
 
 def test_with_a_backup_of_the_same_state_a_full_disk_is_an_error_that_names_it(big, train, tmp_path):
-    """Nothing is lost then, so nobody has to wait."""
+    """Nothing is lost then, so there is no wait."""
     config = big(backup_before_save=True)
     with FullUntil(lambda event: False) as disk, pytest.raises(DiskFullError, match="No space left") as caught:
         train(config, recorder := Recorder(disk))
@@ -205,7 +205,9 @@ def test_with_a_backup_of_the_same_state_a_full_disk_is_an_error_that_names_it(b
 
 
 def test_weights_go_to_the_workspace_when_their_place_is_gone(configured, train, tmp_path):
-    """A folder that became a file during the run, as after an unmount: the weights are saved elsewhere, and it is said where."""
+    """If a folder became a file during the run, as after an unmount, the
+    weights are saved elsewhere, and the path is reported.
+    """
     config = configured(epochs=1)
     target = Path(config.output_model_destination)
 
@@ -224,7 +226,7 @@ def test_weights_go_to_the_workspace_when_their_place_is_gone(configured, train,
 
 
 def test_only_the_newest_backups_are_kept(configured, train, tmp_path):
-    """``rolling_backup`` deletes the oldest; folders that are no backups stay."""
+    """``rolling_backup`` deletes the oldest; other folders stay."""
     foreign = tmp_path / "workspace" / "backup" / "aaa-my-own-notes"
     foreign.mkdir(parents=True)
     config = configured(
@@ -238,7 +240,7 @@ def test_only_the_newest_backups_are_kept(configured, train, tmp_path):
 
 
 def test_what_others_put_into_a_backup_outlives_it(configured, train, tmp_path):
-    """Rolling backups delete what the run wrote; notes that a person added stay where they are."""
+    """Rolling backups delete what the run wrote; notes that a person added stay."""
 
     def annotate(event) -> None:
         if isinstance(event, BackupCreated):
@@ -255,7 +257,7 @@ def test_what_others_put_into_a_backup_outlives_it(configured, train, tmp_path):
 
 
 def test_backups_may_be_on_another_disk(configured, train, tmp_path):
-    """A link in the workspace leads there: they are written and deleted, and nothing else is left."""
+    """A link in the workspace leads there: backups are written and deleted through it, and no other file remains."""
     shared = Path("/dev/shm")
     if not os.access(shared, os.W_OK) or shared.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no other disk")
@@ -271,7 +273,7 @@ def test_backups_may_be_on_another_disk(configured, train, tmp_path):
 
 
 def test_runs_that_share_a_workspace_keep_their_own_backups(configured, train, tmp_path):
-    """Rolling backups delete those of the run and of what it was resumed from; another run's and OneTrainer's stay."""
+    """Rolling backups delete those of the run and of the runs it was resumed from; another run's and OneTrainer's stay."""
     config = configured(
         backup_after=1, backup_after_unit="EPOCH", epochs=4, rolling_backup=True, rolling_backup_count=1, batch_size=6
     )
@@ -291,7 +293,7 @@ def test_runs_that_share_a_workspace_keep_their_own_backups(configured, train, t
 
 
 def test_two_backups_of_one_second_are_both_kept(tmp_path):
-    """Names have seconds; two runs of one workspace may back up at the same step in the same second."""
+    """Names have a resolution of seconds; two runs of one workspace may back up at the same step in the same second."""
     one = tmp_path / "2026-11-28_00-00-00-backup-3-1-0"
     assert unused(one) == one
     one.mkdir()
@@ -303,7 +305,7 @@ def test_two_backups_of_one_second_are_both_kept(tmp_path):
 
 
 def test_an_unfinished_backup_of_a_killed_run_is_removed(configured, train, tmp_path):
-    """What a dead process left half written is no backup and goes; what a living one writes stays."""
+    """A partial backup of a dead process is removed; one that a living process is writing stays."""
     workspace = tmp_path / "workspace"
     dead, alive = workspace / ".unfinished-999999999-x", workspace / ".unfinished-1-x"
     dead.mkdir(parents=True)
@@ -313,7 +315,7 @@ def test_an_unfinished_backup_of_a_killed_run_is_removed(configured, train, tmp_
 
 
 def test_backups_and_saves_report_what_was_written(configured, train):
-    """Path, numbers and bytes of each."""
+    """The event has path, numbers and bytes of each."""
     config = configured(backup_before_save=True, epochs=1)
     _, recorder = train(config)
     backup, saved = recorder.of(BackupCreated)[0], recorder.of(ModelSaved)[0]
@@ -324,7 +326,7 @@ def test_backups_and_saves_report_what_was_written(configured, train):
 
 
 def test_the_average_is_saved_and_resumed(configured, train, tmp_path):
-    """With EMA the result is the average, the backup holds both, and a resume goes on with both."""
+    """With EMA the result is the average, the backup contains both, and a resume continues with both."""
     from safetensors.torch import load_file
 
     config = configured(
@@ -359,7 +361,7 @@ def whole(configured, tmp_path):
 
 
 def test_a_model_folder_is_replaced_and_what_others_put_there_stays(whole, train, tmp_path):
-    """The second run replaces what the first one wrote; the folder can be loaded as the base of a third."""
+    """The second run replaces what the first one wrote; a third run can use the folder as its base model."""
     target = tmp_path / "out" / "model"
     train(whole())
     (target / "README.md").write_text("mine")
@@ -375,7 +377,7 @@ def test_a_model_folder_is_replaced_and_what_others_put_there_stays(whole, train
 
 @pytest.mark.parametrize("name", ["images", "images/new", "workspace", "foreign", "."])
 def test_a_run_refuses_what_it_would_destroy_before_it_writes(whole, train, tmp_path, few_images, name):
-    """The engine asks the rule itself, whoever started it; everything is as it was."""
+    """The engine applies the rule itself, whatever started it; nothing changes."""
     shutil.copytree(few_images, tmp_path / "images")
     for folder in ("workspace", "foreign"):
         (tmp_path / folder).mkdir()
@@ -388,7 +390,7 @@ def test_a_run_refuses_what_it_would_destroy_before_it_writes(whole, train, tmp_
 
 
 def test_what_comes_to_the_destination_during_the_run_stays(whole, train, tmp_path):
-    """The rule is asked again when the result is saved: it goes to another name, and that is said."""
+    """The rule is applied again when the result is saved: the result gets another name, which is reported."""
     target = tmp_path / "out" / "model"
 
     def interfere(event) -> None:
@@ -405,7 +407,7 @@ def test_what_comes_to_the_destination_during_the_run_stays(whole, train, tmp_pa
 
 
 def test_a_file_that_no_run_wrote_is_renamed(configured, train):
-    """A result of a run is replaced, anything else of its name is kept."""
+    """A run's result is replaced, any other file of its name is kept."""
     config = configured(epochs=1)
     target = Path(config.output_model_destination)
     target.parent.mkdir()
@@ -418,7 +420,7 @@ def test_a_file_that_no_run_wrote_is_renamed(configured, train):
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_link_to_a_file_is_renamed_and_the_file_stays(configured, train, tmp_path, there):
-    """A single file never goes through a link, and a link that leads nowhere is no reason to delete it."""
+    """A single file is never written through a link, and a broken link is not deleted."""
     config = configured(epochs=1)
     target = Path(config.output_model_destination)
     target.parent.mkdir()
@@ -438,7 +440,7 @@ def test_a_link_to_a_file_is_renamed_and_the_file_stays(configured, train, tmp_p
 
 @pytest.mark.parametrize("name", ["foreign", "link", "images", "workspace", "."])
 def test_relative_paths_are_protected_where_the_run_writes(whole, train, tmp_path, few_images, monkeypatch, name):
-    """Without a panel, relative paths count from the current directory, for the rule as for what is written."""
+    """Without a panel, relative paths start at the current directory, for the rule and for writing."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(few_images, "images")
     for folder in ("workspace", "foreign"):
@@ -453,7 +455,7 @@ def test_relative_paths_are_protected_where_the_run_writes(whole, train, tmp_pat
 
 
 def test_a_link_to_a_model_folder_stays_a_link(whole, train, tmp_path):
-    """The folder that it leads to is the one that is replaced."""
+    """The folder that it leads to is replaced."""
     train(whole(output_model_destination=str(tmp_path / "real")))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "model").symlink_to(tmp_path / "real")
@@ -464,7 +466,7 @@ def test_a_link_to_a_model_folder_stays_a_link(whole, train, tmp_path):
 
 
 def test_what_a_killed_run_left_beside_the_result_is_removed(configured, train, tmp_path):
-    """As are the leftovers in the folders of the workspace; what is not ours stays."""
+    """So are leftovers in the workspace's folders; other files stay."""
     places = ["out", "workspace", "workspace/save", "workspace/config", "workspace/samples/0 - a red cross", "cache/image"]
     for place in places:
         left = tmp_path / place / ".unfinished-999999999@1@000000@000000@1"
@@ -479,7 +481,7 @@ def test_what_a_killed_run_left_beside_the_result_is_removed(configured, train, 
 
 
 def test_the_disk_helper_really_refuses(tmp_path):
-    """The stand-in for a full disk makes the system refuse a large file."""
+    """The stand-in for a full disk makes the system reject a large file."""
     with files_of_at_most(1000), pytest.raises(OSError, match="too large"):
         (tmp_path / "x").write_bytes(b"0" * 5000)
     shutil.rmtree(tmp_path)
@@ -495,7 +497,7 @@ def test_a_prefix_that_leads_elsewhere_is_refused_by_the_engine(configured, trai
 
 
 def test_only_the_declared_names_become_parts_of_paths(configured, train, tmp_path):
-    """Every text of the settings gets a word of its own; those found in paths are the prefix and, letter by letter, prompts."""
+    """Each text setting gets a unique word; only the prefix and, letter by letter, prompts appear in paths."""
     sample = {"prompt": "../wordprompt/..", "negative_prompt": "wordnegative", "width": 32, "height": 32, "diffusion_steps": 1}
     config = configured(
         save_filename_prefix="wordprefix",

@@ -18,7 +18,7 @@ def configured(dtype: str, **changes) -> TrainConfig:
 
 @pytest.mark.parametrize("dtype", ["FLOAT_32", "FLOAT_16", "BFLOAT_16"])
 def test_one_data_type_has_no_autocast(dtype):
-    """As in OneTrainer: a component or an adapter with another one is what needs it."""
+    """As in OneTrainer, only a component or adapter with another data type needs it."""
     assert not mixed(configured(dtype), PARTS)
     assert mixed(configured(dtype, vae={"weight_dtype": "FLOAT_8"}), PARTS)
     assert not mixed(configured(dtype, vae={"weight_dtype": "FLOAT_8"}), PARTS[:2])
@@ -29,7 +29,7 @@ def test_one_data_type_has_no_autocast(dtype):
 
 
 def test_the_fallback_is_for_float16():
-    """With another train data type, nothing overflows."""
+    """Other train data types don't overflow."""
     half = TrainConfig.model_validate({"train_dtype": "FLOAT_16", "fallback_train_dtype": "BFLOAT_16"})
     assert compute_dtype(half, fallback=True) == torch.bfloat16
     assert compute_dtype(half, fallback=False) == torch.float16

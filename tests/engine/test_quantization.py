@@ -1,5 +1,4 @@
-"""Which layers are quantized, in what, and what their weight is afterwards.
-
+"""Which layers are quantized, to what, and what their weight is afterwards.
 (engine/quantization.py, engine/bitsandbytes_linear.py)
 """
 
@@ -30,7 +29,7 @@ def component() -> nn.Module:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_every_linear_is_quantized_and_the_rest_is_cast(component, kind, dtype):
-    """The layers stay Linears under their names, and predict about the same."""
+    """The layers stay Linears with their names, and predict about the same."""
     x = torch.randn(40, 64)
     expected, weights = component(x), [component[0].weight.clone(), component[1][1].weight.clone()]
     quantize(component, kind, dtype)
@@ -54,7 +53,7 @@ def test_every_linear_is_quantized_and_the_rest_is_cast(component, kind, dtype):
 @pytest.mark.parametrize("kind", ["FLOAT_8", "NFLOAT_4"])
 @pytest.mark.parametrize("adapter", ["LORA", "LOHA", "LOKR", "OFT_2"])
 def test_adapters_are_trained_on_top(component, kind, adapter):
-    """Each type sees a Linear, starts without an effect, and gets gradients; DoRA measures the dequantized weight."""
+    """Each adapter type gets a Linear, starts without an effect, and gets gradients; DoRA measures the dequantized weight."""
     quantize(component, kind, torch.float32)
     layer, x = component[0], torch.randn(20, 64)
     expected = layer(x)
@@ -71,13 +70,13 @@ def test_adapters_are_trained_on_top(component, kind, adapter):
 
 
 def test_the_filter_selects_and_others_stay_exact(component):
-    """As the layer filter of the training does."""
+    """It works like the training's layer filter."""
     quantize(component, "FLOAT_8", torch.float32, layer_filter=(r"^1\.", True))
     assert [quantized_kind(component[0]), quantized_kind(component[1][1])] == ["", "eight bits"]
 
 
 def test_what_its_class_keeps_exact_is_not_quantized():
-    """The output projections of T5, as in OneTrainer."""
+    """An example is the output projections of T5, as in OneTrainer."""
     model = T5EncoderModel(T5Config(vocab_size=8, d_model=16, d_kv=8, d_ff=16, num_heads=2, num_layers=1))
     quantize(model, "FLOAT_8", torch.bfloat16)
     feed = model.encoder.block[0].layer[1].DenseReluDense
@@ -113,7 +112,7 @@ def test_corrections_are_decomposed_once(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_correction_makes_every_kind_better(component, kind):
-    """The low-rank part is computed beside the quantized residual."""
+    """The low-rank part is computed next to the quantized residual."""
     original = component[0].weight.clone()
 
     def half(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

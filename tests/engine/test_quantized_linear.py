@@ -1,4 +1,4 @@
-"""Linears with frozen weights in eight bits, against the formulas (engine/quantized_linear.py)."""
+"""Linears with frozen 8-bit weights, compared with the formulas (engine/quantized_linear.py)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def layer() -> nn.Linear:
 
 
 def through(module: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output and gradient of the input for a fixed gradient of the output."""
+    """Return output and input gradient for a fixed output gradient."""
     given = x.clone().requires_grad_(True)
     out = module(given)
     gradient = torch.randn(out.shape, generator=torch.Generator().manual_seed(2)).to(out.dtype)
@@ -33,7 +33,7 @@ def gradient_of(out: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_float8_multiplies_in_the_compute_data_type(layer, dtype):
-    """The weight comes out of float8, times its scale, in the compute data type."""
+    """The float8 weight is converted, times its scale, to the compute data type."""
     x = torch.randn(2, 12, INPUTS)
     found, gradient = through(Float8Linear(layer, dtype), x)
     scale = layer.weight.abs().max() / 448
@@ -47,7 +47,7 @@ def test_float8_multiplies_in_the_compute_data_type(layer, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_int8_sums_integers(layer, dtype):
-    """One scale for the weight, one for each row of input and gradient; the sum of products is exact."""
+    """There is one scale for the weight, and one for each row of input and gradient; the sum of products is exact."""
     x = torch.randn(2, 12, INPUTS)
     module = Int8Linear(layer, dtype)
     found, gradient = through(module, x)
@@ -66,7 +66,7 @@ def test_int8_sums_integers(layer, dtype):
 
 
 def test_float8_inputs_are_rounded_by_row(layer):
-    """As with integers, in float8."""
+    """This works as for integers, in float8."""
     x = torch.randn(ROWS, INPUTS)
     found, gradient = through(Float8InputsLinear(layer, torch.float32), x)
     scale = layer.weight.abs().max() / 448
@@ -83,7 +83,7 @@ def test_float8_inputs_are_rounded_by_row(layer):
 @pytest.mark.parametrize("kind", [Int8Linear, Float8InputsLinear])
 @pytest.mark.parametrize(("rows", "inputs"), [(16, 32), (24, 20)])
 def test_few_rows_and_odd_sides_are_multiplied_plainly(kind, rows, inputs):
-    """Without rounding the input: 16 rows or fewer, and sides that no kernel takes."""
+    """The input isn't rounded for 16 rows or fewer, and for sides that no kernel supports."""
     layer = nn.Linear(inputs, OUTPUTS, bias=False)
     x = torch.randn(rows, inputs)
     module = kind(layer, torch.float32)
@@ -94,7 +94,7 @@ def test_few_rows_and_odd_sides_are_multiplied_plainly(kind, rows, inputs):
 
 @pytest.mark.parametrize("kind", LINEARS.values())
 def test_the_correction_comes_on_top(layer, kind):
-    """With a low-rank part the residual is quantized, and the layer is nearer to the original."""
+    """With a low-rank part the residual is quantized, and the layer is closer to the original."""
     u, s, v = torch.linalg.svd(layer.weight.detach())
     correction = (u[:, :24] * s[:24], v[:24])
     plain, corrected = kind(layer, torch.float32), kind(layer, torch.float32, correction)
@@ -117,7 +117,7 @@ def test_a_zero_weight_stays_zero(kind):
 
 @pytest.mark.parametrize("kind", LINEARS.values())
 def test_it_is_a_linear_with_a_frozen_weight(layer, kind):
-    """Adapters see a Linear; the weight takes one byte per number."""
+    """Adapters get a Linear; the weight takes one byte per number."""
     module = kind(layer, torch.bfloat16)
     assert isinstance(module, nn.Linear)
     assert (module.in_features, module.out_features) == (INPUTS, OUTPUTS)

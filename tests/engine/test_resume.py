@@ -1,4 +1,4 @@
-"""A resumed run goes on bit for bit.
+"""A resumed run is bitwise identical to an uninterrupted one.
 
 Covers ``engine/backups.py``.
 """
@@ -41,7 +41,7 @@ def same(one, other) -> bool:
     [("at an epoch start", 1, 3), ("within an epoch", 1, 2), ("asked for within an accumulation", 2, 1)],
 )
 def test_losses_and_weights_equal_those_of_the_uninterrupted_run(configured, train, tmp_path, when, accumulation, backup_at):
-    """From a backup at an epoch start, within an epoch, and one asked for while gradients were pending."""
+    """This covers a backup at an epoch start, within an epoch, and one requested while gradients were pending."""
     whole = configured(gradient_accumulation_steps=accumulation, epochs=4, lora_rank=2, dropout_probability=0.1)
     recorder, control = Recorder(), FakeControl()
     after_step(recorder, control, backup_at, BackupNow())
@@ -62,19 +62,19 @@ def test_losses_and_weights_equal_those_of_the_uninterrupted_run(configured, tra
 
 
 def test_a_run_that_ended_within_an_accumulation_goes_on_without_loss(configured, train, tmp_path):
-    """Micro-batches whose gradients no step used are done again: the last backup stands before them."""
+    """Micro-batches whose gradients no step used are repeated: the last backup is from before them."""
     long = configured(gradient_accumulation_steps=2, epochs=4, backup_before_save=True)
     _, whole = train(long)
     short = long.model_copy(update={"epochs": 3, "workspace_dir": str(tmp_path / "short")})
     _, first = train(short)
     (backup,) = first.of(BackupCreated)
-    assert (backup.global_step, len(first.steps)) == (8, 4)  # nine micro-batches were seen
+    assert (backup.global_step, len(first.steps)) == (8, 4)  # nine micro-batches were trained
     _, rest = train(long, resume_from=backup.path)
     assert first.losses + rest.losses == whole.losses
 
 
 def test_validations_continue_with_the_next_variations(configured, train):
-    """Each validation sees the next variations of its images, also after a resume."""
+    """Each validation uses the next variations of its images, also after a resume."""
     whole = configured(validation=True, validate_after=1, validate_after_unit="STEP", epochs=2)
     own = whole.concepts[0]
     image = own.image.model_copy(update={"enable_random_rotate": True, "random_rotate_max_angle": 20.0})
@@ -91,7 +91,7 @@ def test_validations_continue_with_the_next_variations(configured, train):
 
 
 def test_full_fine_tuning_resumes_bit_for_bit(configured, train, tmp_path):
-    """The same with the whole UNet trained, under a learning rate schedule."""
+    """The whole UNet is trained, with a learning rate scheduler."""
     whole = configured(
         training_method="FINE_TUNE",
         output_model_format="DIFFUSERS",
@@ -114,7 +114,7 @@ def test_full_fine_tuning_resumes_bit_for_bit(configured, train, tmp_path):
 
 
 def test_the_newest_backup_of_the_workspace_is_continued(configured, train):
-    """``continue_last_backup`` takes the backup whose name sorts last."""
+    """``continue_last_backup`` uses the backup whose name sorts last."""
     config = configured(epochs=2, backup_after=1, backup_after_unit="EPOCH", backup_before_save=True)
     _, recorder = train(config)
     assert [made.global_step for made in recorder.of(BackupCreated)] == [3, 6]
@@ -137,7 +137,7 @@ def test_the_newest_backup_of_the_workspace_is_continued(configured, train):
 def test_the_plan_of_a_resumed_run_counts_the_images_of_now(
     configured, train, tmp_path, when, backup_at, accumulation, images, total
 ):
-    """Images added or removed since the backup: the run ends at the step that it announced, and a warning says what changed."""
+    """If images were added or removed since the backup, the run ends at the step that it announced, with a warning."""
     folder = tmp_path / "images"
     folder.mkdir()
     source = sorted((GOLDEN / "data").glob("*.png"))
@@ -167,7 +167,7 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(
 
 
 def test_a_backup_after_which_nothing_is_left_is_refused(configured, train):
-    """By its epoch, by the step limit, and where the last epoch has too few images left: an error and no silent end."""
+    """Its epoch, the step limit, or too few images left in the last epoch give an error instead of a silent end."""
     config = configured(epochs=2, backup_before_save=True)
     _, recorder = train(config)
     (backup,) = recorder.of(BackupCreated)
@@ -197,7 +197,7 @@ MISSING_RESULTS = {
 
 @pytest.mark.parametrize("case", MISSING_RESULTS)
 def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(configured, train, case):
-    """All steps were done and backed up: the resumed run trains nothing, and saves what the run would have saved."""
+    """All steps were done and backed up: the resumed run trains nothing and saves the missing result."""
     changes, options, torn = MISSING_RESULTS[case]
     config = configured(epochs=2, backup_before_save=True, **changes)
     _, recorder = train(config, **options)
@@ -234,7 +234,7 @@ METHODS = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_killed_after_its_last_save_is_resumed_to_a_finished_one(train, tmp_path, method):
-    """With each method: the result is whole, but nothing records that the run completed, so it is saved once more and equal."""
+    """For each method, the result is complete but not recorded as completed, so it is saved again, with equal contents."""
     from tests.models.tiny import write_model
 
     changes, images = METHODS[method]
@@ -260,7 +260,7 @@ def test_a_run_killed_after_its_last_save_is_resumed_to_a_finished_one(train, tm
 
 
 def header(path: Path) -> dict[str, object]:
-    """What the file says about its training."""
+    """Return the training entries of the file."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -284,7 +284,7 @@ def test_the_result_of_another_run_at_the_same_place_is_not_that_of_the_backup(c
 
 
 def test_a_missing_model_folder_is_saved_from_the_backup(configured, train, tmp_path):
-    """A full fine-tune in diffusers layout, of which a component is missing; its images aren't encoded again."""
+    """A full fine-tune in diffusers layout lacks a component; its images aren't encoded again."""
     config = configured(
         training_method="FINE_TUNE",
         output_model_format="DIFFUSERS",
@@ -306,7 +306,7 @@ def test_a_missing_model_folder_is_saved_from_the_backup(configured, train, tmp_
 
 
 def test_a_run_that_only_fills_the_cache_saves_no_model(configured, train):
-    """Nothing is left to cache after the last epoch, whatever is at the destination."""
+    """After the last epoch there is nothing to cache, whatever is at the output path."""
     config = configured(epochs=1, backup_before_save=True)
     _, recorder = train(config)
     Path(config.output_model_destination).unlink()
@@ -316,13 +316,13 @@ def test_a_run_that_only_fills_the_cache_saves_no_model(configured, train):
 
 
 def test_nothing_to_continue_is_an_error(configured, train):
-    """Without a backup the run does not quietly start again."""
+    """Without a backup, the run doesn't silently start again."""
     with pytest.raises(BackupNotFoundError, match="no backup"):
         train(configured(continue_last_backup=True))
 
 
 def test_a_backup_of_other_settings_is_refused(configured, train):
-    """Another rank or another method than the backup's is named, not trained."""
+    """A backup with another rank or method is rejected by name."""
     config = configured(epochs=1, backup_before_save=True)
     _, recorder = train(config)
     backup = recorder.of(BackupCreated)[0].path
@@ -333,7 +333,7 @@ def test_a_backup_of_other_settings_is_refused(configured, train):
 
 
 def test_a_backup_of_onetrainer_is_continued(configured, train, recorded_tensors, tmp_path):
-    """A folder as OneTrainer writes it (adapter, optimizer with its group names, meta.json) is gone on from."""
+    """OneTrainer's folder (adapter, optimizer with its group names, meta.json) can be resumed."""
     import json
 
     import torch
@@ -365,7 +365,7 @@ def test_a_backup_of_onetrainer_is_continued(configured, train, recorded_tensors
 
 @pytest.fixture(scope="module")
 def backed_up(tmp_path_factory, recorded, few_images):
-    """The configuration of a finished run, and its backup: whoever damages a file of it repairs it."""
+    """Return the configuration of a finished run, and its backup; a test that damages a file repairs it."""
     from onetrainer_gradio import engine
 
     place = tmp_path_factory.mktemp("backed_up")
@@ -378,7 +378,7 @@ def backed_up(tmp_path_factory, recorded, few_images):
 @pytest.mark.parametrize("name", ["optimizer/optimizer.pt", "ema/ema.pt", "lora/lora.safetensors"])
 @pytest.mark.parametrize("content", ["empty", "cut", "text", "code", "other"])
 def test_a_damaged_backup_is_named_without_words_of_a_library(backed_up, train, tmp_path, request, name, content):
-    """The file, what is wrong with it, and that another backup can be resumed; nothing of ``weights_only``."""
+    """It names the file, the problem, and that another backup can be resumed, without mentioning ``weights_only``."""
     import torch
 
     from tests.config.test_model_files import Runs, safetensors, torch_file
@@ -405,7 +405,7 @@ def test_a_damaged_backup_is_named_without_words_of_a_library(backed_up, train, 
 
 
 def test_an_average_of_other_weights_is_refused(configured, train):
-    """A backup whose EMA belongs to other layers does not become the average of these."""
+    """A backup whose EMA belongs to other layers is rejected."""
     import torch
 
     config = configured(epochs=1, backup_before_save=True, ema="CPU")
@@ -419,8 +419,8 @@ def test_an_average_of_other_weights_is_refused(configured, train):
 
 @pytest.mark.parametrize("weight_dtype", ["BFLOAT_16", "FLOAT_16"])
 def test_an_adapter_over_weights_in_half_precision_is_resumed_in_its_own(configured, train, weight_dtype):
-    """Adapter weights in fp32 are not rounded to the precision of the layers below, neither at first nor on resume."""
-    # what a CPU computes in half precision it computes in the precision of the weights
+    """fp32 adapter weights are not rounded to the precision of the layers below, neither at first nor on resume."""
+    # on a CPU, half precision is computed in the precision of the weights
     half = {f"{part}__weight_dtype": weight_dtype for part in ("unet", "text_encoder")}
     config = configured(epochs=2, train_dtype=weight_dtype, output_dtype="FLOAT_32", **half)
     recorder, control = Recorder(), FakeControl()

@@ -1,4 +1,4 @@
-"""Guidance and first timestep of samples, which depend on whether the noise schedule ends in pure noise."""
+"""CFG rescale and first timestep of samples depend on whether the noise schedule ends in pure noise."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_guidance_is_rescaled_with_zero_terminal_snr_only(configured, zero_snr, 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if not name.endswith("KARRAS")])
 def test_every_sampler_begins_at_the_last_timestep_with_zero_terminal_snr(name):
-    """Pure noise is what the model sees first; without the option the first timestep is the sampler's own."""
+    """The model starts from pure noise; without the option, the first timestep is the sampler's own."""
     zero = scheduler_of(name, SCHEDULE, "v_prediction", zero_snr=True)
     zero.set_timesteps(20)
     assert float(zero.timesteps[0]) == 999

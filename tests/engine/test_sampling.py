@@ -1,4 +1,4 @@
-"""Preview pictures: which, where, with what inside, and that they leave the training alone (engine/pipelines.py)."""
+"""Samples: which ones, where, with which metadata, and that they don't affect training (engine/pipelines.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAMPLE = {"prompt": "a red cross", "width": 32, "height": 40, "seed": 3, "diffus
 
 
 def test_every_sampler_generates_an_image(configured, train):
-    """All ten noise schedulers give a picture of the wanted size, and the SDE ones the same one each time."""
+    """All ten noise schedulers give an image of the requested size, and the SDE ones a reproducible one."""
     from onetrainer_gradio.engine.samplers import SAMPLERS
 
     assert len(SAMPLERS) == 10
@@ -30,11 +30,11 @@ def test_every_sampler_generates_an_image(configured, train):
     assert {image.size for image in images} == {(32, 40)}
     for first, second in zip(images[::2], images[1::2], strict=True):
         assert first.tobytes() == second.tobytes()
-    assert len({image.tobytes() for image in images}) >= 7  # few steps make some of them equal
+    assert len({image.tobytes() for image in images}) >= 7  # with few steps, some of them are equal
 
 
 def test_sampling_leaves_the_training_alone(configured, train):
-    """Losses and weights are the same with and without samples in between, random seeds included."""
+    """Losses and weights are the same with and without samples, including random seeds."""
     from safetensors.torch import load_file
 
     config = configured(dropout_probability=0.2)
@@ -51,7 +51,7 @@ def test_sampling_leaves_the_training_alone(configured, train):
 
 
 def test_the_event_and_the_file_say_how_it_was_made(configured, train):
-    """Parameters stand in the event and in the PNG; a random seed is the one that was drawn."""
+    """The event and the PNG have the parameters; for a random seed, the actual one."""
     config = configured(
         samples=[{**SAMPLE, "random_seed": True, "negative_prompt": "blue"}],
         sample_after=1,
@@ -81,7 +81,7 @@ def test_the_seed_of_a_prompt_decides_its_image(configured, train):
 
 
 def test_jpeg_is_written_too(configured, train):
-    """``sample_image_format`` JPG."""
+    """The setting is ``sample_image_format`` JPG."""
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="JPG")
     _, recorder = train(config, max_steps=1)
     (made,) = recorder.of(SampleGenerated)
@@ -90,7 +90,7 @@ def test_jpeg_is_written_too(configured, train):
 
 
 def test_only_enabled_prompts_are_generated_and_skip_first_waits(configured, train):
-    """Disabled prompts keep their number; ``sample_skip_first`` leaves the first epochs out."""
+    """Disabled prompts keep their number; ``sample_skip_first`` skips the first epochs."""
     config = configured(
         samples=[{**SAMPLE, "enabled": False}, {**SAMPLE, "prompt": "a blue circle"}],
         sample_after=1,
@@ -104,7 +104,7 @@ def test_only_enabled_prompts_are_generated_and_skip_first_waits(configured, tra
 
 
 def test_with_an_average_images_come_twice(configured, train):
-    """EMA: one picture with the average, one without, in the twin folder."""
+    """With EMA, there is one image with the average and one without, in the twin folder."""
     config = configured(
         samples=[SAMPLE], sample_after=3, sample_after_unit="STEP", ema="CPU", ema_update_step_interval=1, learning_rate=0.05
     )
@@ -114,7 +114,7 @@ def test_with_an_average_images_come_twice(configured, train):
 
 
 def test_stop_ends_an_image_between_two_sampler_steps(configured, train):
-    """A long picture does not hold up the stop; a command that asked for it is refused with the reason."""
+    """A slow image doesn't delay the stop; the command that requested it is rejected with the reason."""
     control, asked, stop = FakeControl(), SampleCustom(params={**SAMPLE, "diffusion_steps": 900}), Stop()
 
     def on(event):
@@ -133,7 +133,7 @@ def test_stop_ends_an_image_between_two_sampler_steps(configured, train):
 
 
 def test_a_due_image_that_cannot_be_generated_is_a_warning(configured, train):
-    """A wrong size in the prompts does not end the run."""
+    """A wrong size in the prompts doesn't end the run."""
     config = configured(samples=[{**SAMPLE, "width": 33}], sample_after=1, sample_after_unit="EPOCH")
     outcome, recorder = train(config)
     assert outcome == "completed"
@@ -141,7 +141,7 @@ def test_a_due_image_that_cannot_be_generated_is_a_warning(configured, train):
 
 
 def test_clip_skip_changes_the_image(configured, train):
-    """``text_encoder_layer_skip`` is used for training and pictures alike."""
+    """``text_encoder_layer_skip`` applies to training and samples."""
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
     _, one = train(config, max_steps=1)
     _, other = train(config.model_copy(update={"text_encoder_layer_skip": 1}), max_steps=1)
@@ -152,7 +152,7 @@ def test_clip_skip_changes_the_image(configured, train):
 
 @pytest.mark.parametrize("dtype", ["BFLOAT_16"])
 def test_half_precision_generates_an_image(configured, train, dtype):
-    """A model in 16 bits with an adapter in 32 paints."""
+    """A 16-bit model with a 32-bit adapter generates samples."""
     config = configured(
         samples=[SAMPLE],
         sample_after=1,
@@ -167,7 +167,7 @@ def test_half_precision_generates_an_image(configured, train, dtype):
 
 
 def test_default_samples_are_generated_on_command(configured, train):
-    """SampleDefault paints the configured prompts and carries its id."""
+    """SampleDefault generates the configured prompts, which carry its id."""
     recorder, control, asked = Recorder(), FakeControl(), SampleDefault()
     after_step(recorder, control, 2, asked)
     train(configured(samples=[SAMPLE, SAMPLE]), recorder, control)
@@ -178,7 +178,7 @@ def test_default_samples_are_generated_on_command(configured, train):
 
 
 def test_guidance_below_one_follows_the_negative_prompt(configured, train):
-    """At 0 only the negative prompt counts, at 1 only the prompt; swapping the two prompts swaps the pictures."""
+    """At 0 only the negative prompt counts, at 1 only the prompt; swapping the two prompts swaps the images."""
     prompts = {"prompt": "a red cross", "negative_prompt": "a blue circle on a black background"}
     swapped = {"prompt": prompts["negative_prompt"], "negative_prompt": prompts["prompt"]}
     samples = [

@@ -1,4 +1,4 @@
-"""Learning-rate schedules."""
+"""Learning rate schedulers."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_each_schedule_passes_through_its_points(name, start, middle, end):
 
 
 def test_all_schedules_are_known():
-    """The table holds the six that need no class of their own."""
+    """The table has the six that need no custom class."""
     assert set(SCHEDULES) == {"CONSTANT", "LINEAR", "COSINE", "COSINE_WITH_RESTARTS", "COSINE_WITH_HARD_RESTARTS", "REX"}
 
 
 def test_warm_up_rises_from_zero_before_the_curve_begins():
-    """Ten steps of warm-up, then the curve over what is left."""
+    """Ten warmup steps come first, then the curve over the rest."""
     curve = factors("LINEAR", 110, warmup=10)
     assert curve[:11] == pytest.approx([step / 10 for step in range(11)])
     assert curve[60] == pytest.approx(0.5)
@@ -59,19 +59,19 @@ def test_the_lowest_factor_is_the_floor():
 
 
 def test_hard_restarts_come_back_at_once():
-    """Two cycles: full rate again in the middle."""
+    """With two cycles, the full rate is reached again in the middle."""
     curve = factors("COSINE_WITH_HARD_RESTARTS", 100, cycles=2)
     assert curve[49] < 0.01
     assert curve[50] == 1
 
 
 def test_a_run_shorter_than_its_warm_up_still_has_factors():
-    """200 steps of warm-up in a run of 18: rises all the way, no division by zero."""
+    """With 200 warmup steps in a run of 18, the rate rises to the end, without a division by zero."""
     assert factors("COSINE", 18, warmup=200)[18] == pytest.approx(0.09)
 
 
 def test_scalers_take_the_effective_batch():
-    """The loss scales with it, the learning rate with its root."""
+    """The loss scales with it, the learning rate with its square root."""
     expected = {"NONE": 1, "BATCH": 4, "GLOBAL_BATCH": 4, "GRADIENT_ACCUMULATION": 9, "BOTH": 36, "GLOBAL_BOTH": 36}
     assert {name: loss_scale(name, 4, 9) for name in EFFECTIVE_BATCH} == expected
     assert learning_rate_scale("BOTH", 4, 9) == 6

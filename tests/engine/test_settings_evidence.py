@@ -195,7 +195,7 @@ def flat(changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 @cache
 def recorded() -> frozenset[str]:
-    """Return the settings that change a recorded run: another one differs in them, and in its numbers."""
+    """Return the settings that change a recorded run: another run differs in them, and in its numbers."""
     by_model: dict[tuple[str, str], list[tuple[Case, frozenset[tuple[str, str]]]]] = {}
     for case in cases():
         if case.id in rows():
@@ -211,12 +211,12 @@ def recorded() -> frozenset[str]:
 
 
 def leaves() -> list[str]:
-    """Return the settings of the catalog that hold a value."""
+    """Return the settings of the catalog that have a value."""
     return [path for path in CATALOGUE if not any(other.startswith((f"{path}.", f"{path}[]")) for other in CATALOGUE)]
 
 
 def reason(path: str) -> str:
-    """Return why no test changes a result by a setting; empty without a reason."""
+    """Return why no test changes a result with a setting; empty without a reason."""
     return next((text for pattern, text in REASONS.items() if re.fullmatch(pattern, path)), "")
 
 

@@ -1,4 +1,4 @@
-"""Replacing folders, and what a kill at any moment leaves."""
+"""Replacing folders, and what a kill at any moment leaves behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def made(target: Path, **files: str) -> None:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file with its text, links as where they lead; the marker left out."""
+    """Return every file with its text and every link with its target, without the marker."""
     found = {}
     for here, _, names in os.walk(folder):
         for name in names:
@@ -47,7 +47,7 @@ def owner(pid: int = GONE, born: str = "1", *, host: str = "", boot: str = "") -
 
 
 def test_files_of_others_are_carried_over(tmp_path):
-    """A replaced folder keeps every file, link and empty folder that no run wrote; what the last run wrote goes."""
+    """A replaced folder keeps every file, link and empty folder that no run wrote; what the last run wrote is deleted."""
     target = tmp_path / "model"
     made(target, old="1", both="1")
     fill(target, notes="mine")
@@ -68,7 +68,7 @@ def test_files_of_others_are_carried_over(tmp_path):
 
 @pytest.mark.parametrize("links", [True, False])
 def test_files_are_carried_over_without_hard_links_too(tmp_path, monkeypatch, links):
-    """A file system without them gets copies."""
+    """A file system without hard links gets copies."""
     if not links:
         monkeypatch.setattr(os, "link", lambda *paths, **named: (_ for _ in ()).throw(OSError("no links")))
     made(tmp_path / "model", a="1")
@@ -86,7 +86,7 @@ def refused(target: Path, **files: str) -> str:
 
 
 def test_what_no_run_wrote_is_not_replaced(tmp_path):
-    """A folder without a marker, one with a changed file, one whose other files are in the way, a file, a link."""
+    """This covers a folder without a marker, with a changed file, or with other files in the way, a file, and a link."""
     (tmp_path / "foreign").mkdir()
     fill(tmp_path / "foreign", notes="mine")
     assert "no run wrote" in refused(tmp_path / "foreign", a="1")
@@ -103,14 +103,14 @@ def test_what_no_run_wrote_is_not_replaced(tmp_path):
 
 
 def test_an_empty_folder_is_filled(tmp_path):
-    """Nothing is in it that could be lost."""
+    """It contains nothing that could be lost."""
     (tmp_path / "model").mkdir()
     made(tmp_path / "model", a="1")
     assert tree(tmp_path / "model") == {"a": "1"}
 
 
 def test_a_marker_that_lists_other_folders_removes_nothing_there(tmp_path):
-    """A marker from elsewhere is only believed about what is in its folder."""
+    """A marker only counts for what is in its own folder."""
     fill(tmp_path, victim="mine")
     made(tmp_path / "model", a="1")
     status = (tmp_path / "victim").stat()
@@ -122,7 +122,7 @@ def test_a_marker_that_lists_other_folders_removes_nothing_there(tmp_path):
 
 
 def test_a_link_is_replaced_and_its_target_stays(tmp_path):
-    """A single file never goes through a link."""
+    """A single file is never written through a link."""
     fill(tmp_path, precious="mine")
     (tmp_path / "out").symlink_to("precious")
     with whole_file(tmp_path / "out") as path:
@@ -131,7 +131,7 @@ def test_a_link_is_replaced_and_its_target_stays(tmp_path):
 
 
 def test_names_as_long_as_they_can_be_are_written(tmp_path):
-    """What is unfinished has no longer name than the file itself."""
+    """The temporary file's name is no longer than the file's own."""
     with whole_file(tmp_path / ("x" * 255)) as path:
         path.write_text("1")
     made(tmp_path / ("y" * 255), a="1")
@@ -139,7 +139,7 @@ def test_names_as_long_as_they_can_be_are_written(tmp_path):
 
 
 def test_what_dead_processes_left_is_removed_and_all_else_stays(tmp_path):
-    """Living processes, other machines, links, and names that are not ours are left alone."""
+    """Files of living processes and other machines, links, and other names are left alone."""
     import psutil
 
     mine, parent = os.getpid(), os.getppid()
@@ -160,7 +160,7 @@ def test_what_dead_processes_left_is_removed_and_all_else_stays(tmp_path):
 
 
 def test_what_another_machine_left_goes_after_a_day(tmp_path):
-    """Its processes can't be seen from here."""
+    """Its processes can't be checked from here."""
     left = tmp_path / (UNFINISHED + owner(host="ffffff"))
     left.mkdir()
     fill(left, a="1")
@@ -172,7 +172,7 @@ def test_what_another_machine_left_goes_after_a_day(tmp_path):
 
 
 def test_what_is_being_written_stays(tmp_path):
-    """Also for the process itself, whose earlier leftovers go."""
+    """The process removes its own earlier leftovers, too."""
     with staged(tmp_path / "model") as place:
         place.write_text("half")
         tidy_up(tmp_path)
@@ -181,7 +181,7 @@ def test_what_is_being_written_stays(tmp_path):
 
 
 def test_a_folder_that_was_moved_aside_comes_back(tmp_path):
-    """The process died before the new one was in place: the old one is the only one."""
+    """The process died before the new folder was in place, so the old one is the only one."""
     made(tmp_path / "model", a="1")
     fill(tmp_path / "model", notes="mine")
     aside = tmp_path / (REPLACED + owner())
@@ -193,7 +193,7 @@ def test_a_folder_that_was_moved_aside_comes_back(tmp_path):
 
 
 def test_a_folder_that_was_replaced_goes_but_nothing_is_lost_with_it(tmp_path):
-    """The process died after the new one was in place; what is only in the old one stays under a visible name."""
+    """The process died after the new one was in place; files that only the old one has stay under a visible name."""
     for number, extra in enumerate(("", "appeared later")):
         place = tmp_path / str(number)
         made(place / "old", a="1")
@@ -212,7 +212,7 @@ def test_a_folder_that_was_replaced_goes_but_nothing_is_lost_with_it(tmp_path):
 
 
 def test_free_names_keep_the_ending(tmp_path):
-    """Links that lead nowhere take a name, too."""
+    """Broken links occupy a name, too."""
     assert free_name(tmp_path / "a.safetensors").name == "a-2.safetensors"
     (tmp_path / "a-2.safetensors").symlink_to("/nowhere")
     assert free_name(tmp_path / "a.safetensors").name == "a-3.safetensors"
@@ -220,7 +220,9 @@ def test_free_names_keep_the_ending(tmp_path):
 
 @pytest.mark.slow
 def test_a_kill_at_any_moment_loses_nothing(tmp_path):
-    """A process that replaces a folder again and again is killed; at the next start the folder is whole and alone."""
+    """A process that replaces a folder again and again is killed; after the
+    next start the folder is complete, without leftovers.
+    """
     body = f"""
         from pathlib import Path
         from onetrainer_gradio.engine.files import whole_folder

@@ -19,7 +19,7 @@ from onetrainer_gradio.engine.supported_settings import SUPPORTED_SETTINGS
 from tests.engine.optimizers.toy import AVAILABLE, chosen, groups, weights
 from tests.engine.recording import FakeControl, Recorder
 
-# writing a configuration down, refusing it, or protecting whatever a path in it names, is not reading it
+# serializing, rejecting, or protecting a path in a configuration doesn't count as reading it
 pytestmark = pytest.mark.slow
 
 NOT_READING = (
@@ -38,7 +38,7 @@ NOT_READING = (
 
 
 def followed(settings: Settings, prefix: str, log: set[str]) -> Settings:
-    """The same settings, which remember what is asked of them."""
+    """Return the same settings, recording every access."""
     kind = type(settings)
     fields = set(kind.model_fields)
     values = {}
@@ -62,7 +62,7 @@ def followed(settings: Settings, prefix: str, log: set[str]) -> Settings:
 
 @pytest.fixture
 def asked(configured, tmp_path) -> set[str]:
-    """What runs with everything switched on ask for."""
+    """Return the settings that runs with everything enabled access."""
     log: set[str] = set()
     sample = {"prompt": "x", "width": 32, "height": 32, "diffusion_steps": 1}
     everything = configured(
@@ -146,13 +146,13 @@ def asked(configured, tmp_path) -> set[str]:
 
 
 def test_the_list_is_what_runs_ask_for(asked):
-    """No setting is read that the list does not name, and none is named that no run asks for."""
+    """Every accessed setting is in the list, and every listed one is accessed."""
     assert asked - set(SUPPORTED_SETTINGS) == set()
     assert set(SUPPORTED_SETTINGS) - asked == set()
 
 
 def test_the_settings_page_can_be_built_from_it():
-    """Paths exist in the configuration."""
+    """Its paths exist in the configuration."""
     from onetrainer_gradio.config import ConceptConfig, SampleConfig, TrainConfig
     from onetrainer_gradio.config.declarations.embedding import TrainEmbeddingConfig
 

@@ -15,7 +15,7 @@ def drawn(count=20_000, seed=5, **settings):
 
 @pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
 def test_every_distribution_is_reproducible_and_stays_in_its_window(name):
-    """Whole numbers from 0 to 999, the same for the same seed, within the window when there is one."""
+    """They are integers from 0 to 999, the same for the same seed, within the window if there is one."""
     settings = {"distribution": name, "weight": 0.7, "bias": 0.3}
     one = drawn(**settings)
     assert one.dtype == torch.int32
@@ -29,7 +29,7 @@ def test_every_distribution_is_reproducible_and_stays_in_its_window(name):
 
 
 def test_uniform_is_the_recipe():
-    """(1000 * rand).int() from one generator."""
+    """It is (1000 * rand).int() from one generator."""
     expected = (1000 * torch.rand(7, generator=torch.Generator().manual_seed(3))).int()
     assert torch.equal(drawn(7, 3), expected)
 
@@ -51,12 +51,12 @@ def test_uniform_is_the_recipe():
     ],
 )
 def test_distributions_have_their_means(settings, mean):
-    """The mean of many draws is that of the distribution."""
+    """The mean of many samples is that of the distribution."""
     assert drawn(**settings).double().mean().item() == pytest.approx(mean, abs=10)
 
 
 def test_the_shift_moves_draws_towards_noise():
-    """t' = N s t / ((s - 1) t + N): half becomes three quarters with a shift of 3."""
+    """t' = N s t / ((s - 1) t + N): with a shift of 3, half becomes three quarters."""
     plain, shifted = drawn(), drawn(shift=3.0)
     expected = 1000 * 3 * plain / (2 * plain + 1000)
     assert (shifted - expected).abs().max() < 3
@@ -64,7 +64,7 @@ def test_the_shift_moves_draws_towards_noise():
 
 
 def test_validation_looks_at_the_middle():
-    """499 of 1000."""
+    """It uses 499 of 1000."""
     assert middle_timestep(1000) == 499
 
 
@@ -72,7 +72,7 @@ def test_validation_looks_at_the_middle():
 @pytest.mark.parametrize(("weight", "bias"), [(0.5, 0.3), (3.0, 0.9)])
 @pytest.mark.parametrize(("shift", "window"), [(1.0, (0.0, 1.0)), (2.5, (0.1, 0.8))])
 def test_draws_follow_the_chances_that_the_page_shows(name, weight, bias, shift, window):
-    """The plot of the settings and the draw of the engine are one distribution: their cumulative shares agree within 2 %."""
+    """The settings' plot and the engine's sampling have one distribution: their cumulative shares agree within 2%."""
     low, high = window
     settings = {"distribution": name, "weight": weight, "bias": bias, "shift": shift, "min_strength": low, "max_strength": high}
     steps = drawn(**settings).long().clamp(min=0)

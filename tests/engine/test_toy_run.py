@@ -1,4 +1,4 @@
-"""Whole runs in a second, with a family of two layers: load, cache, step, sample, back up, resume, save.
+"""Complete runs in a second, with a two-layer family: load, cache, step, sample, back up, resume, save.
 
 (engine/training.py, engine/methods/vae.py)
 """
@@ -38,7 +38,7 @@ SAMPLE = {"prompt": "a red cross", "width": 32, "height": 16, "diffusion_steps":
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch) -> None:
-    """The toy stands in the table where Stable Diffusion 1.5 does."""
+    """Register the toy family in place of Stable Diffusion 1.5."""
     monkeypatch.setitem(families.FAMILIES, "STABLE_DIFFUSION_15", "tests.engine.toy_family")
 
 
@@ -53,14 +53,14 @@ def toy(configured, model) -> Callable[..., TrainConfig]:
 
 
 def run_with(train: Any, config: TrainConfig, at: int, *commands: Any, **options: Any) -> tuple[str, Recorder]:
-    """A run that is given the commands after an optimizer step."""
+    """Run with commands that are given after an optimizer step."""
     recorder, control = Recorder(), FakeControl()
     after_step(recorder, control, at, *commands)
     return train(config, recorder, control, **options)
 
 
 def test_a_run_goes_from_the_images_to_the_file(toy, train, tmp_path):
-    """Each phase in its turn; sample, validation, save on the way and final file are there."""
+    """Each phase comes in order, with sample, validation, intermediate save and final file."""
     config = toy(
         samples=[SAMPLE, {**SAMPLE, "enabled": False}],
         sample_after=1,
@@ -99,7 +99,7 @@ def test_a_run_goes_from_the_images_to_the_file(toy, train, tmp_path):
     [pytest.param("LORA", 1, marks=pytest.mark.slow), ("LORA", 2), pytest.param("FINE_TUNE", 1, marks=pytest.mark.slow)],
 )
 def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, method, accumulation):
-    """Adapter or whole model, and with gradients pending at the backup: the same losses, the same weights."""
+    """For adapter and full model, and with gradients pending at the backup, losses and weights are the same."""
     fine = {"output_model_format": "LEGACY_SAFETENSORS", "text_encoder__train": True} if method == "FINE_TUNE" else {}
     whole = toy(training_method=method, gradient_accumulation_steps=accumulation, epochs=4, ema="CPU", **fine)
     _, recorder = run_with(train, whole, 2, BackupNow())
@@ -129,7 +129,7 @@ def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, method, accum
 )
 @pytest.mark.parametrize("model_format", ["KOHYA_LORA", pytest.param("DIFFUSERS_LORA", marks=pytest.mark.slow)])
 def test_every_adapter_type_resumes_and_continues_from_its_file(toy, train, tmp_path, adapter, model_format):
-    """A resumed run gives the same file; one that starts from that file begins with the loss at which the first one ended."""
+    """A resumed run gives the same file; one that starts from that file begins with the final loss of the first one."""
     whole = toy(**adapter, dropout_probability=0.2, learning_rate=0.01, epochs=3, output_model_format=model_format)
     _, recorder = run_with(train, whole, 4, BackupNow())
     (backup,) = recorder.of(BackupCreated)
@@ -148,7 +148,9 @@ def test_every_adapter_type_resumes_and_continues_from_its_file(toy, train, tmp_
 
 
 def test_fine_tuning_the_vae_goes_from_the_images_to_the_model(toy, train, tmp_path, few_images):
-    """Without captions: the decoder learns, the rest of the model is saved as it was, and a resumed run ends the same."""
+    """It needs no captions: the decoder learns, the rest of the model is saved
+    unchanged, and a resumed run has the same result.
+    """
     concept = {"__version": 2, "path": str(few_images), "seed": 1, "image": {}, "text": {"enable_tag_shuffling": True}}
     whole = toy(
         training_method="FINE_TUNE_VAE",
@@ -192,14 +194,14 @@ def test_fine_tuning_the_vae_goes_from_the_images_to_the_model(toy, train, tmp_p
 
 
 def base_weights(config: TrainConfig) -> dict[str, Any]:
-    """The weights of the base model, with the names of the single file."""
+    """Return the weights of the base model, with the names of the single file."""
     files = sorted(Path(config.base_model_name).glob("*/*.safetensors"))
     return {f"{file.parent.name}.{name}": tensor for file in files for name, tensor in load_file(file).items()}
 
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_only_the_vae_is_on_the_train_device_while_it_is_trained(toy, cached):
-    """Also without a cache: nothing else is used, and captions have no tokens."""
+    """This holds without a cache: nothing else is used, and captions have no tokens."""
     model = Model.load(toy(training_method="FINE_TUNE_VAE", latent_caching=cached), toy().base_model_name, lambda *told: None)
     assert model.needed() == model.encoders("image") == ("vae",)
     assert (model.encoders("text"), model.text_fixed, model.tokenize("red")) == ((), False, {})
@@ -207,7 +209,7 @@ def test_only_the_vae_is_on_the_train_device_while_it_is_trained(toy, cached):
 
 @pytest.mark.slow
 def test_training_lowers_the_loss(toy, train):
-    """The two layers learn: the last epochs are better than the first ones."""
+    """The last epochs have lower losses than the first ones."""
     config = toy(training_method="FINE_TUNE", output_model_format="DIFFUSERS", epochs=40, learning_rate=0.05)
     config = config.model_copy(update={"output_model_destination": config.output_model_destination.removesuffix(".safetensors")})
     _, recorder = train(config)
@@ -217,7 +219,7 @@ def test_training_lowers_the_loss(toy, train):
 
 
 def test_commands_are_carried_out_between_steps_and_a_stop_saves(toy, train):
-    """Sample, save and pause in their order; a stop ends with the file of what was trained."""
+    """Sample, save and pause come in order; a stop ends with the file of what was trained."""
     custom = SampleCustom(params={**SAMPLE, "prompt": "mine"})
     wrong = SampleCustom(params={**SAMPLE, "width": 33})
     commands = (SampleDefault(), custom, wrong, SaveNow(), Pause(), Resume())
@@ -254,7 +256,7 @@ def test_validation_and_both_components_are_trained(toy, train, tmp_path, few_im
 
 
 def test_only_cache_trains_nothing(toy, train):
-    """The latents are there afterwards, a model is not."""
+    """Afterwards the latents exist, a model doesn't."""
     config = toy(only_cache=True)
     outcome, recorder = train(config)
     assert outcome == "completed"
@@ -265,7 +267,7 @@ def test_only_cache_trains_nothing(toy, train):
 
 @pytest.mark.slow
 def test_a_step_limit_and_the_end_of_all_training_end_the_run(toy, train):
-    """The limit counts steps; a run whose last component has stopped says so."""
+    """The limit counts steps; a run whose last component has stopped training reports it."""
     _, recorder = train(toy(), max_steps=4)
     assert len(recorder.losses) == 4
     _, recorder = train(toy(epochs=3, unet__stop_training_after=1, unet__stop_training_after_unit="EPOCH"))
@@ -275,7 +277,7 @@ def test_a_step_limit_and_the_end_of_all_training_end_the_run(toy, train):
 
 @pytest.mark.slow
 def test_what_cannot_be_trained_is_said_with_the_setting(toy, train, tmp_path):
-    """A loss that is no number, a folder without images, a model type without a family."""
+    """This covers a NaN loss, a folder without images, and a model type without a family."""
     with pytest.raises(NonFiniteLossError, match="step"):
         train(toy(training_method="FINE_TUNE", output_model_format="LEGACY_SAFETENSORS", learning_rate=1e20, epochs=4))
     (tmp_path / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""The run as a whole: what it says, in which order, and how it ends.
+"""The run as a whole: its events, their order, and how it ends.
 
 Covers ``engine/step_actions.py``, ``engine/tensorboard.py``, ``engine/validation.py``.
 """
@@ -35,13 +35,13 @@ from onetrainer_gradio.events import (
 )
 from tests.engine.recording import FakeControl, Recorder, after_step
 
-pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 
 SAMPLE = {"prompt": "a red cross", "width": 32, "height": 32, "diffusion_steps": 2, "noise_scheduler": "DDIM"}
 
 
 def test_the_plan_comes_before_the_first_step(configured, train):
-    """Total steps, pictures, parameters and names of the learning rates are known before anything is trained."""
+    """Total steps, images, parameters and names of the learning rates are known before training."""
     _, recorder = train(configured())
     kinds = [type(event) for event in recorder.events]
     assert kinds.index(RunPlanned) < kinds.index(StepDone)
@@ -52,17 +52,17 @@ def test_the_plan_comes_before_the_first_step(configured, train):
 
 
 def test_phases_follow_the_run(configured, train):
-    """Loading, caching, training, saving, each said once; progress while caching ends at its total."""
+    """Loading, caching, training and saving are each reported once; caching progress reaches its total."""
     _, recorder = train(configured(backup_before_save=True))
     phases = [phase for number, phase in enumerate(recorder.phases) if number == 0 or recorder.phases[number - 1] != phase]
     assert phases == ["loading", "caching", "training", "backing_up", "saving"]
     cached = [event for event in recorder.of(PhaseProgress) if event.phase == "caching"]
-    assert cached[-1].done == cached[-1].total == 12  # six pictures, six captions
+    assert cached[-1].done == cached[-1].total == 12  # six images, six captions
 
 
 @pytest.mark.slow
 def test_a_step_reports_its_position(configured, train):
-    """Numbers are OneTrainer's progress after the step; with accumulation one event comes for each optimizer step."""
+    """Numbers are OneTrainer's progress after the step; with accumulation, there is one event per optimizer step."""
     _, recorder = train(configured(gradient_accumulation_steps=2, epochs=4))
     assert [(s.update_step, s.global_step, s.epoch, s.epoch_step, s.epoch_sample) for s in recorder.steps] == [
         (1, 2, 0, 2, 4),
@@ -77,7 +77,7 @@ def test_a_step_reports_its_position(configured, train):
 
 @pytest.mark.slow
 def test_accumulation_trains_as_the_large_batch_does(configured, train):
-    """Two micro-batches of two give the loss that their mean is, and clipping sees the whole gradient."""
+    """Two micro-batches of two give their mean loss, and clipping applies to the whole gradient."""
     _, split = train(configured(gradient_accumulation_steps=2, epochs=2))
     _, single = train(configured(epochs=2, learning_rate=1e-12))
     pairs = [(single.losses[2 * i] + single.losses[2 * i + 1]) / 2 for i in range(3)]
@@ -86,7 +86,7 @@ def test_accumulation_trains_as_the_large_batch_does(configured, train):
 
 @pytest.mark.slow
 def test_the_seed_of_the_options_decides_the_adapter(configured, train, plain):
-    """Same seed, same run; another seed, another adapter."""
+    """The same seed gives the same run, another seed another adapter."""
     _, same = train(configured(), seed=42)
     _, other = train(configured(), seed=8)
     assert same.losses == plain.losses
@@ -104,7 +104,7 @@ def test_a_step_limit_ends_the_run(configured, train):
 
 
 def test_stop_finishes_backs_up_and_saves(configured, train):
-    """The step at hand is finished, then come the backup and the result, and the run is called stopped."""
+    """The current step is finished, then the backup and the result are written, and the run ends as stopped."""
     recorder, control = Recorder(), FakeControl()
     stop = Stop()
     after_step(recorder, control, 2, stop)
@@ -118,7 +118,7 @@ def test_stop_finishes_backs_up_and_saves(configured, train):
 
 @pytest.mark.slow
 def test_stop_waits_for_pending_gradients(configured, train):
-    """With accumulation a stop is obeyed after an optimizer step, so that no micro-batch is lost."""
+    """With accumulation, a stop takes effect after an optimizer step, so no micro-batch is lost."""
     recorder, control = Recorder(), FakeControl()
     after_step(recorder, control, 1, Stop())
     train(configured(gradient_accumulation_steps=3, epochs=4, backup_before_save=True), recorder, control)
@@ -144,7 +144,7 @@ def test_stop_while_loading_or_caching_ends_at_once(configured, train, tmp_path,
 
 @pytest.mark.slow
 def test_a_stop_while_the_next_epoch_is_cached_saves_what_is_trained(configured, train, tmp_path):
-    """Half of the pictures are encoded for the second epoch: a stop then ends the run after the first, with its result."""
+    """Half of the images are encoded for the second epoch: a stop then ends the run after the first, with its result."""
     control, stop = FakeControl(), Stop()
 
     def on(event):
@@ -161,7 +161,7 @@ def test_a_stop_while_the_next_epoch_is_cached_saves_what_is_trained(configured,
 
 @pytest.mark.slow
 def test_pause_keeps_the_model_and_still_handles_commands(configured, train, plain):
-    """A paused run paints, backs up and saves when told, and goes on as if nothing had been."""
+    """A paused run samples, backs up and saves on command, and then continues with the same numbers."""
     pause, sample, custom = Pause(), SampleDefault(), SampleCustom(params=SAMPLE)
     backup, save, resume, second = BackupNow(), SaveNow(), Resume(), Pause()
     control = FakeControl()
@@ -187,7 +187,7 @@ def test_pause_keeps_the_model_and_still_handles_commands(configured, train, pla
 
 @pytest.mark.slow
 def test_commands_given_while_caching_are_served_by_what_is_due(configured, train):
-    """One sampling, backup and save for the interval and for everyone who asked; each command is answered with its result."""
+    """One sampling, backup and save serve the interval and every request; each command is answered with its result."""
     samples, backups, saves = ([kind(), kind()] for kind in (SampleDefault, BackupNow, SaveNow))
     control, done = FakeControl(), []
 
@@ -229,7 +229,7 @@ def test_a_sample_command_that_comes_during_a_due_sampling_is_answered_by_it(con
 
 @pytest.mark.slow
 def test_a_backup_is_not_written_twice_at_one_step(configured, train):
-    """A backup on command, a stop at the same step, and "backup before save": one backup."""
+    """A backup on command, a stop at the same step, and "backup before save" give one backup."""
     control, recorder, backup, stop = FakeControl(), Recorder(), BackupNow(), Stop()
     after_step(recorder, control, 1, backup, stop)
     train(configured(backup_before_save=True), recorder, control)
@@ -241,7 +241,7 @@ def test_a_backup_is_not_written_twice_at_one_step(configured, train):
 @pytest.mark.slow
 @pytest.mark.parametrize("paused", [False, True])
 def test_equal_commands_that_wait_are_carried_out_once(configured, train, paused):
-    """Also within a pause; other parameters, or a random seed, are another sample."""
+    """This holds during a pause too; other parameters, or a random seed, are another sample."""
     equal = [SampleCustom(params=SAMPLE), SampleCustom(params=dict(reversed(SAMPLE.items())))]
     others = [SampleCustom(params=SAMPLE | change) for change in ({"seed": 9}, {"random_seed": True}, {"random_seed": True})]
     told = [*equal, *others, *(kind() for kind in (SampleDefault, BackupNow, SaveNow) for _ in "ab")]
@@ -263,7 +263,7 @@ def test_equal_commands_that_wait_are_carried_out_once(configured, train, paused
 
 @pytest.mark.slow
 def test_a_paused_run_can_be_stopped(configured, train):
-    """Stop ends a pause."""
+    """A stop ends the pause."""
     control, stop = FakeControl(), Stop()
     recorder = Recorder(lambda event: control.give(stop) if getattr(event, "phase", "") == "paused" else None)
     after_step(recorder, control, 1, Pause())
@@ -274,7 +274,9 @@ def test_a_paused_run_can_be_stopped(configured, train):
 
 @pytest.mark.slow
 def test_commands_that_cannot_be_executed_are_refused_with_the_reason(configured, train):
-    """Resume without pause, a picture of 33 pixels, an unknown sampler, no enabled prompt, and samples after a stop."""
+    """This covers resume without pause, an image of 33 pixels, an unknown
+    sampler, no enabled prompt, and samples after a stop.
+    """
     resume, odd = Resume(), SampleCustom(params=SAMPLE | {"width": 33})
     unknown, none = SampleCustom(params=SAMPLE | {"noise_scheduler": "X"}), SampleDefault()
     recorder, control = Recorder(), FakeControl()
@@ -300,7 +302,7 @@ def test_only_caching_trains_and_saves_nothing(configured, train, tmp_path):
 
 @pytest.mark.slow
 def test_the_workspace_looks_as_onetrainer_leaves_it(configured, train, tmp_path):
-    """Config, TensorBoard folder, samples, backups and saves have OneTrainer's names and places."""
+    """Config, TensorBoard folder, samples, backups and saves have OneTrainer's names and locations."""
     config = configured(
         samples=[SAMPLE],
         sample_after=1,
@@ -326,7 +328,7 @@ def test_the_workspace_looks_as_onetrainer_leaves_it(configured, train, tmp_path
         rf"config/tiny-{time}.json",
         rf"samples/0 - a red cross/tiny-{time}-training-sample-0-0-0.png",
         rf"samples/0 - a red cross/tiny-{time}-training-sample-3-1-0.png",
-        rf"samples/0 - a red cross/tiny-{time}-training-sample-6-2-0.png",  # of the result; OneTrainer ends without it
+        rf"samples/0 - a red cross/tiny-{time}-training-sample-6-2-0.png",  # of the result; OneTrainer writes none
         rf"save/tiny-{time}-save-3-1-0.safetensors",
         rf"tensorboard/tiny-{time}/events.out.tfevents.*",
     ]
@@ -344,7 +346,7 @@ def test_the_workspace_looks_as_onetrainer_leaves_it(configured, train, tmp_path
 
 @pytest.mark.slow
 def test_charts_carry_onetrainers_tags(configured, train, tmp_path):
-    """Loss, smoothed loss and learning rate for each optimizer step, and the pictures."""
+    """There are loss, smoothed loss and learning rate for each optimizer step, and the samples."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", ema="CPU", learning_rate_scheduler="LINEAR")
@@ -363,7 +365,7 @@ def test_charts_carry_onetrainers_tags(configured, train, tmp_path):
 
 @pytest.mark.slow
 def test_samples_that_cannot_be_written_are_a_warning_and_the_run_continues(configured, train, tmp_path, plain):
-    """What a full disk refuses is told; a command for one is refused with the reason."""
+    """The error of a full disk is reported; a command for a sample is rejected with the reason."""
     (tmp_path / "workspace").mkdir()
     (tmp_path / "workspace" / "samples").write_text("a file is in the way")
     recorder, control = Recorder(), FakeControl()
@@ -379,7 +381,7 @@ def test_samples_that_cannot_be_written_are_a_warning_and_the_run_continues(conf
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the writer's own thread meets it first
 def test_charts_that_cannot_be_written_are_a_warning_and_the_run_continues(configured, train, tmp_path, plain):
-    """Their folder goes away after the first step, as with a disk that breaks or fills up: the losses are the same."""
+    """Their folder disappears after the first step, as if a disk failed or filled up; the losses are the same."""
     folder = tmp_path / "workspace" / "tensorboard"
 
     def lose(event):
@@ -397,7 +399,7 @@ def test_charts_that_cannot_be_written_are_a_warning_and_the_run_continues(confi
 
 @pytest.mark.slow
 def test_validation_measures_what_is_not_trained(configured, train, tmp_path):
-    """Concepts of type VALIDATION are left out of the training; without variations, their loss depends on the model alone."""
+    """Concepts of type VALIDATION aren't trained on; without variations, their loss depends on the model only."""
     from onetrainer_gradio.config.files.documents import plain
 
     config = configured(validation=True, validate_after=1, validate_after_unit="EPOCH", learning_rate=1e-30)
@@ -415,7 +417,7 @@ def test_validation_measures_what_is_not_trained(configured, train, tmp_path):
 
 @pytest.mark.slow
 def test_a_part_stops_training_when_its_time_is_over(configured, train, tmp_path):
-    """The text encoder's adapter is frozen after the first step of the second epoch, as OneTrainer does it."""
+    """The text encoder's adapter is frozen after the first step of the second epoch, as in OneTrainer."""
     from safetensors.torch import load_file
 
     config = configured(
@@ -439,7 +441,7 @@ def test_a_part_stops_training_when_its_time_is_over(configured, train, tmp_path
 
 @pytest.mark.slow
 def test_the_first_saves_are_skipped(configured, train, tmp_path):
-    """With ``save_skip_first``, saving begins after so many steps."""
+    """With ``save_skip_first``, saving begins after this many steps."""
     config = configured(save_every=1, save_every_unit="STEP", epochs=2)
     saved = {}
     for skipped in (0, 3):
@@ -452,7 +454,7 @@ def test_the_first_saves_are_skipped(configured, train, tmp_path):
 
 @pytest.mark.slow
 def test_nothing_left_to_train_ends_the_run(configured, train):
-    """When every part is frozen (after more than so many steps) the run completes with what it has, and says why."""
+    """When every component is frozen (after more than the given steps), the run completes with its weights and the reason."""
     config = configured(unet__stop_training_after=2, unet__stop_training_after_unit="STEP", epochs=5)
     outcome, recorder = train(config)
     assert outcome == "completed"
@@ -461,27 +463,27 @@ def test_nothing_left_to_train_ends_the_run(configured, train):
 
 
 def test_a_missing_model_is_named(configured, train):
-    """No folder, no file, no hub name: ModelNotFoundError with the name."""
+    """For a missing folder, file or Hugging Face Hub name, there is a ModelNotFoundError with the name."""
     with pytest.raises(ModelNotFoundError, match="no/such/model") as caught:
         train(configured(base_model_name="/no/such/model"))
     assert caught.value.path == "base_model_name"
 
 
 def test_a_hub_model_that_is_not_here_is_named_when_offline(configured, train, tmp_path):
-    """Offline, a repository that was never fetched is a clear error."""
+    """Offline, a repository that was never downloaded is a clear error."""
     with pytest.raises(ModelNotFoundError, match="Offline mode is on"):
         train(configured(base_model_name="nobody/nothing", huggingface_cache_dir=str(tmp_path / "hub")))
 
 
 def test_a_folder_that_is_no_model_is_named(configured, train, tmp_path):
-    """A folder without the parts of Stable Diffusion says which part is missing."""
+    """The error names the missing component of Stable Diffusion."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelFormatError, match="text_encoder"):
         train(configured(base_model_name=str(tmp_path / "empty")))
 
 
 def test_an_empty_folder_is_an_error(configured, train, tmp_path):
-    """A concept without pictures is named before the model is loaded."""
+    """A concept without images is named before the model is loaded."""
     (tmp_path / "nothing").mkdir()
     recorder = Recorder()
     with pytest.raises(DatasetError, match="nothing"):
@@ -492,7 +494,7 @@ def test_an_empty_folder_is_an_error(configured, train, tmp_path):
 
 
 def test_a_batch_that_cannot_be_filled_is_an_error(configured, train):
-    """More pictures to a batch than there are of one size: says how many there are."""
+    """If the batch size exceeds the images of one size, the error contains their number."""
     with pytest.raises(DatasetError, match="64x64: 6"):
         train(configured(batch_size=8))
 
@@ -500,7 +502,7 @@ def test_a_batch_that_cannot_be_filled_is_an_error(configured, train):
 @pytest.mark.slow
 @pytest.mark.parametrize("cached", [True, False])
 def test_broken_images_are_named_and_left_out(configured, train, few_images, tmp_path, cached):
-    """No picture at all, and one cut off in the middle: both are warned about, the rest is trained on."""
+    """A file that is no image and a truncated one both give a warning; the rest is trained on."""
     import shutil
 
     folder = tmp_path / "images"
@@ -517,14 +519,14 @@ def test_broken_images_are_named_and_left_out(configured, train, few_images, tmp
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run_with_its_step(configured, train):
-    """A learning rate far too high ends in NonFiniteLossError that names the step and what to change; nothing is saved."""
+    """A far too high learning rate ends in NonFiniteLossError with the step and a suggestion; nothing is saved."""
     with pytest.raises(NonFiniteLossError, match=r"at step \d+") as caught:
         train(configured(learning_rate=1e30, clip_grad_norm=None, epochs=20, optimizer__optimizer="SGD"))
     assert "learning rate" in caught.value.suggestion
 
 
 def test_an_existing_result_is_protected(configured, train, tmp_path):
-    """With ``prevent_overwrites`` a run refuses to start where its result would overwrite a file."""
+    """With ``prevent_overwrites``, a run fails at the start if its result would overwrite a file."""
     target = tmp_path / "out.safetensors"
     target.write_text("precious")
     with pytest.raises(OutputExistsError, match="exists"):
@@ -543,7 +545,7 @@ def test_a_result_for_a_folder_is_named_by_the_time(configured, train, tmp_path)
 
 
 def test_a_device_that_is_not_there_is_named(configured, train):
-    """A graphics card on a machine without one is an error of the setting."""
+    """A GPU on a machine without one is an error of the setting."""
     import torch
 
     if torch.cuda.is_available():
@@ -554,7 +556,7 @@ def test_a_device_that_is_not_there_is_named(configured, train):
 
 
 def test_settings_that_the_engine_does_not_have_are_refused(configured, train):
-    """The run does not begin; each setting is named."""
+    """The run doesn't start, and each setting is named."""
     with pytest.raises(ConfigInvalidError) as caught:
         train(configured(multi_gpu=True, attention_mechanism="FLASH"))
     assert {finding.path for finding in caught.value.all_findings} == {"multi_gpu", "attention_mechanism"}
@@ -563,7 +565,7 @@ def test_settings_that_the_engine_does_not_have_are_refused(configured, train):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["BFLOAT_16", "FLOAT_16"])
 def test_half_precision_trains(configured, train, plain, dtype):
-    """Losses in 16 bits stay near those in 32, in the process in which a run in 32 bits ran before."""
+    """16-bit losses are close to 32-bit ones, in a process that ran a 32-bit run before."""
     _, half = train(configured(train_dtype=dtype, unet__weight_dtype=dtype, vae__weight_dtype=dtype))
     assert half.losses == pytest.approx(plain.losses, rel=0.05)
     assert half.losses != plain.losses
@@ -574,7 +576,7 @@ def test_half_precision_trains(configured, train, plain, dtype):
 
 @pytest.mark.slow
 def test_checkpointing_changes_nothing_but_memory(configured, train):
-    """Gradient checkpointing gives the same losses."""
+    """The losses with gradient checkpointing are the same."""
     _, plain = train(configured(text_encoder__train=True))
     config = configured(text_encoder__train=True, unet__gradient_checkpointing=True, text_encoder__gradient_checkpointing=True)
     _, checkpointed = train(config)
@@ -583,7 +585,7 @@ def test_checkpointing_changes_nothing_but_memory(configured, train):
 
 @pytest.mark.slow
 def test_without_a_cache_the_images_are_encoded_in_every_epoch(configured, train, tmp_path):
-    """``latent_caching`` off trains, and writes nothing to the cache folder."""
+    """With ``latent_caching`` off, training works and writes nothing to the cache folder."""
     outcome, recorder = train(configured(latent_caching=False))
     assert (outcome, len(recorder.steps)) == ("completed", 6)
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
@@ -592,7 +594,7 @@ def test_without_a_cache_the_images_are_encoded_in_every_epoch(configured, train
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ADAM", "SGD", "ADAFACTOR"])
 def test_other_optimizers_train(configured, train, name):
-    """Each optimizer of the table lowers the loss of a repeated picture."""
+    """Each optimizer of the table lowers the loss of a repeated image."""
     rate = {"SGD": 1.0}.get(name, 1e-2)
     config = configured(optimizer__optimizer=name, learning_rate=rate, epochs=4, layer_filter="attn", batch_size=3)
     _, recorder = train(config)

@@ -1,4 +1,4 @@
-"""Settings that this engine does not implement are refused by name, never silently ignored."""
+"""Settings that this engine doesn't implement are rejected by name, never silently ignored."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refused(**changes):
 
 
 def test_a_plain_lora_is_not_refused():
-    """OneTrainer's defaults for an adapter are fine."""
+    """OneTrainer's defaults for an adapter are supported."""
     assert refused() == set()
 
 
@@ -69,12 +69,12 @@ def test_a_plain_lora_is_not_refused():
     ],
 )
 def test_each_is_named(path, value):
-    """The path of the setting stands in the finding."""
+    """The finding contains the setting's path."""
     assert path in refused(**{path.replace(".", "__"): value})
 
 
 def test_combinations_are_refused():
-    """Nothing trained, two predictions at once, and rounding with a kernel that can't."""
+    """This covers no training at all, two predictions at once, and rounding with a kernel that can't."""
     assert refused(unet__train=False, text_encoder__train=False) == {"unet.train"}
     assert refused(force_v_prediction=True, force_epsilon_prediction=True) == {"force_epsilon_prediction"}
     assert refused(optimizer__fused=True, optimizer__stochastic_rounding=True) == {"optimizer.stochastic_rounding"}
@@ -110,7 +110,7 @@ def test_quantized_weights_are_frozen_and_have_their_library(monkeypatch):
 
 
 def test_attention_is_a_choice_of_newer_denoisers(monkeypatch):
-    """A UNet has torch's only; the others need a GPU, and FLASH its package."""
+    """A UNet supports only torch's; the others need a GPU, and FLASH its package."""
     flux = {"model_type": "FLUX_DEV_1", "output_model_format": "DIFFUSERS_LORA"}
     gpu = {**flux, "train_device": "cuda"}
     assert refused(attention_mechanism="CUDNN", train_device="cuda") == {"attention_mechanism"}
@@ -130,7 +130,7 @@ def test_compiling_needs_a_compiler(monkeypatch):
 
 @pytest.mark.parametrize("model_type", [facts.type for facts in MODELS.values() if facts.built_in])
 def test_every_format_of_a_model_type_is_saved(model_type):
-    """What the engine saves is what the facts of the type list, which the form and the pre-flight check show."""
+    """The engine saves exactly the formats in the type's facts, which the form and the pre-flight check show."""
     for method in ("LORA", "FINE_TUNE"):
         for model_format in MODELS[model_type].formats[method]:
             chosen = {"training_method": method, "output_model_format": model_format, "model_type": model_type}
@@ -145,7 +145,7 @@ def test_original_lora_holds_the_denoiser_alone():
 
 
 def test_a_concept_that_is_not_used_may_hold_anything():
-    """Only enabled concepts are looked at; prior prediction needs the model without a LoRA."""
+    """Only enabled concepts are checked; prior prediction needs the model without a LoRA."""
     full = {"training_method": "FINE_TUNE", "output_model_format": "DIFFUSERS", "concepts__0__type": "PRIOR_PREDICTION"}
     assert refused(**full) == {"concepts.0.type"}
     assert refused(**full, concepts__0__enabled=False) == set()
@@ -169,7 +169,7 @@ def test_the_tables_name_real_settings():
 
 @pytest.mark.slow
 def test_asking_needs_no_torch():
-    """The panel can show the refusals without loading torch."""
+    """The panel can show unsupported settings without loading torch."""
     import subprocess
     import sys
 
@@ -179,7 +179,7 @@ def test_asking_needs_no_torch():
 
 @pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
 def test_presets_are_marked_with_the_engines_that_train_them(preset):
-    """On a machine with a GPU, nothing of a preset for this engine is refused; the others are refused by their model type."""
+    """With a GPU, presets for this engine have no unsupported setting; the others are rejected for their model type."""
     config = from_document(preset.document)[0].model_copy(update={"train_device": "cuda"})
     refused_paths = {finding.path for finding in findings(config) if finding.expected != "an installed package"}
     if MODELS[config.model_type].built_in:

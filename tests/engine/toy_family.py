@@ -1,4 +1,4 @@
-"""A model family of two layers: everything that the engine asks of a family, and nothing that takes time."""
+"""A model family of two layers: everything that the engine needs from a family, and nothing slow."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Averages(ModelMixin, ConfigMixin):
 
 
 class Words:
-    """A tokenizer that adds the letters of each word."""
+    """A tokenizer that adds up the letters of each word."""
 
     model_max_length = TOKENS
 
@@ -173,7 +173,7 @@ SPECS = (TOY,)
 
 
 def write_model(folder: Path) -> Path:
-    """Write an untrained model, from which a run can load."""
+    """Write an untrained model that a run can load."""
     torch.manual_seed(5)
     for name, module in {"text_encoder": Encoder(), "unet": Denoiser(), "vae": Averages()}.items():
         module.save_pretrained(folder / name)

@@ -1,4 +1,4 @@
-"""Configurations that pass the check before a start, without a model that could be loaded."""
+"""Configurations that pass the pre-flight check, without a loadable model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fakes.rehearsal import png, whole_model
 
 
 def small_config(folder: Path, **settings: object) -> TrainConfig:
-    """A LoRA on two pictures in ``folder``; all it writes goes below ``folder / "workspace"``."""
+    """Return a LoRA on two images in ``folder``; everything it writes is below ``folder / "workspace"``."""
     model, images = folder / "model", folder / "images"
     model.mkdir(parents=True, exist_ok=True)
     (model / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
@@ -36,5 +36,5 @@ def small_config(folder: Path, **settings: object) -> TrainConfig:
 
 
 def write_result(path: Path) -> None:
-    """Write a whole, tiny model file, as a run saves it at its end."""
+    """Write a complete, tiny model file, as a run saves it at its end."""
     path.write_bytes(whole_model())

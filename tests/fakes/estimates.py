@@ -14,7 +14,7 @@ GIB = 1 << 30
 
 
 class Computed(MemoryEstimator):
-    """Computes what a run needs from its settings: 1 GiB per image of the batch, and half of it with checkpointing."""
+    """Computes VRAM from the settings: 1 GiB per image of the batch, and half of it with checkpointing."""
 
     def __init__(self, base_folder: Path = Path(), roots: tuple[Path, ...] = ()) -> None:
         super().__init__(base_folder, roots)

@@ -1,7 +1,7 @@
-"""A process that answers as the one that generates images, without torch: it writes a PNG of one pixel for each request.
+"""A process that responds like the one that generates images, without torch: it writes a PNG of one pixel for each request.
 
-It takes ``sample.diffusion_steps`` hundredths of a second, fails for the prompt ``fail``, dies for ``die``, and
-ends as after a long pause after the prompt ``leave``.
+It takes ``sample.diffusion_steps`` hundredths of a second, fails for the prompt ``fail``, dies
+for ``die``, and exits as after a long pause after the prompt ``leave``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onetrainer_gradio.backends.answering import answer_requests
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Write the pixel, unless the file ``stop`` appears before."""
+    """Write the pixel, unless the file ``stop`` appears first."""
     prompt = request["sample"]["prompt"]
     if prompt == "die":
         os._exit(3)

@@ -26,7 +26,7 @@ _PIECE = 16_384
 
 @dataclass
 class Repository:
-    """A model: its files by path, and what is known of it."""
+    """A model: its files by path, and its metadata."""
 
     name: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Repository:
 
 @dataclass
 class Account:
-    """Who a token belongs to."""
+    """The owner of a token."""
 
     name: str
     writes: bool = True
@@ -62,7 +62,7 @@ class Account:
 
 @dataclass
 class Fault:
-    """What goes wrong with requests whose ``METHOD path`` contains ``where``; ``times`` is how often."""
+    """A failure of requests whose ``METHOD path`` contains ``where``; ``times`` is how often."""
 
     where: str
     times: int = 1
@@ -112,7 +112,7 @@ class FakeHub:
         return self.accounts[token]
 
     def fault(self, where: str, **what: Any) -> None:
-        """Let requests go wrong."""
+        """Make requests fail."""
         self.faults.append(Fault(where, **what))
 
     def hits(self, where: str) -> int:

@@ -1,4 +1,4 @@
-"""An OpenID Connect provider on loopback: real HTTP, real keys, and faults to switch on."""
+"""An OpenID Connect provider on loopback: real HTTP, real keys, and faults that can be switched on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ PERSON = {"sub": "1234", "preferred_username": "ada", "name": "Ada Lovelace", "e
 
 
 class FakeProvider:
-    """Set ``person`` to who signs in, ``token_claims`` to change the ID token, and the other attributes to break something."""
+    """Set ``person`` to the person who signs in, ``token_claims`` to change the ID
+    token, and the other attributes to break something.
+    """
 
     def __init__(self) -> None:
         self.person: dict[str, Any] = dict(PERSON)

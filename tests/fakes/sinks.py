@@ -13,7 +13,7 @@ from typing import Any
 
 
 class HttpSink:
-    """Keeps each request that it gets. ``statuses`` are those of its next answers, 200 afterwards; ``wait_s`` delays them."""
+    """Keeps each request that it gets. ``statuses`` are those of its next responses, 200 afterwards; ``wait_s`` delays them."""
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
@@ -30,7 +30,7 @@ class HttpSink:
                 if status == 200:
                     sink.received.append(json.loads(body))
                 sink.paths.append(self.path)
-                with contextlib.suppress(OSError):  # whoever asked may be gone
+                with contextlib.suppress(OSError):  # the client may be gone
                     self.send_response(status)
                     self.send_header("Content-Length", "0")
                     self.end_headers()
@@ -48,7 +48,7 @@ class HttpSink:
 
     @property
     def titles(self) -> list[str]:
-        """Return the titles of what arrived."""
+        """Return the titles of the received messages."""
         return [body["title"] for body in self.received]
 
 
@@ -61,7 +61,7 @@ def http_sink() -> Iterator[HttpSink]:
 
 
 class MailSink(socketserver.ThreadingTCPServer):
-    """Keeps the text of each mail that it gets."""
+    """Keeps the text of each received mail."""
 
     daemon_threads = True
     allow_reuse_address = True

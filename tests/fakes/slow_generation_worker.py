@@ -1,4 +1,4 @@
-"""The process that generates images with a generator that takes a minute, in steps of a hundredth of a second."""
+"""The process that generates images, with a generator that takes a minute in steps of a hundredth of a second."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from onetrainer_gradio.config import SampleConfig, TrainConfig
 
 
 class Slow:
-    """Writes its process ID next to the result when it begins."""
+    """Writes its process ID next to the result when it starts."""
 
     def generate(self, result: str, strength: float, sample: SampleConfig, seed: int, on_step: Callable[[int, int], bool]) -> Any:
-        """Return None when it is ended."""
+        """Return None when it is stopped."""
         Path(result).write_text(str(os.getpid()))
         for step in range(6000):
             if not on_step(step, 6000):

@@ -110,7 +110,7 @@ class Case:
 
     @property
     def has_adapter(self) -> bool:
-        """Return whether it starts from adapter weights of a file."""
+        """Return whether it starts from the adapter weights of a file."""
         return self.changes["training_method"] == "LORA"
 
 
@@ -142,8 +142,8 @@ def built_in(model_type: str) -> bool:
 def kinds(case: Case) -> frozenset[Hashable]:
     """Return what a case is an example of.
 
-    Its model type, its family with its method and with its kind of adapter, and each setting that it changes: with the value
-    if that is a choice from a list, else without.
+    These are its model type, its family with its method and with its adapter type, and each setting
+    that it changes: with the value if that is a choice from a list, else without.
     """
     family, method = family_of(case.model_type), case.changes["training_method"]
     found: set[Hashable] = {("type", case.model_type), ("method", family, method)}
@@ -395,7 +395,7 @@ FULL_FORMATS = ("ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS")
 
 
 def _family(model_type: str) -> Iterable[Case]:
-    """Yield what every type is recorded with: both methods, text encoders, each output format."""
+    """Yield what is recorded for every type: both methods, text encoders, each output format."""
     texts = _texts(model_type)
     yield Case(model_type, "lora", _lora(model_type))
     yield Case(model_type, "lora, text encoders", _lora(model_type, **texts))
@@ -480,7 +480,7 @@ STOPPING: Mapping[str, Changes] = {"stopped": {"stop_training_after": 1, "stop_t
 
 
 def _vae(first: str, second: str) -> Iterable[Case]:
-    """Yield fine-tunes of the VAE. OneTrainer takes conditioning images for images here, so the folder has none."""
+    """Yield fine-tunes of the VAE. OneTrainer mistakes conditioning images for images here, so the folder has none."""
     for model_type in (first, second, "STABLE_DIFFUSION_15_INPAINTING"):
         yield Case(model_type, "fine tune vae", VAE, "plain")
         yield Case(model_type, "fine tune vae, masked normalized", VAE | MORE_OF_THE_VAE["masked normalized"], "plain")
@@ -553,7 +553,7 @@ def _inpainting() -> Iterable[Case]:
 
 
 def _expanded(model_type: str, changes: Changes) -> dict[str, Any]:
-    """Return the changes with the components that ``denoiser.`` and ``encoders.`` stand for."""
+    """Return the changes with the components that ``denoiser.`` and ``encoders.`` refer to."""
     found: dict[str, Any] = {}
     for path, value in changes.items():
         first, _, rest = path.partition(".")

@@ -1,6 +1,6 @@
 """List combinations of settings that are recorded: what works alone must also work together.
 
-Names that begin with ``denoiser.`` and ``encoders.`` stand for the components of the model type that they are recorded with.
+Names that begin with ``denoiser.`` and ``encoders.`` refer to the components of the recorded model type.
 """
 
 from __future__ import annotations

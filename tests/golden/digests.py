@@ -1,4 +1,4 @@
-"""Describe tensors by a few numbers, and listen to what a denoiser is called with. Imports only torch."""
+"""Describe tensors by a few numbers, and record the inputs of a denoiser. Imports only torch."""
 
 from __future__ import annotations
 

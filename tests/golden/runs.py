@@ -1,4 +1,4 @@
-"""Carry out recorded runs, and describe what a run did as a row of numbers."""
+"""Execute recorded runs, and describe a run as a row of numbers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
         component = file.parent.relative_to(path).as_posix()
         tensors = {canonical(name): tensor for name, tensor in load_file(file).items()}
         if "shared.weight" in tensors:
-            tensors.pop("encoder.embed_tokens.weight", None)  # the same once more, depending on the version of transformers
+            tensors.pop("encoder.embed_tokens.weight", None)  # the same again, depending on the version of transformers
         found |= {f"{component}:{name}": tensor for name, tensor in tensors.items()}
     return found
 
 
 def canonical(name: str) -> str:
-    """Return the name without the level that newer transformers leave out of CLIPTextModel."""
+    """Return the name without the level that newer transformers omit from CLIPTextModel."""
     return name.removeprefix("text_model.")
 
 

@@ -1,4 +1,4 @@
-"""Runs of the built-in engine against recorded runs of OneTrainer with the same tiny model, images and settings."""
+"""Runs of the built-in engine are compared with recorded runs of OneTrainer with the same tiny model, images and settings."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def _imported() -> None:
-    """Each run ends with a collection: what the libraries hold for good isn't walked through then."""
+    """Freeze what the libraries leave: each run ends with a garbage collection, which would walk through it."""
     for module in {*FAMILIES.values()}:
         import_module(module)
     gc.collect()
@@ -101,7 +101,7 @@ def refused(case: Case) -> list[str]:
 
 
 def test_every_supported_case_has_rows():
-    """A case that the built-in engine trains is recorded; OneTrainer's own refusals and crashes are recorded as such."""
+    """A case that the built-in engine trains is recorded; OneTrainer's own errors and crashes are recorded as such."""
     missing = [case.id for case in cases() if case.id not in rows() and not refused(case)]
     assert not missing
     assert set(rows()) <= {case.id for case in cases()}, "rows of a case that isn't listed"
@@ -111,7 +111,7 @@ PARAMETERS = [expected(case) for case in cases()]
 
 
 def test_the_core_has_every_family_with_every_method_and_every_kind_of_setting():
-    """Whatever is recorded and trained here is in a case that every change is tested with; the rest runs each night."""
+    """Everything recorded and supported here is in a case that every change is tested with; the rest runs each night."""
     tested = [case for (case,) in left(PARAMETERS) if case.id in rows() and "error" not in rows()[case.id]]
     assert [case.id for case in tested if refused(case)] == [], "they would be skipped"
     trained = [case for case in cases() if "error" not in rows().get(case.id, {"error": ""}) and not refused(case)]
@@ -126,7 +126,7 @@ def test_the_core_has_every_family_with_every_method_and_every_kind_of_setting()
 
 @pytest.mark.parametrize("case", PARAMETERS)
 def test_run_equals_the_recorded_one(case, images, model, tmp_path):
-    """Inputs of each denoiser call, losses, gradient norms, learning rates and the written tensors are OneTrainer's."""
+    """Inputs of each denoiser call, losses, gradient norms, learning rates and the written tensors equal OneTrainer's."""
     if messages := refused(case):
         pytest.skip(f"refused: {' '.join(messages)}")
     row = rows().get(case.id)
@@ -138,7 +138,7 @@ def test_run_equals_the_recorded_one(case, images, model, tmp_path):
 
 
 def repeat(case: Case, model: Path, images: Path, place: Path, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry out a case with the built-in engine and return its row."""
+    """Run a case with the built-in engine and return its row."""
     from safetensors.torch import save_file
 
     from onetrainer_gradio import engine
@@ -174,7 +174,7 @@ def whole_norms(recorded: Sequence[float], steps: int) -> list[float]:
 
 
 def compare(ours: Mapping[str, Any], row: Mapping[str, Any]) -> None:
-    """Fail at the first thing that differs, in the order in which things depend on each other."""
+    """Fail at the first difference, in the order in which things depend on each other."""
     assert len(ours["calls"]) == len(row["calls"])
     for number, (call, theirs) in enumerate(zip(ours["calls"], row["calls"], strict=True)):
         told = f"call {number}"

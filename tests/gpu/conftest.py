@@ -1,7 +1,7 @@
-"""Runs on a GPU, and their rehearsal on the CPU: each test takes a ``device`` and does the same on both.
+"""Runs on a GPU, and their rehearsal on the CPU: each test has a ``device`` and does the same on both.
 
 On a GPU the models are the demo's and Stable Diffusion 1.5 at full size with random weights; on the CPU the latter has few
-channels. ``pytest -m gpu`` runs the tests on the GPU; where torch finds none, they are skipped and say so.
+channels. ``pytest -m gpu`` runs the tests on the GPU; if torch finds none, they are skipped with that reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.service.host.system import NvmlReader
 from tests.engine.recording import FakeControl, Recorder
 
-# cuBLAS reads it once, when it is first used: without it no matrix product is the same twice
+# cuBLAS reads it once, when it is first used: without it, matrix products are not reproducible
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 CUDA = "cuda"
@@ -30,7 +30,7 @@ MIB = 1 << 20
 
 
 def no_gpu() -> str:
-    """Why nothing can run on a GPU here; empty when it can."""
+    """Return why nothing can run on a GPU here; empty if it can."""
     import torch
 
     if torch.cuda.is_available():
@@ -39,9 +39,9 @@ def no_gpu() -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test that takes a device is there twice: for the GPU, and as a rehearsal."""
+    """Parametrize every test with a device twice: for the GPU, and as a rehearsal."""
     if "device" in metafunc.fixturenames:
-        # what libraries warn of on a GPU is not known before one was tried: it is shown, and fails no test
+        # libraries' warnings on a GPU are unknown until one is tried: they are shown, and fail no test
         card = pytest.param(CUDA, marks=[pytest.mark.gpu, pytest.mark.filterwarnings("default")])
         metafunc.parametrize("device", ["cpu", card], indirect=True, scope="session")
 
@@ -57,7 +57,7 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Tiny models are slowed down, not sped up, by several threads that wait for each other."""
+    """Use one thread: with several, tiny models are slower because the threads wait for each other."""
     import torch
 
     before = torch.get_num_threads()
@@ -77,7 +77,7 @@ class Subject:
 
 @pytest.fixture(scope="session")
 def subjects(device: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject]:
-    """The models by name, each made once: ``demo``, and ``sd15`` at full size on a GPU."""
+    """The models by name, each created once: ``demo``, and ``sd15`` at full size on a GPU."""
     made: dict[str, Subject] = {}
 
     def get(name: str) -> Subject:
@@ -94,11 +94,11 @@ def subjects(device: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 @pytest.fixture
 def configured(device: str, subjects: Callable[[str], Subject], tmp_path: Path) -> Callable[..., TrainConfig]:
-    """Makes the configuration of a run on the device."""
+    """Return a function that creates the configuration of a run on the device."""
 
     def make(model: str = "demo", *, method: str = "LORA", dtype: str = "FLOAT_32", **changes: Any) -> TrainConfig:
         subject = subjects(model)
-        # a full fine-tune at full size fits 24 GB with one image a step
+        # a full fine-tune at full size fits 24 GB with one image per step
         batch = 1 if (model, method) == ("sd15", "FINE_TUNE") else 2
         changes = {"resolution": str(subject.resolution), "batch_size": batch, **changes}
         return configuration(tmp_path, subject.model, subject.images, method=method, dtype=dtype, device=device, **changes)
@@ -108,7 +108,7 @@ def configured(device: str, subjects: Callable[[str], Subject], tmp_path: Path) 
 
 @pytest.fixture
 def train() -> Callable[..., Recorder]:
-    """Runs the engine to its end."""
+    """Run the engine to its end."""
     from onetrainer_gradio.backends.backend import RunContext
     from onetrainer_gradio.backends.builtin import BACKEND
 
@@ -120,11 +120,11 @@ def train() -> Callable[..., Recorder]:
     return go
 
 
-# -- what memory is used
+# -- used memory
 
 
 def allocated(device: str) -> int:
-    """Bytes that tensors of this process take on the GPU; 0 on the CPU, where nobody counts them."""
+    """Return the bytes that tensors of this process use on the GPU; 0 on the CPU, where nothing counts them."""
     import torch
 
     return torch.cuda.memory_allocated() if device != "cpu" else 0
@@ -132,9 +132,9 @@ def allocated(device: str) -> int:
 
 @dataclass(frozen=True)
 class Meter:
-    """The memory that every process together uses of the device, and the reader behind it.
+    """The memory that all processes together use on the device, and the reader behind it.
 
-    On the CPU it stands on NVML's own calls as well, answered by a library that counts the memory of this process's children.
+    On the CPU it uses NVML's own calls as well, answered by a library that counts the memory of this process's children.
     """
 
     reader: NvmlReader
@@ -152,7 +152,7 @@ class NvmlError(Exception):
 
 
 def counting_library() -> Any:
-    """NVML's calls for one GPU whose used memory is that of the processes that this one started."""
+    """Return NVML's calls for one GPU whose used memory is that of the processes that this one started."""
 
     def memory(handle: object) -> SimpleNamespace:
         used = MIB  # a driver takes some for itself
@@ -183,19 +183,19 @@ def counting_library() -> Any:
 
 @pytest.fixture
 def reader(device: str) -> Callable[[], NvmlReader]:
-    """Makes the reader of the System tab: the driver's on a GPU."""
+    """Return a function that creates the reader of the System tab: the driver's on a GPU."""
     return NvmlReader if device != "cpu" else lambda: NvmlReader(counting_library())
 
 
 @pytest.fixture
 def meter(reader: Callable[[], NvmlReader]) -> Meter:
-    """Reads the memory in use."""
+    """Return a meter of the used memory."""
     return Meter(reader())
 
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Within the block every operation gives the same bits each time, on a GPU too."""
+    """Make every operation in the block reproducible, on a GPU too."""
     import warnings
 
     import torch
@@ -204,7 +204,7 @@ def deterministic() -> Iterator[None]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
-            warnings.simplefilter("ignore")  # of operations that have no such form, of which none is in a training step
+            warnings.simplefilter("ignore")  # of operations without a deterministic form, none of which is in a training step
             yield
     finally:
         torch.use_deterministic_algorithms(False)

@@ -1,4 +1,4 @@
-"""The benchmark for a GPU measures what it prints, and the tests for a GPU say why they are skipped."""
+"""The GPU benchmark measures what it prints, and the GPU tests report why they are skipped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_benchmark_measures_each_run(device, capsys):
 
 @pytest.mark.parametrize("model", ["sdxl", "flux"])
 def test_the_other_models_are_measured_too(device, model, capsys):
-    """The tiny ones on a CPU: the rehearsal of what a GPU runs at full size."""
+    """On a CPU, tiny models rehearse what a GPU runs at full size."""
     if device != "cpu":
         pytest.skip("at full size, the benchmark itself is the test")
     found = benchmark(device, model, steps=3, batch=1, methods=("LORA",), dtypes=("FLOAT_32",))

@@ -1,4 +1,4 @@
-"""Memory: running out of it has its own error, and whatever happened, it is free afterwards."""
+"""Running out of memory has its own error, and afterwards the memory is free."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORKSPACE = 128 * MIB
 
 @contextmanager
 def little_memory(device: str) -> Iterator[None]:
-    """Within the block there is not enough for a run: of the GPU's memory, or on the CPU of what a module asks for."""
+    """Limit the memory within the block to less than a run needs: the GPU's, or on the CPU what a module requests."""
     import torch
 
     if device != "cpu":
@@ -41,7 +41,7 @@ def little_memory(device: str) -> Iterator[None]:
 
 
 def test_a_device_with_little_memory_ends_the_run_with_its_cause(device, configured, train):
-    """What to change is said, nothing is left on the device, and the next run in the same process trains."""
+    """The error has a suggestion, nothing remains on the device, and the next run in the same process trains."""
     before = allocated(device)
     with little_memory(device), pytest.raises(OutOfMemoryError) as raised:
         train(configured())
@@ -52,7 +52,7 @@ def test_a_device_with_little_memory_ends_the_run_with_its_cause(device, configu
 
 @pytest.mark.parametrize("optimizer", ["ADAMW", "ADAFACTOR"])
 def test_memory_that_runs_out_in_the_middle_is_free_even_while_the_error_is_kept(device, configured, train, optimizer):
-    """A notebook keeps the last error and its frames; the model is not kept with them, nor by hooks of its gradients."""
+    """A notebook keeps the last error and its frames, but neither they nor gradient hooks keep the model."""
     import torch
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
@@ -79,7 +79,7 @@ def test_memory_that_runs_out_in_the_middle_is_free_even_while_the_error_is_kept
 
 
 def test_another_process_that_has_taken_the_memory_is_no_missing_device(device):
-    """The driver's own words for no room are understood, also where the device is tried first."""
+    """The driver's message for missing memory is recognized, even at the first use of the device."""
     from onetrainer_gradio.engine.failures import translate
 
     for text in (
@@ -94,7 +94,7 @@ def test_another_process_that_has_taken_the_memory_is_no_missing_device(device):
 
 
 def test_the_precision_of_one_run_is_not_that_of_the_next(device, configured, train):
-    """TFLOAT_32 does not stay on in a process that trains in fp32 afterwards."""
+    """TFLOAT_32 doesn't stay on in a process that trains in fp32 afterwards."""
     import torch
 
     train(configured(dtype="FLOAT_32", train_dtype="TFLOAT_32"), max_steps=1)

@@ -1,4 +1,4 @@
-"""The optimizers that need a GPU train there, and resume bit for bit."""
+"""The optimizers that need a GPU train there, and resume bitwise identically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = [name for name in Optimizer if LIBRARIES[name].needs_gpu]
 @pytest.mark.skipif(not LIBRARIES[Optimizer.ADAMW_8BIT].installed, reason="bitsandbytes isn't installed")
 @pytest.mark.parametrize("name", NAMES)
 def test_it_trains_and_resumes(name):
-    """Small weights have 32-bit states unless the settings make them 8-bit, so the least size is lowered."""
+    """Small weights have 32-bit states by default, so the minimum size for 8-bit states is lowered."""
     config = chosen(name, min_8bit_size=1)
     parameters = tuple(torch.nn.Parameter(weight.detach().cuda()) for weight in weights())
     optimizer = optimizers.make_optimizer(config, groups(parameters, config.learning_rate))

@@ -1,4 +1,4 @@
-"""Where the model's components are: on the device while they are needed, on the temp device otherwise."""
+"""The model's components are on the device while they are needed, and on the temp device otherwise."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.slow
 
 
 def places(model: Any) -> dict[str, str]:
-    """The kind of device of each component."""
+    """Return the kind of device of each component."""
     found = {name: {parameter.device.type for parameter in module.parameters()} for name, module in model.components.items()}
     return {name: "+".join(sorted(kinds)) for name, kinds in found.items()}
 
 
 @contextmanager
 def loaded(config: Any) -> Iterator[Any]:
-    """A run that is loaded and planned, with its cache filled."""
+    """Return a loaded and planned run with a filled cache."""
     from onetrainer_gradio.engine import training
     from onetrainer_gradio.engine.reporter import RunReporter
 
@@ -38,7 +38,7 @@ def loaded(config: Any) -> Iterator[Any]:
 
 
 def test_components_go_to_the_temp_device_and_back(device, configured):
-    """Only the denoiser stays while training from a cache; a sample moves what it needs, and afterwards it is as before."""
+    """Only the denoiser stays while training from a cache; a sample moves what it needs and then back."""
     kind = device.split(":")[0]
     resting = {"unet": kind, "vae": "cpu", "text_encoder": "cpu"}
     with loaded(configured(temp_device="cpu:0" if device == "cpu" else "cpu")) as run:
@@ -48,7 +48,7 @@ def test_components_go_to_the_temp_device_and_back(device, configured):
             run.model.place("text_encoder")
             assert places(run.model) == {"unet": "cpu", "vae": "cpu", "text_encoder": kind}
         assert places(run.model) == resting
-        # the adapters and the optimizer's parameters moved along with the denoiser
+        # the adapters and the optimizer's parameters moved with the denoiser
         assert {parameter.device.type for parameter in run.parameters} == {kind}
         run._set_training()
         run.micro_step(next(iter(run.data.batches(0))))
@@ -58,7 +58,7 @@ def test_components_go_to_the_temp_device_and_back(device, configured):
 
 
 def test_with_one_device_for_both_everything_is_on_it(device, configured):
-    """Nothing is left where it was loaded."""
+    """No component remains where it was loaded."""
     kind = device.split(":")[0]
     with loaded(configured(temp_device=device)) as run:
         assert set(places(run.model).values()) == {kind}
@@ -67,7 +67,7 @@ def test_with_one_device_for_both_everything_is_on_it(device, configured):
 
 
 def test_a_cache_that_is_gone_is_made_again_in_the_middle_of_training(device, configured):
-    """The components that encode come from the temp device for it, and go back."""
+    """The encoding components come from the temp device for it, and return to it."""
     config = configured()
     with loaded(config) as run:
         batches = iter(run.data.batches(0))
@@ -82,7 +82,7 @@ def test_a_cache_that_is_gone_is_made_again_in_the_middle_of_training(device, co
 
 
 def test_a_device_that_is_not_there_is_named(device, configured):
-    """Train and temp device, each at its setting."""
+    """Train device and temp device are each named at their setting."""
     from onetrainer_gradio.engine import precision
     from onetrainer_gradio.errors import UnsupportedError
 

@@ -1,4 +1,4 @@
-"""Runs in a process of their own: stopped and killed, they leave no memory on the device; the System tab shows what is used."""
+"""Runs in separate processes leave no memory on the device when stopped or killed; the System tab shows the usage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.service.conftest import ended
 pytestmark = pytest.mark.slow
 
 PATIENCE_S = 120.0
-# what a driver may keep or give back by itself meanwhile
+# what a driver may keep or return by itself in the meantime
 WOBBLE = 64 * MIB
 HELD = 300 * MIB
 HOLDS = """
@@ -39,7 +39,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def service(tmp_path: Path, reader) -> Iterator[TrainerService]:
-    """A service with the built-in engine in worker processes, and the device's own readings."""
+    """A service with the built-in engine in worker processes, and real readings of the device."""
     found = TrainerService(ServiceSettings(data_folder=tmp_path / "data"), gpus=reader)
     found.open()
     yield found
@@ -51,7 +51,7 @@ def service(tmp_path: Path, reader) -> Iterator[TrainerService]:
 
 @pytest.fixture
 def other_process(device: str) -> Iterator[Callable[[], subprocess.Popen]]:
-    """Starts a process of somebody else that holds memory of the device."""
+    """Start another program's process that holds memory of the device."""
     started = []
 
     def start() -> subprocess.Popen:
@@ -70,7 +70,7 @@ def other_process(device: str) -> Iterator[Callable[[], subprocess.Popen]]:
 
 
 def settled(read: Callable[[], int], most: int, patience_s: float = 20.0) -> int:
-    """The reading once it is at most ``most``, or the last one."""
+    """Return the first reading that is at most ``most``, or the last one."""
     until = time.monotonic() + patience_s
     while (used := read()) > most and time.monotonic() < until:
         time.sleep(0.1)
@@ -79,7 +79,7 @@ def settled(read: Callable[[], int], most: int, patience_s: float = 20.0) -> int
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_run_that_ends_leaves_no_memory(device, configured, service, meter, how):
-    """By NVML, before, during and after: whether it was stopped or its process was killed."""
+    """NVML reports it before, during and after, for a stopped run and a killed process."""
     before = meter.used()
     service.start(configured(epochs=100_000, backup_before_save=False))
     training = service.wait_for(lambda state: state["update_step"] >= 3 or ended(state), PATIENCE_S)
@@ -96,7 +96,7 @@ def test_a_run_that_ends_leaves_no_memory(device, configured, service, meter, ho
 
 
 def test_memory_of_another_process_is_shown_and_does_not_disturb(device, configured, service, meter, other_process):
-    """Readings rise and fall with it, and a run beside it trains to its end."""
+    """Readings rise and fall with it, and a run next to it trains to its end."""
     before = meter.used()
     process = other_process()
     assert meter.used() >= before + HELD
@@ -110,7 +110,7 @@ def test_memory_of_another_process_is_shown_and_does_not_disturb(device, configu
 
 
 def test_the_system_tab_shows_the_readings_of_the_device(device, service):
-    """By REST: name, memory, utilization and temperature, in sensible bounds, now and as history."""
+    """REST returns name, memory, utilization and temperature, within sensible bounds, now and as history."""
     from onetrainer_gradio.api.app import create_api
     from onetrainer_gradio.service.host.access import Access, AccessSettings
 
@@ -129,12 +129,12 @@ def test_the_system_tab_shows_the_readings_of_the_device(device, service):
     if device != "cpu":
         import torch
 
-        # of a partitioned GPU (MIG) NVML reports the whole
+        # for a partitioned GPU (MIG), NVML reports the whole
         assert gpu["memory_total"] >= 0.9 * torch.cuda.get_device_properties(0).total_memory
 
 
 def test_an_unknown_gpu_does_not_hide_the_others(reader):
-    """A GPU that the driver has lost is left out; the others are read."""
+    """A GPU that the driver has lost is omitted; the others are read."""
     from onetrainer_gradio.service.host.system import NvmlReader
     from tests.gpu.conftest import NvmlError, counting_library
 

@@ -1,4 +1,4 @@
-"""A run that is resumed from a backup goes on bit for bit, in every data type and with both methods."""
+"""A resumed run is bitwise identical to an uninterrupted one, in every data type and with both methods."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AT, END = 2, 5
     ],
 )
 def test_a_resumed_run_equals_one_that_was_never_interrupted(device, configured, train, tmp_path, model, method, dtype):
-    """Losses and saved weights, with EMA, and with the loss scaler of fp16."""
+    """This covers losses and saved weights, with EMA, and with the loss scaler of fp16."""
     from safetensors.torch import load_file
 
     changes = {"ema": "GPU", "ema_decay": 0.9, "output_dtype": "FLOAT_32", "epochs": 3}
@@ -47,7 +47,7 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(device, configured,
 
 
 def test_a_backup_of_the_device_is_read_without_it(device, configured, train):
-    """Optimizer and average are files that a machine without a GPU reads: the run goes on there."""
+    """A machine without a GPU can read optimizer and EMA, and the run continues there."""
     recorder, control = Recorder(), FakeControl()
     after_step(recorder, control, AT, Stop())
     config = configured(ema="GPU", backup_before_save=True, epochs=3)

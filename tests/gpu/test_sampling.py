@@ -1,4 +1,4 @@
-"""Samples while training: on the device, with and without EMA, the same image for the same seed."""
+"""Samples during training are generated on the device, with and without EMA, and are reproducible by seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(("model", "dtype"), [("demo", "FLOAT_32"), ("demo", "BFLOAT_16"), ("sd15", "FLOAT_16")])
 def test_samples_are_generated_between_two_steps(device, configured, train, model, dtype):
-    """Default and custom samples; twice at the same step they are the same image, and the run goes on."""
+    """Default and custom samples at the same step are identical, and the run continues."""
     config = configured(model, dtype=dtype, sample_image_format="PNG", epochs=3)
     side = int(config.resolution)
     sample = {"prompt": "a gradient", "width": side, "height": side, "seed": 3, "diffusion_steps": 3, "noise_scheduler": "EULER"}
@@ -36,7 +36,7 @@ def test_samples_are_generated_between_two_steps(device, configured, train, mode
 
 @pytest.mark.parametrize("where", ["GPU", "CPU"])
 def test_samples_show_the_average_and_leave_the_weights_alone(device, configured, train, where):
-    """With EMA on the device and in system RAM: training goes on as if nothing had been sampled."""
+    """With EMA on the device and in system RAM, training continues with the same numbers as without samples."""
     settings = {"ema": where, "ema_decay": 0.9, "non_ema_sampling": True, "learning_rate": 0.02, "epochs": 3}
     sample = {"prompt": "a gradient", "width": 64, "height": 64, "seed": 3, "diffusion_steps": 2, "noise_scheduler": "DDIM"}
     config = configured(sample_image_format="PNG", **settings)

@@ -1,4 +1,4 @@
-"""LoRA and full fine-tune in fp32, bf16 and fp16: finite losses that agree, weights that change, whole files."""
+"""LoRA and full fine-tune in fp32, bf16 and fp16: finite losses that agree, weights that change, complete files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.gpu.conftest import MIB, allocated, deterministic
 pytestmark = pytest.mark.slow
 
 STEPS = 3
-# cuBLAS keeps working memory for as long as the process lives
+# cuBLAS keeps working memory for the life of the process
 WORKSPACE = 128 * MIB
 
 
 @pytest.mark.parametrize("model", ["demo", "sd15"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_data_type_trains(device, configured, train, model, method):
-    """The first loss is that of fp32 within rounding, the saved file holds finite numbers, and the memory is free afterwards."""
+    """The first loss is that of fp32 within rounding, the saved file has finite numbers, and the memory is free afterwards."""
     from safetensors.torch import load_file
 
     before = allocated(device)
@@ -54,7 +54,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory(device, configured, t
 
 
 def test_a_trained_text_encoder_and_no_cache(device, configured, train):
-    """Images and captions are encoded again in each step, on the device."""
+    """Images and captions are encoded in each step, on the device."""
     cached = train(configured(text_encoder__train=True, text_encoder__weight_dtype="FLOAT_32"), max_steps=STEPS)
     live = train(
         configured(text_encoder__train=True, text_encoder__weight_dtype="FLOAT_32", latent_caching=False), max_steps=STEPS
@@ -65,7 +65,7 @@ def test_a_trained_text_encoder_and_no_cache(device, configured, train):
 
 
 def test_the_loss_scaler_of_fp16_backs_off_and_is_kept(device, configured, train):
-    """fp16 gradients overflow at the first scale or not: the run goes on either way, and a backup remembers the scale."""
+    """Whether or not fp16 gradients overflow at the first scale, the run continues, and a backup stores the scale."""
     recorder = train(configured(dtype="FLOAT_16", backup_before_save=True), max_steps=STEPS)
     meta = json.loads((Path(recorder.of(BackupCreated)[0].path) / "meta.json").read_text())
     assert json.dumps(meta).count("loss_scale") >= 1
@@ -74,7 +74,7 @@ def test_the_loss_scaler_of_fp16_backs_off_and_is_kept(device, configured, train
 
 @pytest.mark.parametrize("where", ["GPU", "CPU"])
 def test_the_average_is_the_same_wherever_it_is_kept(device, configured, train, where):
-    """EMA on the device and in system RAM: the saved weights are the average, and equal within rounding."""
+    """With EMA on the device and in system RAM, the saved weights are the average, and equal within rounding."""
     from safetensors.torch import load_file
 
     changes = {"ema": where, "ema_decay": 0.9, "output_dtype": "FLOAT_32"}

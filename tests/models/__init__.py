@@ -1,1 +1,1 @@
-"""Tiny models in the published layouts, their tokenizers and images: made in seconds, equal on every machine."""
+"""Tiny models in the published layouts, their tokenizers and images: created in seconds, equal on every machine."""

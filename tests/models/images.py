@@ -1,4 +1,4 @@
-"""Write small images with captions and masks: equal bytes of pixels on every machine."""
+"""Write small images with captions and masks; their pixels are equal on every machine."""
 
 from __future__ import annotations
 

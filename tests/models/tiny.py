@@ -93,7 +93,7 @@ def _t5() -> tuple[str, Config]:
         "num_heads": 4,
         "num_layers": 2,
         "feed_forward_proj": "gated-gelu",
-        "dropout_rate": 0.0,  # while it is trained, OneTrainer draws the dropout unseeded
+        "dropout_rate": 0.0,  # OneTrainer samples the dropout without a seed while it is trained
         "pad_token_id": 0,
         "eos_token_id": 1,
         "decoder_start_token_id": 0,

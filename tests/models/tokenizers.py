@@ -1,4 +1,7 @@
-"""Write small CLIP and T5 tokenizers. They know the words of the test captions, and any other text byte by byte."""
+"""Write small CLIP and T5 tokenizers.
+
+They contain the words of the test captions, and any other text byte by byte.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ EXTRA_IDS = 8
 
 
 def _byte_letters() -> list[str]:
-    """Return the letter that stands for each byte in GPT-2's and CLIP's vocabularies, in CLIP's order."""
+    """Return the letter for each byte in GPT-2's and CLIP's vocabularies, in CLIP's order."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]

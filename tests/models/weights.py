@@ -18,7 +18,7 @@ def uniform(name: str, shape: tuple[int, ...], low: float, high: float) -> Tenso
 
 
 def weight(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Return values of the usual size for a parameter: by its fan-in, near 1 for the weight of a norm, small for a bias."""
+    """Return typical values for a parameter: by its fan-in, near 1 for the weight of a norm, small for a bias."""
     if name.endswith("bias"):
         return uniform(name, shape, -0.1, 0.1)
     if len(shape) == 1:
@@ -37,7 +37,7 @@ def fill(component: str, module: nn.Module) -> None:
 
 
 def adapter_weight(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Return an initial adapter tensor: both factors are nonzero, so that the first step already reaches all of them."""
+    """Return an initial adapter tensor: both factors are nonzero, so that the first step already affects all of them."""
     if name.endswith("dora_scale"):
         return uniform(name, shape, 0.8, 1.2)
     if name.endswith("oft_R.weight"):

@@ -1,1 +1,1 @@
-"""Tests with real reverse proxies; a package, so that they end with them."""
+"""Tests with real reverse proxies; a package, so that the proxies end with its tests."""

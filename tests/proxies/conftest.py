@@ -23,12 +23,12 @@ from tests.panel_process import REHEARSAL, ROOT, Running
 HOST = "panel.example.org"
 TOKEN = "a-token-for-programs"
 FILES = ROOT / "deploy" / "proxies"
-# Debian puts nginx where only root looks.
+# Debian installs nginx in a folder that only root's PATH has.
 PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 
 
 def program(name: str) -> str:
-    """The path of a program; the test is skipped without it."""
+    """Return the path of a program; the test is skipped without it."""
     found = shutil.which(name, path=PATH)
     if found is None:
         message = f"{name} isn't installed: .ci/run installs it with apt-get"
@@ -55,14 +55,14 @@ class Proxy:
     headers: dict[str, str] = field(default_factory=lambda: {"Host": HOST, "Authorization": f"Bearer {TOKEN}"})
 
     def request(self, method: str, path: str, **more) -> httpx.Response:
-        """Answer of the panel through the proxy."""
+        """Return the panel's response through the proxy."""
         headers = {**self.headers, **more.pop("headers", {})}
         with httpx.Client(verify=self.trusted, timeout=60) as client:
             address = f"https://127.0.0.1:{self.port}{self.prefix}{path}"
             return client.request(method, address, headers=headers, extensions={"sni_hostname": HOST}, **more)
 
     def live(self) -> ClientConnection:
-        """A WebSocket through the proxy."""
+        """Open a WebSocket through the proxy."""
         return connect(
             f"wss://{HOST}{self.prefix}/ws",
             sock=socket.create_connection(("127.0.0.1", self.port)),
@@ -73,7 +73,7 @@ class Proxy:
         )
 
     def raw(self, data: bytes, timeout_s: float = 10) -> bytes:
-        """What the proxy answers to these bytes."""
+        """Return what the proxy answers to these bytes."""
         with (
             socket.create_connection(("127.0.0.1", self.port)) as plain,
             self.trusted.wrap_socket(plain, server_hostname=HOST) as tls,
@@ -137,7 +137,7 @@ def nginx(folder: Path, text: str, ports: tuple[int, int, int], certificate: Cer
 
 
 def caddy(folder: Path, text: str, ports: tuple[int, int, int], certificate: Certificate) -> list[str]:
-    """Start Caddy with a file of ours, at other ports and without its own certificates."""
+    """Start Caddy with one of our files, on other ports and without its own certificates."""
     port, http_port, panel_port = ports
     head = f"{{\n\tadmin off\n\thttp_port {http_port}\n\thttps_port {port}\n}}\n"
     site = f"{HOST} {{\n\tbind 127.0.0.1\n\ttls {certificate.certfile} {certificate.keyfile}\n"

@@ -1,4 +1,4 @@
-"""The files for proxies that no test runs are read by the programs they are for, or have what these need."""
+"""The files for proxies that no test runs are parsed by their programs, or contain what these need."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_traefik_leads_to_the_panel_and_removes_the_prefix_of_clients():
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh isn't installed")
 def test_ssh_opens_the_tunnel_to_the_panel():
-    """With the options that ssh itself reads from the file."""
+    """ssh reads the options from the file."""
     line = ["ssh", "-G", "-F", str(FOLDER / "ssh_config"), "onetrainer-panel"]
     done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=20)
     options = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())

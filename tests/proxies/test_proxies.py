@@ -1,4 +1,4 @@
-"""The panel behind the real nginx and Caddy: everything works as without them, and nobody can forge who they are."""
+"""The panel behind the real nginx and Caddy: everything works as without them, and nobody can forge an identity."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORGED = {
 
 
 def logged(proxy: Proxy, request_id: str) -> dict:
-    """The line of the panel's log about a request."""
+    """Return the line of the panel's log about a request."""
     for _ in range(100):
         for line in proxy.panel.errors().splitlines():
             body = json.loads(line)
@@ -79,7 +79,7 @@ def test_another_site_is_rejected(proxy: Proxy):
 
 
 def test_events_of_a_run_arrive_over_the_websocket(proxy: Proxy):
-    """From its start to its end, while it trains."""
+    """They arrive from the run's start to its end, while it trains."""
     with proxy.live() as live:
         assert json.loads(live.recv(timeout=20))["type"] == "connected"
         live.send("ping")
@@ -98,7 +98,7 @@ def test_events_of_a_run_arrive_over_the_websocket(proxy: Proxy):
 
 
 def test_a_file_is_streamed_in_parts(proxy: Proxy):
-    """A download that broke off continues where it was, and the parts are those of the whole file."""
+    """An interrupted download continues where it stopped, and the parts equal those of the whole file."""
     run_id = proxy.request("POST", "/api/training/start", json={"options": {"tags": ["steps=2"]}}).json()["run_id"]
     for _ in range(200):
         if not proxy.request("GET", "/api/training/status").json()["is_training"]:
@@ -118,7 +118,7 @@ def test_a_file_is_streamed_in_parts(proxy: Proxy):
 def test_a_large_upload_passes_and_a_larger_one_does_not(proxy: Proxy):
     name = f"uploads{proxy.port}"
     assert proxy.request("POST", "/api/datasets", json={"name": name}).status_code == 200
-    # zeros before and after a valid image would not be one: text files take any content
+    # a valid image can't have zeros before and after it: text files accept any content
     content = (b"a caption\n" * 800_000)[:7_900_000]
     upload = proxy.request("POST", "/api/datasets/uploads", json={"dataset": name, "name": "a.txt", "bytes": len(content)}).json()
     sent = 0
@@ -136,14 +136,14 @@ def test_a_large_upload_passes_and_a_larger_one_does_not(proxy: Proxy):
 
 
 def test_an_answer_before_the_end_of_a_request_passes(proxy: Proxy):
-    """Every time: while the client still sends, a connection that is closed becomes a 502 of the proxy."""
+    """If the connection were closed while the client still sends, the proxy would answer 502."""
     for _ in range(20):
         body = (b" " * 1_000_000 for _ in range(16))
         assert proxy.request("POST", "/api/config/validate", content=body).status_code == 413
 
 
 def test_headers_of_a_client_do_not_pass(proxy: Proxy):
-    """The panel trusts the proxy, so the proxy must replace what it vouches for."""
+    """The panel trusts the proxy, so the proxy has to replace these headers."""
     request_id = f"forged-{proxy.port}-0001"
     reply = proxy.request("GET", "/", headers={**FORGED, "X-Request-ID": request_id, "Authorization": "", "Accept": "text/html"})
     assert reply.headers["location"].startswith(f"{proxy.prefix}/login?next=")

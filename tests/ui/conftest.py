@@ -16,24 +16,24 @@ from tests.fakes.configs import small_config
 
 @pytest.fixture
 def backend() -> str:
-    """What carries out the runs; a test may give another one."""
+    """Return the backend of the runs; a test may replace it."""
     return "tests.fakes.rehearsal:run"
 
 
 @pytest.fixture
 def service(tmp_path: Path, backend: str) -> Iterator[TrainerService]:
-    """Opened, with small settings that pass the check; at the end nothing of it runs."""
+    """An opened service with small settings that pass the check; at the end everything of it is stopped."""
     settings = ServiceSettings(data_folder=tmp_path / "data", in_process=True, backend=backend)
     with TrainerService(settings) as service:
         service.configs.replace(small_config(tmp_path), "small")
         yield service
-        with suppress(CommandRefusedError):  # nothing is going on, or it has just ended
+        with suppress(CommandRefusedError):  # nothing is running, or it has just ended
             service.stop_training()
         service.wait_for(lambda state: not state["process_running"], 10)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_garbage() -> Iterator[None]:
-    """Gradio leaves cycles whose collection, inside of a later import, trips CPython 3.11's count of recursion."""
+    """Disable the garbage collector: collecting Gradio's cycles inside a later import trips CPython 3.11's recursion count."""
     yield
     gc.collect()

@@ -1,4 +1,4 @@
-"""A backend whose runs fail while they load: for starts from the page, which cannot say how to rehearse."""
+"""A backend whose runs fail while loading, for starts from the page, which can't set rehearsal options."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from tests.fakes import rehearsal
 
 
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
-    """Rehearse a run that finds no memory for its model."""
+    """Rehearse a run that runs out of memory for its model."""
     return rehearsal.run(config, emit, control, options.model_copy(update={"tags": ("fail_in=loading",)}))

@@ -1,4 +1,4 @@
-"""The buttons' generators over a real service with a rehearsed run."""
+"""The buttons' generators, over a real service with a rehearsed run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.ui.actions import Actions
 from tests.fakes.configs import small_config
 
-pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 
 Message = dict[str, Any]
 
 
 def all_said(stream: AsyncIterator[Message]) -> list[Message]:
-    """Everything a generator says until it returns."""
+    """Return everything that a generator yields."""
 
     async def collect() -> list[Message]:
         async with asyncio.timeout(20):
@@ -43,7 +43,7 @@ def at_step(service: TrainerService, step: int) -> None:
 
 
 def test_start_says_what_happens_until_the_first_step(service: TrainerService) -> None:
-    """The stream begins with the check, ends with the first step or the end of a short run, and returns."""
+    """The stream begins with the check, and ends with the first step or the end of a short run."""
     said = all_said(Actions(service).start())
     assert said[0]["text"] == "Running the pre-flight check"
     assert [each["done"] for each in said] == [False] * (len(said) - 1) + [True]
@@ -53,7 +53,7 @@ def test_start_says_what_happens_until_the_first_step(service: TrainerService) -
 
 
 def test_start_names_what_has_to_change(service: TrainerService, tmp_path: Path) -> None:
-    """A start that the check refuses ends with the findings, each with its path."""
+    """If the check finds errors, the start ends with the findings, each with its path."""
     service.configs.patch({"base_model_name": str(tmp_path / "nowhere")})
     said = all_said(Actions(service).start())
     assert said[-1]["done"]
@@ -64,14 +64,14 @@ def test_start_names_what_has_to_change(service: TrainerService, tmp_path: Path)
 
 @pytest.mark.parametrize("backend", ["tests.ui.failing:run"])
 def test_start_says_why_a_run_failed_on_its_way(service: TrainerService) -> None:
-    """A run that ends before its first step gives the true cause as the outcome."""
+    """A run that ends before its first step has the actual cause as its outcome."""
     said = all_said(Actions(service).start())
     assert not said[-1]["ok"]
     assert said[-1]["text"] == "Failed after 0 steps: No graphics memory is left for loading"
 
 
 def test_start_is_refused_while_a_run_is_going_on(service: TrainerService, tmp_path: Path) -> None:
-    """Nothing is started twice; the outcome says which run is in the way."""
+    """Nothing is started twice; the outcome names the active run."""
     rehearse(service, tmp_path, hold=1)
     said = all_said(Actions(service).start())
     assert not said[-1]["ok"]
@@ -97,7 +97,7 @@ def test_commands_stream_their_outcome(service: TrainerService, tmp_path: Path) 
 
 
 def test_a_command_without_a_run_is_refused_with_the_reason(service: TrainerService) -> None:
-    """No run, no pause: one message that says so."""
+    """Without a run there is one message with the reason."""
     assert texts(all_said(Actions(service).pause())) == ["No run is active."]
 
 
@@ -121,7 +121,7 @@ def test_a_command_that_is_never_taken_ends_with_the_run(service: TrainerService
 
 
 def test_stop_streams_the_escalation_and_the_end(service: TrainerService, tmp_path: Path) -> None:
-    """Stop shows the stage it is in and, at the end, after how many steps the run was stopped."""
+    """Stop shows its current stage and, at the end, after how many steps the run was stopped."""
     rehearse(service, tmp_path, hold=1, write_s=0.3)
     at_step(service, 1)
     said = texts(all_said(Actions(service).stop()))
@@ -130,7 +130,7 @@ def test_stop_streams_the_escalation_and_the_end(service: TrainerService, tmp_pa
 
 
 def test_a_closed_stream_leaves_the_run_alone(service: TrainerService, tmp_path: Path) -> None:
-    """A browser that goes away closes its generator: the run goes on and nobody listens any more."""
+    """A closed browser closes its generator; the run continues without a listener."""
     rehearse(service, tmp_path, hold=1)
 
     async def leave() -> None:
@@ -145,7 +145,7 @@ def test_a_closed_stream_leaves_the_run_alone(service: TrainerService, tmp_path:
 
 
 def test_watch_streams_states_to_the_end(service: TrainerService, tmp_path: Path) -> None:
-    """The last thing that watch gives is the state of the ended run."""
+    """The last state is that of the ended run."""
     rehearse(service, tmp_path, steps=5)
     states = all_said(Actions(service).watch())
     assert states[-1]["status"] == "completed"
@@ -153,7 +153,7 @@ def test_watch_streams_states_to_the_end(service: TrainerService, tmp_path: Path
 
 
 def test_a_start_while_another_run_stops_waits_for_it(service: TrainerService, tmp_path: Path) -> None:
-    """The stream says that the new run waits, and goes on to its first step when the other one has ended."""
+    """The stream shows that the new run waits, and continues to its first step when the other one has ended."""
     first = rehearse(service, tmp_path, hold=1, write_s=0.4)
     at_step(service, 1)
     service.stop_training()

@@ -18,7 +18,7 @@ def client() -> TestClient:
 
 
 def test_a_page_from_before_an_update_still_gets_its_parts() -> None:
-    """Under an old version today's file is served, but not kept."""
+    """Under an old version, the current file is served but not cached."""
     reply = client().get("/panel/0123456789ab/gallery.js")
     assert reply.content == assets()["gallery.js"].body
     assert reply.headers["cache-control"] == "no-cache"
@@ -31,14 +31,14 @@ def test_only_files_of_the_page_are_served() -> None:
 
 
 def test_without_gzip_the_plain_file_is_sent() -> None:
-    """A client that cannot unpack gets the bytes."""
+    """A client without gzip support gets the plain bytes."""
     reply = client().get(f"/{asset_path('panel.css')}", headers={"Accept-Encoding": "identity"})
     assert reply.content == assets()["panel.css"].body
     assert "content-encoding" not in reply.headers
 
 
 def test_scripts_write_no_markup_and_ask_nobody_else() -> None:
-    """Text from outside reaches the document as text, and no script, style or font comes from another machine."""
+    """External text is inserted as text, and no script, style or font comes from another machine."""
     for name, asset in assets().items():
         text = asset.body.decode()
         if name.startswith("vendor/"):
@@ -49,6 +49,6 @@ def test_scripts_write_no_markup_and_ask_nobody_else() -> None:
 
 
 def test_the_site_has_its_own_icon() -> None:
-    """It lies in the page, whole, and so costs no request."""
+    """It is embedded in the page, so it needs no request."""
     (address,) = re.findall(r'<link rel="icon" href="data:image/svg\+xml,([^"]+)">', head())
     assert ElementTree.fromstring(unquote(address)).tag.endswith("svg")

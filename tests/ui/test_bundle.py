@@ -27,7 +27,7 @@ def everything() -> dict:
 
 
 def test_no_script_imports_itself_by_a_detour():
-    """Neither at once nor on demand: what is needed in two places is a module of its own."""
+    """This covers static and dynamic imports: shared code is a separate module."""
     modules = everything()
     later = {
         name: module(name, each.text + "".join(f"\nimport {{ x }} from './{other}';\n" for other in each.later))
@@ -47,7 +47,7 @@ def test_every_name_that_is_imported_is_exported():
 
 
 def test_every_script_is_reached_from_the_first():
-    """main.js loads the scripts of the tabs by their names."""
+    """main.js loads the scripts of the tabs by name."""
     modules = everything()
     reached, waiting = set(), ["main.js", *(f"{place}.js" for tab in TABS for place in tab.places)]
     while waiting:
@@ -59,7 +59,7 @@ def test_every_script_is_reached_from_the_first():
 
 
 def test_a_widget_in_a_bundle_is_loaded_from_it():
-    """main.js imports it by name; a second copy would have a second connection."""
+    """main.js imports it by name; a second copy would open a second connection."""
     widgets = {f"{place}.js" for tab in TABS for place in tab.places} | {"topbar.js"}
     bundles = {name for roots in BUNDLES.values() for name in in_order(everything(), roots)}
     assert widgets & bundles <= {*everything()["main.js"].later}

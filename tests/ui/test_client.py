@@ -1,4 +1,4 @@
-"""Programs reach settings, runs and samples with the real ``gradio_client``."""
+"""Programs access settings, runs and samples with the real ``gradio_client``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A panel whose runs are rehearsals."""
     panel = Running(tmp_path_factory.mktemp("data"), "--backend", REHEARSAL)
-    httpx.get(panel.address + "/config", timeout=60)  # Gradio is imported while the panel already answers
+    httpx.get(panel.address + "/config", timeout=60)  # Gradio is imported while the panel already responds
     yield panel.address
     panel.end()
     panel.kill()
@@ -36,7 +36,7 @@ def client(address: str) -> Iterator[gradio_client.Client]:
 
 
 def test_settings_are_read_and_changed(client: gradio_client.Client) -> None:
-    """A change answers with all settings, and the next reading shows it."""
+    """A change returns all settings, and the next reading shows it."""
     before = client.predict(api_name="/config")
     after = client.predict({"learning_rate": 0.002, "batch_size": 1}, before["revision"], api_name="/change_settings")
     assert (after["config"]["learning_rate"], after["revision"]) == (0.002, before["revision"] + 1)
@@ -44,7 +44,7 @@ def test_settings_are_read_and_changed(client: gradio_client.Client) -> None:
 
 
 def test_a_wrong_value_is_an_error_with_what_to_do_and_changes_nothing(client: gradio_client.Client) -> None:
-    """The error of the service reaches the program as text."""
+    """The program gets the service's error as text."""
     before = client.predict(api_name="/config")["revision"]
     with pytest.raises(gradio_client.exceptions.AppError, match="earning rate"):
         client.predict({"learning_rate": "quick"}, api_name="/change_settings")
@@ -52,19 +52,19 @@ def test_a_wrong_value_is_an_error_with_what_to_do_and_changes_nothing(client: g
 
 
 def test_a_change_of_outdated_settings_is_an_error(client: gradio_client.Client) -> None:
-    """Two programs don't overwrite each other unknowingly."""
+    """Two programs can't overwrite each other's changes unknowingly."""
     with pytest.raises(gradio_client.exceptions.AppError):
         client.predict({"batch_size": 3}, -1, api_name="/change_settings")
 
 
 def test_a_run_is_listed_and_generates_a_sample(client: gradio_client.Client, address: str, tmp_path: Path) -> None:
-    """A sample of one's own is in the list of samples, and its run in that of the runs."""
+    """A custom sample is in the list of samples, and its run in the list of runs."""
     small = to_document(small_config(tmp_path), packed=True)
     small.pop("__version")
     client.predict({"concepts": small["concepts"], "base_model_name": small["base_model_name"]}, api_name="/change_settings")
     for name in ("epochs", "resolution", "workspace_dir", "cache_dir", "output_model_destination", "batch_size"):
         client.predict({name: small[name]}, api_name="/change_settings")
-    # a button has no options, and without them a rehearsal is over at once
+    # a button has no options, and without them a rehearsal ends immediately
     options = {"tags": ["steps=100000", "step_s=0.02"]}
     httpx.post(f"{address}/api/training/start", json={"options": options}, timeout=60).raise_for_status()
     wait_for(address, lambda state: state["status"] == "running")
@@ -83,7 +83,7 @@ def test_a_run_is_listed_and_generates_a_sample(client: gradio_client.Client, ad
 
 
 def test_runs_and_samples_are_read_by_a_client_that_downloads_files(client: gradio_client.Client, address: str) -> None:
-    """Nothing in these answers looks like a file to it."""
+    """It mistakes nothing in these answers for a file."""
     plain = gradio_client.Client(address, verbose=False, httpx_kwargs={"timeout": 60})
     for name in ("/list_runs", "/list_samples"):
         assert plain.predict(api_name=name).keys() == client.predict(api_name=name).keys()
@@ -100,7 +100,7 @@ def test_the_functions_describe_themselves(client: gradio_client.Client) -> None
 
 
 def test_runs_are_compared_changed_and_replayed(client: gradio_client.Client) -> None:
-    """What the Runs tab shows is reached by programs, too, and a wrong value is an error that names it."""
+    """Programs can access what the Runs tab shows, and a wrong value is an error that names it."""
     run_id = client.predict(1, api_name="/list_runs")["runs"][0]["id"]
 
     def runs(action: str, **values: object) -> dict[str, object]:
@@ -124,7 +124,7 @@ def test_runs_are_compared_changed_and_replayed(client: gradio_client.Client) ->
 
 
 def test_runs_are_queued_moved_and_removed(client: gradio_client.Client, tmp_path: Path) -> None:
-    """One endpoint has all actions of the queue; a wrong one is an error with the possible ones."""
+    """One endpoint has all actions of the queue; a wrong action is an error with the valid ones."""
     document = to_document(small_config(tmp_path), packed=True)
 
     def queue(action: str, **values: object) -> dict[str, object]:
@@ -144,7 +144,7 @@ def test_runs_are_queued_moved_and_removed(client: gradio_client.Client, tmp_pat
 
 
 def test_notifications_are_listed_and_their_settings_changed(client: gradio_client.Client) -> None:
-    """One endpoint has all actions; addresses of channels aren't in an answer, and a wrong action is an error."""
+    """One endpoint has all actions; no answer contains a channel's address, and a wrong action is an error."""
 
     def notifications(action: str, **values: object) -> dict[str, object]:
         found: dict[str, object] = client.predict({"action": action, **values}, api_name="/notifications")

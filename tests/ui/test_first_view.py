@@ -42,7 +42,7 @@ def client() -> TestClient:
 
 @pytest.mark.parametrize("path", ["/page", "/pieces"])
 def test_it_is_in_the_markup_that_the_server_sends(path):
-    """Behind the base of its addresses, before Gradio's scripts, and with the length that it makes."""
+    """It comes after the base of its addresses, before Gradio's scripts, and with the right content length."""
     reply = client().get(path)
     assert reply.text == COMPLETE
     assert int(reply.headers["content-length"]) == len(COMPLETE)
@@ -68,7 +68,7 @@ def test_tabs_are_links_until_gradio_has_its_own():
     ],
 )
 def test_the_page_has_the_role_of_who_requests_it(role, mark):
-    """So the scripts know it from the start, and an owner's page is no byte longer."""
+    """The scripts have it from the start, and an owner's page is no byte longer."""
     pages = client().app
 
     async def as_someone(scope, receive, send):

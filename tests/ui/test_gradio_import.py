@@ -31,6 +31,7 @@ assert gradio.Dataframe(pandas.DataFrame({"a": [1]})).value["data"] == [[1]]
 
 @pytest.mark.parametrize("then", [NO_STUBS, NO_PANDAS])
 def test_import_is_short(then: str) -> None:
-    """The writer of stubs is a private function of Gradio: when this fails, look for its new name, or each start takes a second
-    longer. Pandas is there as soon as something uses it."""
+    """The stub writer is a private function of Gradio: if this fails, find its new name, or each
+    start takes a second longer. Pandas is imported at its first use.
+    """
     subprocess.run([sys.executable, "-c", BEGIN + then], check=True, timeout=120)

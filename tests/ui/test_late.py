@@ -1,4 +1,4 @@
-"""The page's app is built beside a panel that already answers."""
+"""The page's app is built while the panel already responds."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_page_is_built_once():
 
 
 def test_a_page_that_cannot_be_built_ends_the_panel():
-    """Whoever serves it hears of it, and requests fail instead of waiting for good."""
+    """The server is notified, and requests fail instead of waiting forever."""
     heard = threading.Event()
 
     def build() -> FastAPI:

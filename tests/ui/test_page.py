@@ -31,21 +31,21 @@ CLIENT |= {"runs", "queue", "notifications"}
 
 @pytest.fixture
 def config(service: TrainerService) -> dict[str, Any]:
-    """What Gradio sends to the browser."""
+    """Return what Gradio sends to the browser."""
     return page.build_page(service).get_config_file()
 
 
 def test_no_part_of_the_page_holds_a_connection_open(config: dict[str, Any]) -> None:
-    """Without heartbeat a browser can open any number of tabs; a State, timer, unload or stream would bring it."""
+    """Without a heartbeat, a browser can open any number of tabs; a State, timer, unload or stream would add one."""
     assert config["connect_heartbeat"] is False
     assert not {component["type"] for component in config["components"]} & {"state", "timer"}
 
 
 def test_actions_are_public_and_quiet(config: dict[str, Any]) -> None:
-    """Every button has an api name and no progress animation, and several people may press it at once."""
+    """Every button has an API name and no progress animation, and several people may press it at once."""
     events = {event["api_name"]: event for event in config["dependencies"]}
     assert set(events) == ACTIONS | {"watch", *CLIENT, "outcome"}
-    # the page passes messages to its scripts by itself: nothing of it runs in the panel
+    # the page passes messages to its own scripts: none of it runs in the panel
     assert (events["outcome"]["backend_fn"], events["outcome"]["api_visibility"]) == (False, "private")
     for name in ACTIONS:
         assert events[name]["show_progress"] == "hidden", name
@@ -54,7 +54,7 @@ def test_actions_are_public_and_quiet(config: dict[str, Any]) -> None:
 
 
 def test_no_part_of_the_page_has_a_template(config: dict[str, Any]) -> None:
-    """Gradio evaluates templates as code. A place is an empty column, which holds nothing and loads nothing more."""
+    """Gradio evaluates templates as code. A placeholder is an empty column, which loads nothing more."""
     assert not {component["type"] for component in config["components"]} & {"html", "markdown"}
     places = [component for component in config["components"] if "og-place" in (component["props"].get("elem_classes") or [])]
     assert {component["type"] for component in places} == {"column"}
@@ -62,7 +62,7 @@ def test_no_part_of_the_page_has_a_template(config: dict[str, Any]) -> None:
 
 
 def test_the_page_loads_no_more_of_gradio_than_it_shows(config: dict[str, Any]) -> None:
-    """Gradio loads each type of component with the first view, also those of other tabs."""
+    """Gradio loads each type of component with the first view, including those of other tabs."""
     assert {component["type"] for component in config["components"]} == {"column", "tabs", "tabitem", "button", "api"}
 
 
@@ -75,13 +75,13 @@ def test_every_tab_and_place_has_a_name_of_its_own() -> None:
 
 
 def test_the_causes_of_an_end_stand_before_the_curve(config: dict[str, Any]) -> None:
-    """In the order of the document, which is that of the keyboard and of a phone."""
+    """The order of the document is also that of the keyboard and of a phone."""
     order = [component["props"].get("elem_id") for component in config["components"]]
     assert order.index("og-status") < order.index("og-problems") < order.index("og-chart") < order.index("og-console")
 
 
 def test_a_place_that_nobody_fills_is_refused() -> None:
-    """A misspelt place is an error when the page is built, not an empty spot in it."""
+    """A misspelled placeholder is an error when the page is built, not an empty spot in it."""
     with pytest.raises(ValueError, match=r"There is no widget 'chrat': ui/assets/chrat\.js doesn't exist"):
         widget("chrat")
 
@@ -92,7 +92,7 @@ def test_the_config_that_goes_with_the_page_is_small(config: dict[str, Any]) -> 
 
 
 def test_the_page_starts_a_run_through_gradios_queue(service: TrainerService) -> None:
-    """A program that speaks Gradio's protocol starts a run and reads its stream to the outcome."""
+    """A client that uses Gradio's protocol starts a run and reads its stream to the outcome."""
     app = gr.mount_gradio_app(FastAPI(), page.build_page(service), "/", ssr_mode=False)
     with TestClient(app) as client:
         event = client.post("/gradio_api/call/start", json={"data": []}).json()["event_id"]
@@ -104,13 +104,13 @@ def test_the_page_starts_a_run_through_gradios_queue(service: TrainerService) ->
 
 
 def test_head_names_files_that_are_there() -> None:
-    """Everything that the head asks for is served, from this machine, to be kept for ever."""
+    """Everything that the head references is served from this machine, and may be cached forever."""
     app = FastAPI(routes=[assets_route()])
     with TestClient(app) as client:
         document = page.HEAD + page.FIRST_VIEW
         paths = [part.split('"')[0] for part in document.replace('src="', 'href="').split('href="')[1:] if part[0] != "#"]
         fetched = [path for path in paths if path.startswith("panel/")]
-        # the icon is in the page, and what the form asks for comes from the API
+        # the icon is in the page, and what the form requests comes from the API
         assert [path for path in paths if path not in fetched and not path.startswith("data:image/svg+xml,")] == [*ASKED_FIRST]
         assert len(fetched) == 2
         for path in fetched:

@@ -1,7 +1,7 @@
-"""Models caption and mask images; what is missing is named.
+"""Models caption and mask images; missing parts are named.
 
-Covers ``backends/annotation/captioners.py``, ``backends/annotation/maskers.py``, ``backends/annotation/taggers.py`` and
-``backends/annotation/pretrained.py``.
+Covers ``backends/annotation/captioners.py``, ``backends/annotation/maskers.py``,
+``backends/annotation/taggers.py`` and ``backends/annotation/pretrained.py``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def asked(kind: str, model: object, path: object = "", **options: Any) -> dict[s
 
 
 def test_a_captioner_of_transformers_writes_words_of_its_vocabulary(blip: Path, image: Path) -> None:
-    """The same for the same image, and no longer than asked for."""
+    """The caption is reproducible, and no longer than requested."""
     loaded = Loaded()
     assert loaded.answer(asked("transformers", blip)) == {"ok": True}
     text = loaded.answer(asked("transformers", blip, image, max_tokens=5))["text"]
@@ -52,7 +52,7 @@ def test_a_captioner_of_transformers_writes_words_of_its_vocabulary(blip: Path, 
 
 
 def test_a_mask_is_written_for_what_a_text_describes(tmp_path: Path, image: Path) -> None:
-    """Black and white, in the size of the image; inverted and grown on request."""
+    """The mask is black and white, in the size of the image; inverted and grown on request."""
     model, made = write_clipseg(tmp_path / "clipseg"), tmp_path / "mask.png"
     loaded = Loaded()
     answer = loaded.answer(asked("text", model, image, to=str(made), prompts=["red circle", "square"], threshold=0.5))
@@ -66,14 +66,14 @@ def test_a_mask_is_written_for_what_a_text_describes(tmp_path: Path, image: Path
 
 
 def test_a_tagger_lists_the_tags_above_its_thresholds(tmp_path: Path, image: Path) -> None:
-    """Most probable first, in words; ratings and unwanted tags are left out, pixels are BGR on a white square."""
+    """The most probable tags come first; ratings and unwanted tags are omitted; pixels are BGR on a white square."""
     (tmp_path / "tags.csv").write_text(
         "tag_id,name,category,count\n1,general,9,1\n2,red_hair,0,1\n3,^_^,0,1\n4,dog,0,1\n5,miku,4,1\n"
     )
     seen: list[np.ndarray] = []
 
     class Session:
-        """Answers like a model of onnxruntime."""
+        """Responds like a model of onnxruntime."""
 
         def get_inputs(self) -> list[SimpleNamespace]:
             return [SimpleNamespace(name="input", shape=[1, 32, 32, 3])]
@@ -93,7 +93,7 @@ def test_a_tagger_lists_the_tags_above_its_thresholds(tmp_path: Path, image: Pat
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path, image: Path, blip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Offline, an empty folder, a package that isn't installed, and an image that can't be read."""
+    """This covers offline mode, an empty folder, a missing package, and an unreadable image."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     loaded = Loaded()
     offline = loaded.answer(asked("transformers", "nobody/nothing"))

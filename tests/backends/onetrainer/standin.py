@@ -1,4 +1,4 @@
-"""Sets up a stand-in checkout with an environment of its own."""
+"""Set up a stand-in checkout with its own environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STANDIN = FIXTURES / "checkout_standin"
 
 
 def set_up(folder: Path, *, newer: bool = False, python: bool = True, **behaviour: object) -> Path:
-    """A checkout in ``folder``; ``behaviour`` as ``modules/standin.py`` in it lists it."""
+    """Create a checkout in ``folder``; ``behaviour`` is as listed in its ``modules/standin.py``."""
     shutil.copytree(STANDIN / "base", folder)
     for name in ("fields", "enums"):
         shutil.copyfile(FIXTURES / f"onetrainer_{name}.json", folder / f"{name}.json")
@@ -27,14 +27,14 @@ def set_up(folder: Path, *, newer: bool = False, python: bool = True, **behaviou
 
 
 def behave(folder: Path, **behaviour: object) -> None:
-    """How it behaves from now on."""
+    """Set how it behaves from now on."""
     new = folder / "standin.json.new"
     new.write_text(json.dumps(behaviour))
-    new.replace(folder / "standin.json")  # a run that reads it meanwhile finds all of it
+    new.replace(folder / "standin.json")  # a run that reads it in the meantime finds it complete
 
 
 def environment(folder: Path, version: str = platform.python_version()) -> Path:
-    """A virtual environment without any library; the interpreter in it."""
+    """Create a virtual environment without any library, and return its interpreter."""
     (folder / "bin").mkdir(parents=True)
     interpreter = folder / "bin" / "python"
     base = getattr(sys, "_base_executable", sys.executable)

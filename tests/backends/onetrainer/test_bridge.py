@@ -1,4 +1,4 @@
-"""The checkout's Python, started and left."""
+"""Starting and ending the checkout's Python."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ python, folder = map(Path, sys.argv[1:])
 
 @pytest.mark.parametrize("what", HOLDERS)
 def test_an_import_that_hangs_ends_with_whoever_waits_for_it(tmp_path, what):
-    """A panel that is killed while a checkout does not answer leaves no process behind."""
+    """If a panel is killed while a checkout doesn't respond, no process remains."""
     folder = set_up(tmp_path / "OneTrainer", **{"import": "hang"})
     holder = subprocess.Popen([sys.executable, "-c", HOLDER + HOLDERS[what], str(inspect(folder).python), str(folder)])
     try:

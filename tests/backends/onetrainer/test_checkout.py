@@ -1,4 +1,4 @@
-"""What is said of a folder before anything of it is run."""
+"""What is reported about a folder before any of its code runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_whole_checkout_is_usable(tmp_path):
     ids=["no folder", "no OneTrainer", "moved modules", "no environment"],
 )
 def test_what_is_missing_is_named(tmp_path, spoil, code, words):
-    """Each thing that can be missing has its own message and what to do; driving it is refused with the same words."""
+    """Each missing part has its own message and suggestion; a run fails with the same message."""
     folder = set_up(tmp_path / "OneTrainer")
     spoil(folder)
     found = checkout.inspect(folder)
@@ -53,7 +53,7 @@ def test_what_is_missing_is_named(tmp_path, spoil, code, words):
 
 
 def test_an_environment_whose_python_is_gone_is_distinguished_from_none(tmp_path):
-    """The link that leads nowhere is named."""
+    """The broken link is named."""
     folder = set_up(tmp_path / "OneTrainer", python=False)
     (folder / "venv" / "bin").mkdir(parents=True)
     (folder / "venv" / "bin" / "python").symlink_to(tmp_path / "uninstalled" / "python3.10")
@@ -63,7 +63,7 @@ def test_an_environment_whose_python_is_gone_is_distinguished_from_none(tmp_path
 
 
 def test_too_old_a_python_is_refused_before_it_runs(tmp_path):
-    """The environment says which version it is."""
+    """The environment contains its version."""
     folder = set_up(tmp_path / "OneTrainer", python=False)
     environment(folder / "venv", version="3.8.10")
     found = checkout.inspect(folder)
@@ -72,7 +72,7 @@ def test_too_old_a_python_is_refused_before_it_runs(tmp_path):
 
 
 def test_another_interpreter_can_be_named(tmp_path, monkeypatch):
-    """By argument or by the environment; one that cannot be run is refused."""
+    """An argument or an environment variable sets it; one that can't be run is rejected."""
     folder = set_up(tmp_path / "OneTrainer", python=False)
     other = environment(tmp_path / "other")
     assert checkout.inspect(folder, other).python == other
@@ -82,7 +82,7 @@ def test_another_interpreter_can_be_named(tmp_path, monkeypatch):
 
 
 def test_git_tells_revision_branch_and_changes(tmp_path):
-    """Read from git's files, packed references and a detached head included."""
+    """They are read from git's files, including packed references and a detached head."""
     folder = set_up(tmp_path / "OneTrainer")
 
     def git(*words: str) -> str:
@@ -107,7 +107,9 @@ def test_git_tells_revision_branch_and_changes(tmp_path):
 
 
 def test_the_place_in_the_environment_comes_first(tmp_path, monkeypatch):
-    """A usable checkout is taken from the usual places; one that lacks its environment only where there is no better."""
+    """Usable checkouts in the default locations come first; one without its
+    environment is used only if there is no better one.
+    """
     folder = set_up(tmp_path / "here" / "OneTrainer", python=False)
     better = set_up(tmp_path / "home" / "OneTrainer")
     monkeypatch.setenv(checkout.PATH_VARIABLE, str(folder))

@@ -1,4 +1,4 @@
-"""A run in a checkout, through the seam that every backend has: what is said, what can be told, how it ends.
+"""A run in a checkout, through the interface of every backend: its events, its commands, its endings.
 
 Covers ``backends/onetrainer/folder_locks.py``.
 """
@@ -72,7 +72,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 
 
 class Ride:
-    """A stand-in checkout, a configuration, and what was said."""
+    """A stand-in checkout, a configuration, and the reported events."""
 
     def __init__(self, folder: Path, checkout: Path | None = None, **behaviour: object) -> None:
         self.folder = folder
@@ -121,7 +121,7 @@ def ride(tmp_path) -> Callable[..., Ride]:
 
 
 def test_the_learning_rate_of_a_step_is_the_one_that_its_update_used(ride):
-    """OneTrainer charts the rate of the next update; a run of ours has the rate of each step's own, the first one's too."""
+    """OneTrainer charts the next update's rate; our runs have each step's own, including the first one's."""
     one = ride(decay=0.5)
     one.run()
     rates = [step.learning_rates[0] for step in one.recorder.steps]
@@ -129,7 +129,9 @@ def test_the_learning_rate_of_a_step_is_the_one_that_its_update_used(ride):
 
 
 def test_a_run_says_everything_that_a_run_of_ours_says(ride):
-    """State, phases, plan, steps with loss and rates, the result; the epoch's length is not mistaken for the run's."""
+    """State, phases, plan, steps with loss and rates, and result are reported;
+    the epoch's length isn't mistaken for the run's.
+    """
     one = ride()
     assert one.run(batch_size=2) == "completed"
     started, planned = one.recorder.of(RunStarted)[0], one.recorder.of(RunPlanned)[0]
@@ -159,7 +161,7 @@ def test_a_run_says_everything_that_a_run_of_ours_says(ride):
 
 
 def test_steps_are_told_per_optimizer_step(ride):
-    """With gradient accumulation OneTrainer tells a loss on update steps only."""
+    """With gradient accumulation, OneTrainer reports a loss on update steps only."""
     one = ride()
     assert one.run(gradient_accumulation_steps=2) == "completed"
     assert [(step.update_step, step.global_step) for step in one.recorder.steps] == [(1, 2), (2, 4), (3, 6), (4, 8), (5, 10)]
@@ -177,7 +179,7 @@ def test_a_step_limit_ends_it_as_completed(ride):
 
 
 def test_samples_backups_saves_and_validation_are_told_with_where_they_lie(ride):
-    """Each with its path and how it was made, once it is complete."""
+    """Each has its path and parameters, once it is complete."""
     one = ride()
     settings = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every", "validate_after")}
     one.run(sample_after=4, backup_after=4, save_every=4, validate_after=4, validation=True, **settings)
@@ -196,7 +198,7 @@ def test_samples_backups_saves_and_validation_are_told_with_where_they_lie(ride)
 
 
 def test_a_random_seed_is_drawn_where_it_can_be_told(ride):
-    """The picture can be painted again with what the event says."""
+    """The image can be generated again with the event's parameters."""
     one = ride()
     one.run(sample_after=2, sample_after_unit="STEP", samples=[{"prompt": "x", "random_seed": True, "seed": 7}])
     seeds = {sample.seed for sample in one.recorder.of(SampleGenerated)}
@@ -204,7 +206,7 @@ def test_a_random_seed_is_drawn_where_it_can_be_told(ride):
 
 
 def test_each_command_is_carried_out_and_answered_once(ride):
-    """Sample default and custom, backup, save: done, with the path where there is one."""
+    """Default and custom samples, backup and save are done, with the path if there is one."""
     one = ride(step_s=0.02)
     commands = (SampleDefault(), SampleCustom(params={"prompt": "blue", "width": 16, "height": 8}), BackupNow(), SaveNow())
     one.give_after_step(1, *commands)
@@ -220,7 +222,7 @@ def test_each_command_is_carried_out_and_answered_once(ride):
 
 
 def test_a_stop_finishes_the_step_backs_up_and_saves(ride):
-    """As OneTrainer's own stop does."""
+    """It behaves like OneTrainer's own stop."""
     one = ride(step_s=0.02)
     stop = Stop()
     one.give_after_step(3, stop)
@@ -234,7 +236,7 @@ def test_a_stop_finishes_the_step_backs_up_and_saves(ride):
 
 @pytest.mark.parametrize("behaviour", [{"load_s": 60}, {"cache_s": 60}], ids=["loading", "caching"])
 def test_a_stop_while_nothing_can_be_asked_of_onetrainer_interrupts_it(ride, behaviour):
-    """Loading and caching know no stop; nothing was trained, so nothing is written."""
+    """Loading and caching can't be stopped; nothing was trained, so nothing is written."""
     one = ride(**behaviour)
     stop = Stop()
     phase = "loading" if "load_s" in behaviour else "caching"
@@ -247,7 +249,7 @@ def test_a_stop_while_nothing_can_be_asked_of_onetrainer_interrupts_it(ride, beh
 
 
 def test_a_stop_ends_the_sampling_too(ride):
-    """Within one step of the sampler, whatever prompts wait."""
+    """It ends within one sampler step, however many prompts wait."""
     one = ride(sample_s=9)
     stop, custom = Stop(), SampleCustom(params={"prompt": "never", "width": 8, "height": 8})
     one.give_after_step(1, custom)
@@ -259,7 +261,7 @@ def test_a_stop_ends_the_sampling_too(ride):
 
 
 def test_a_pause_holds_the_training_and_serves_meanwhile(ride):
-    """The step is finished, the model stays; pictures, backups and models can still be had; a resume goes on."""
+    """The step is finished and the model stays loaded; samples, backups and saves still work; resume continues."""
     one = ride(step_s=0.02)
     pause, again, backup, save = Pause(), Pause(), BackupNow(), SaveNow()
     sample, custom, resume = SampleDefault(), SampleCustom(params={"prompt": "b", "width": 8, "height": 8}), Resume()
@@ -289,7 +291,7 @@ def test_a_pause_holds_the_training_and_serves_meanwhile(ride):
 
 
 def test_commands_that_wait_are_carried_out_once_for_everyone(ride):
-    """Given while OneTrainer loads, and due at the first step besides: one sampling, backup and save answer all of them."""
+    """Sent while OneTrainer loads, and also due at the first step: one sampling, backup and save answer all of them."""
     one = ride()
     custom = {"prompt": "b", "width": 8, "height": 8}
     kinds = (SampleDefault, BackupNow, SaveNow)
@@ -316,7 +318,7 @@ def test_commands_that_wait_are_carried_out_once_for_everyone(ride):
 
 
 def test_a_stop_ends_a_pause(ride):
-    """Paused is no prison."""
+    """The run ends as stopped."""
     one = ride(step_s=0.02)
     pause, stop = Pause(), Stop()
     one.give_after_step(2, pause)
@@ -326,7 +328,7 @@ def test_a_stop_ends_a_pause(ride):
 
 
 def test_a_run_goes_on_from_a_chosen_backup(ride):
-    """Not only from the newest one, which is all that OneTrainer's setting can say."""
+    """OneTrainer's setting alone only supports the newest one."""
     one = ride()
     one.run(backup_after=4, backup_after_unit="STEP")
     older = one.recorder.of(BackupCreated)[0]
@@ -340,7 +342,7 @@ def test_a_run_goes_on_from_a_chosen_backup(ride):
 
 
 def test_a_backup_of_the_built_in_engine_is_continued(ride, tmp_path):
-    """A checkout finds progress, adapter and optimizer where it looks for them, and continues with the next step."""
+    """A checkout finds progress, adapter and optimizer where it expects them, and continues with the next step."""
     from onetrainer_gradio import engine
     from onetrainer_gradio.config.files.documents import from_document
 
@@ -361,7 +363,7 @@ def test_a_backup_of_the_built_in_engine_is_continued(ride, tmp_path):
 
 @pytest.mark.parametrize(("now", "total"), [(8, 5 + 8 * 2), (4, 5 + 4 * 2)])
 def test_the_plan_of_a_resumed_run_counts_the_images_of_now(ride, now, total):
-    """Images added or removed since the backup: the run ends at the step that it announced, and a warning says what changed."""
+    """If images were added or removed since the backup, the run ends at the step that it announced, with a warning."""
     one = ride()
     one.run(epochs=1)
     second = Ride(one.folder / "second", epoch_steps=now)
@@ -374,7 +376,7 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(ride, now, total):
 
 
 def test_a_backup_after_which_nothing_is_left_is_refused(ride):
-    """OneTrainer would end as completed with nothing trained: by the epoch, by the step limit, by the images of now."""
+    """OneTrainer would complete without training; the epoch, the step limit and the current images are checked."""
     one = ride()
     one.run(backup_after=4, backup_after_unit="STEP")
     early, late = one.recorder.of(BackupCreated)[0].path, one.recorder.of(BackupCreated)[-1].path
@@ -403,7 +405,7 @@ def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(ride, case)
     one.run(epochs=1)
     made = one.recorder.of(BackupCreated)[-1]
     result = one.folder / "lora.safetensors"
-    if case == "unfinished":  # it was killed when the file was written, and nothing records that it is the result
+    if case == "unfinished":  # it was killed after writing the file, and nothing records that it is the result
         write_result(result)
     elif case != "torn":
         result.unlink()
@@ -422,14 +424,14 @@ def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(ride, case)
 
 
 def test_nothing_to_go_on_from_is_reported(ride):
-    """OneTrainer begins again without a word."""
+    """OneTrainer silently starts again."""
     one = ride()
     one.run(continue_last_backup=True)
     assert [warned.code for warned in one.recorder.of(WarningIssued)] == ["no_backup"]
 
 
 def test_what_onetrainer_uses_otherwise_is_reported(ride):
-    """A setting that it lacks has no effect there."""
+    """A setting that OneTrainer lacks has no effect there."""
     one = ride(newer=True)
     one.run(force_circular_padding=True)
     warned = {event.path: event for event in one.recorder.of(WarningIssued)}
@@ -438,7 +440,7 @@ def test_what_onetrainer_uses_otherwise_is_reported(ride):
 
 
 def test_settings_that_only_the_checkout_knows_reach_it(ride):
-    """Kept in the configuration as they are, or laid over it where this release has no word for them."""
+    """They are kept in the configuration, or merged into it if this release doesn't support them."""
     one = ride(newer=True)
     assert one.run(sharpness=0.75, model_type="NEW_MODEL_9", output_model_format="DIFFUSERS_LORA") == "completed"
     assert one.recorder.of(WarningIssued) == []
@@ -447,7 +449,7 @@ def test_settings_that_only_the_checkout_knows_reach_it(ride):
 
 
 def test_the_token_reaches_onetrainer_and_no_file(ride):
-    """It is in the process's environment only: OneTrainer would log in and leave it on the disk."""
+    """It is in the process's environment only: OneTrainer would log in and store it on disk."""
     one = ride()
     config = one.config()
     config = config.model_copy(update={"secrets": config.secrets.model_copy(update={"huggingface_token": "hf_very_secret"})})
@@ -460,7 +462,7 @@ def test_the_token_reaches_onetrainer_and_no_file(ride):
 
 
 def test_bars_and_lines_of_the_console(ride, capfd):
-    """Of a bar the last state is kept, ordinary lines are kept whole, and caching is told as progress."""
+    """Of a progress bar the last state is kept, ordinary lines are kept completely, and caching is reported as progress."""
     one = ride(chatty=True, cache_s=0.3)
     one.run(epochs=1)
     lines = capfd.readouterr().err.splitlines()
@@ -473,7 +475,7 @@ def test_bars_and_lines_of_the_console(ride, capfd):
 
 
 def insert(one: Ride, code: str) -> None:
-    """Something more that the stand-in's trainer does when it starts."""
+    """Return code that the stand-in's trainer runs in addition when it starts."""
     path = one.checkout / "modules" / "trainer" / "GenericTrainer.py"
     body = "\n".join(f"    {line}" for line in code.splitlines())
     path.write_text(f"{path.read_text()}\n\ndef more(self):\n{body}\n    started(self)\n\n\n")
@@ -481,7 +483,7 @@ def insert(one: Ride, code: str) -> None:
 
 
 def test_how_it_stands_in_the_checkouts_python(ride):
-    """In the checkout's folder, leading a group of its own, with its imports spared by the garbage collection."""
+    """It runs in the checkout's folder, as leader of a process group, with its imports frozen for the garbage collection."""
     one = ride()
     seen = "os.getcwd(), os.getpgrp() == os.getpid(), gc.get_freeze_count() > 100, sys.path[0]"
     insert(one, f"import gc\njson.dump([{seen}], open('seen.json', 'w'))")
@@ -490,7 +492,7 @@ def test_how_it_stands_in_the_checkouts_python(ride):
 
 
 def test_its_environment_is_its_own(ride, monkeypatch):
-    """What opens the panel is not in it, and how many threads it computes with is OneTrainer's own choice."""
+    """It has no credentials of the panel, and OneTrainer chooses the number of threads."""
     monkeypatch.setenv("ONETRAINER_GRADIO_PASSWORD", "a password")
     monkeypatch.setenv("ONETRAINER_GRADIO_TOKEN", "a token")
     for name in THREADS:
@@ -505,7 +507,7 @@ def test_its_environment_is_its_own(ride, monkeypatch):
 
 
 def test_what_is_printed_is_never_taken_for_what_is_said(ride, capfd):
-    """Whoever writes to standard output, Python or not, writes to the console log."""
+    """Anything written to standard output, by Python or not, goes to the console log."""
     one = ride()
     insert(one, """print('{"type": "run_done", "outcome": "completed"}')\nos.write(1, b'{"type": "run_done"}\\n')""")
     assert one.run() == "completed"
@@ -514,7 +516,7 @@ def test_what_is_printed_is_never_taken_for_what_is_said(ride, capfd):
 
 
 def test_what_cannot_be_passed_on_is_reported(ride):
-    """OneTrainer swallows what a callback raises; here it becomes a warning, and the run goes on."""
+    """OneTrainer ignores exceptions of callbacks; here they become a warning, and the run continues."""
     one = ride()
     insert(one, "self.callbacks.on_update_train_progress(None, 5, 2)")
     assert one.run() == "completed"
@@ -524,7 +526,7 @@ def test_what_cannot_be_passed_on_is_reported(ride):
 
 @pytest.mark.parametrize(("setting", "value"), [("multi_gpu", True), ("cloud", {"enabled": True})])
 def test_what_cannot_be_driven_is_refused(ride, setting, value):
-    """Processes and machines that the panel cannot follow."""
+    """This covers processes and machines that the panel can't follow."""
     one = ride()
     with pytest.raises(ConfigInvalidError):
         one.run(**{setting: value})
@@ -532,7 +534,7 @@ def test_what_cannot_be_driven_is_refused(ride, setting, value):
 
 
 def test_its_chart_server_is_never_left_behind(ride):
-    """The process that it starts ends with the run, also where the run fails."""
+    """The process that it starts ends with the run, also if the run fails."""
     one = ride(child=True, crash_at=2)
     with pytest.raises(TrainingError):
         one.run()
@@ -555,7 +557,7 @@ def test_its_chart_server_is_never_left_behind(ride):
     ids=["nan", "exception", "memory", "killed", "full disk at the end"],
 )
 def test_a_failure_is_reported_by_its_cause(ride, behaviour, error, words):
-    """In one sentence, with what to change; nothing of its processes is left."""
+    """The message is one sentence with a suggestion; none of its processes remains."""
     one = ride(**behaviour)
     with pytest.raises(error, match=words) as caught:
         one.run()
@@ -573,13 +575,13 @@ def test_a_failure_is_reported_by_its_cause(ride, behaviour, error, words):
     ],
 )
 def test_an_import_that_fails_says_why(ride, what, words):
-    """A driver library, a missing package, a module that moved: each its own sentence."""
+    """A driver library, a missing package, and a moved module each have their own message."""
     with pytest.raises(CheckoutError, match=words):
         ride(**{"import": what}).run()
 
 
 def test_an_import_that_hangs_is_ended_in_time(ride, monkeypatch):
-    """The message names checkout and seconds."""
+    """The message has the checkout and the seconds."""
     one = ride(**{"import": "hang"})
     monkeypatch.setattr(driver, "Timeouts", lambda **known: driver_timeouts(1.0))
     with pytest.raises(CheckoutError, match="took longer than 1 seconds"):
@@ -595,7 +597,7 @@ TIMEOUTS = driver.Timeouts
 
 
 def test_a_stop_works_while_it_is_imported(ride):
-    """Nothing is to be finished then; what else was asked is refused."""
+    """There is nothing to finish then; other commands are rejected."""
     one = ride(**{"import": "hang"})
     stop, sample = Stop(), SampleDefault()
     one.when(RunStarted, lambda event: one.control.give(sample, stop))
@@ -605,7 +607,7 @@ def test_a_stop_works_while_it_is_imported(ride):
 
 
 def test_no_checkout_or_no_environment_is_reported_before_anything_starts(tmp_path):
-    """The message of the inspection."""
+    """The message is that of the inspection."""
     with pytest.raises(CheckoutError, match="doesn't exist"):
         driver.run(small_config(tmp_path), Recorder(), FakeControl(), RunOptions(checkout=str(tmp_path / "nowhere")))
     folder = set_up(tmp_path / "OneTrainer", python=False)
@@ -614,7 +616,7 @@ def test_no_checkout_or_no_environment_is_reported_before_anything_starts(tmp_pa
 
 
 def test_too_old_a_python_says_so_itself(ride):
-    """Where the environment's files do not tell its version, the script finds out before it uses anything new."""
+    """If the environment's files don't contain its version, the script checks it before using newer features."""
     one = ride()
     python = one.checkout / "venv" / "bin" / "python"
     real = python.resolve()
@@ -628,7 +630,7 @@ def test_too_old_a_python_says_so_itself(ride):
 
 
 def test_a_python_that_is_no_python_is_reported(ride):
-    """What its environment holds may be anything."""
+    """Its environment may contain anything."""
     one = ride()
     python = one.checkout / "venv" / "bin" / "python"
     python.unlink()
@@ -652,7 +654,7 @@ def test_sampling_that_fails_is_reported_and_the_training_continues(ride):
 
 
 def test_no_prompt_to_sample_is_reported(ride):
-    """A command for the configured pictures where none is configured."""
+    """This is the response to a sample command if no prompt is configured."""
     one = ride(step_s=0.02)
     default = SampleDefault()
     one.give_after_step(1, default)
@@ -661,7 +663,7 @@ def test_no_prompt_to_sample_is_reported(ride):
 
 
 def test_a_full_disk_at_a_backup_or_save_is_reported_and_survived(ride):
-    """OneTrainer prints it and goes on; nothing half-written is left to be taken for whole."""
+    """OneTrainer prints it and continues; no partial file remains."""
     one = ride(backup_fails=True, save_fails=True, step_s=0.02)
     backup, save = BackupNow(), SaveNow()
     one.give_after_step(1, backup, save)
@@ -676,7 +678,7 @@ def test_a_full_disk_at_a_backup_or_save_is_reported_and_survived(ride):
 
 
 def test_charts_that_cannot_be_written_are_told_and_survived(ride):
-    """A disk that is full for its charts does not cost the training; loss and the end are told as ever."""
+    """The failed charts are reported, training continues, and loss and end are recorded."""
     one = ride(charts_fail=True)
     assert one.run(epochs=1) == "completed"
     assert [event.path for event in one.recorder.of(WarningIssued) if event.code == "charts"] == ["workspace_dir"]
@@ -684,7 +686,7 @@ def test_charts_that_cannot_be_written_are_told_and_survived(ride):
 
 
 def test_a_save_that_leaves_no_file_is_no_save(ride):
-    """That the file is there is looked at, not believed."""
+    """The file's existence is checked."""
     one = ride(save_lost=True, step_s=0.02)
     save = SaveNow()
     one.give_after_step(1, save)
@@ -694,7 +696,7 @@ def test_a_save_that_leaves_no_file_is_no_save(ride):
 
 
 def test_two_trainings_do_not_share_their_folders(ride):
-    """A second panel on the same checkout may train, but not into the same workspace or cache."""
+    """A second panel may train with the same checkout, but not into the same workspace or cache."""
     one = ride(hold=2)
     other = Ride(one.folder / "second")
     thread = threading.Thread(target=one.run, daemon=True)
@@ -721,7 +723,7 @@ def test_two_trainings_do_not_share_their_folders(ride):
 
 @pytest.mark.parametrize("deaf", [False, True])
 def test_where_nobody_else_escalates_a_stop_the_backend_does(ride, deaf):
-    """A run on a thread of the panel: a stop that is not heard interrupts, terminates and kills OneTrainer's process."""
+    """For a run on a thread of the panel, an unanswered stop interrupts, terminates and kills OneTrainer's process."""
     one = ride(**{"deaf_at" if deaf else "hang_at": 2})
     one.options |= {"in_process": True, "finish_step_s": 0.2, "interrupt_s": 0.2, "terminate_s": 0.2}
     one.give_after_step(2, Stop())
@@ -743,7 +745,7 @@ def talk(bridge: Bridge, until: str) -> list[dict[str, Any]]:
 
 
 def test_a_warm_bridge_carries_out_one_run_after_another(ride):
-    """A wrong model path spoils its own run only; the next one begins without another import."""
+    """A wrong model path fails only its own run; the next one starts without another import."""
     one = ride()
     found = inspect(one.checkout)
     assert found.python is not None
@@ -771,7 +773,7 @@ def test_a_warm_bridge_carries_out_one_run_after_another(ride):
 
 
 def test_when_its_parent_is_dead_it_finishes_the_step_backs_up_saves_and_goes(ride):
-    """End of file on its standard input is all it needs to know."""
+    """End of file on its standard input is enough."""
     from onetrainer_gradio.backends.onetrainer.resolve import headless
 
     one = ride(step_s=0.02, child=True)
@@ -794,7 +796,7 @@ def test_when_its_parent_is_dead_it_finishes_the_step_backs_up_saves_and_goes(ri
 
 
 def test_its_lines_are_events_of_ours(ride):
-    """What it writes is the form of the journal."""
+    """It writes the journal's format."""
     from onetrainer_gradio.backends.onetrainer.resolve import headless
 
     one = ride()
@@ -814,7 +816,9 @@ def test_its_lines_are_events_of_ours(ride):
 
 
 def test_backups_of_other_runs_stay_in_a_shared_workspace(tmp_path: Path) -> None:
-    """With rolling backups OneTrainer deletes by name; the bridge leaves it the run's own and those of what it resumes."""
+    """With rolling backups OneTrainer deletes by name; the bridge leaves it
+    only the run's own backups and those it resumes from.
+    """
     settings = {"backup_after": 2, "backup_after_unit": "STEP", "rolling_backup": True, "rolling_backup_count": 1}
     first = Ride(tmp_path)
     first.options["run_id"] = "first"
@@ -841,7 +845,7 @@ def test_backups_of_other_runs_stay_in_a_shared_workspace(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_linked_output_file_is_not_written_into(tmp_path: Path, fails: bool) -> None:
-    """OneTrainer's savers write into the file that is there; a run's own link to it has to keep its bytes."""
+    """OneTrainer's savers write into the existing file; a run's own link to it must keep its bytes."""
     ride = Ride(tmp_path, **({"final_fails": 1} if fails else {}))
     config = ride.config()
     target = Path(config.output_model_destination)
@@ -861,7 +865,7 @@ def test_a_linked_output_file_is_not_written_into(tmp_path: Path, fails: bool) -
 
 
 def test_what_a_killed_onetrainer_had_moved_aside_goes_back(tmp_path: Path) -> None:
-    """The earlier result is at its place again, and nothing stays beside a newer one."""
+    """The earlier result is restored, and nothing remains next to a newer one."""
     target = tmp_path / "models" / "lora.safetensors"
     target.parent.mkdir()
     dead, alive = target.parent / f".unfinished-999999999-old-{target.name}", target.parent / ".unfinished-1-old-x"

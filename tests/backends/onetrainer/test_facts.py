@@ -1,4 +1,4 @@
-"""What a checkout says it knows."""
+"""The facts that a checkout reports about itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def facts_of(tmp_path, **settings: object) -> CheckoutFacts:
 
 
 def test_settings_types_methods_and_files_are_read_from_the_checkout(tmp_path):
-    """Its own Python tells them: types, defaults, choices, elements of lists, methods by model type, its library of files."""
+    """Its Python reports types, defaults, choices, list elements, methods by model type, and its library of files."""
     facts = facts_of(tmp_path)
     assert facts.config_version == 11
     assert facts.fields["batch_size"] == FieldFacts(type="int", nullable=False, default=1)
@@ -35,13 +35,13 @@ def test_settings_types_methods_and_files_are_read_from_the_checkout(tmp_path):
 
 
 def test_the_same_settings_compare_as_equal(tmp_path):
-    """A checkout of the revision that this release knows has nothing to tell."""
+    """A checkout of the supported revision has no differences."""
     comparison = compare_fields(facts_of(tmp_path))
     assert (dict(comparison.newer), comparison.lacking, dict(comparison.defaults)) == ({}, (), {})
 
 
 def test_a_newer_checkout_tells_what_is_new_what_is_gone_and_what_changed(tmp_path):
-    """More settings, one less, another default, another model type, a higher version."""
+    """The newer one has more settings, one less, another default, another model type, and a higher version."""
     facts = facts_of(tmp_path, newer=True)
     comparison = compare_fields(facts)
     assert comparison.newer["sharpness"] == FieldFacts(type="float", default=0.5)
@@ -63,7 +63,7 @@ def test_a_newer_checkout_tells_what_is_new_what_is_gone_and_what_changed(tmp_pa
 
 
 def test_what_a_new_sample_begins_with_is_read_by_model_type(tmp_path):
-    """The values in which the types differ, for each of them; nothing for a revision that makes no difference."""
+    """The result has the values in which types differ, for each type; it is empty if the revision has no differences."""
     begins = facts_of(tmp_path, newer=True).sample_defaults
     assert begins["NEW_MODEL_9"] == {"width": 640, "diffusion_steps": 12, "negative_prompt": "grainy"}
     assert begins["SANA"] == {"width": 512, "diffusion_steps": 30, "negative_prompt": ""}
@@ -72,7 +72,7 @@ def test_what_a_new_sample_begins_with_is_read_by_model_type(tmp_path):
 
 @pytest.mark.slow
 def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
-    """The second reading starts nothing; a changed module makes it ask again."""
+    """The second reading starts no process; a changed module does."""
     folder = set_up(tmp_path / "OneTrainer")
     known = inspect(folder)
     first = read_facts(known, tmp_path / "cache")
@@ -86,7 +86,7 @@ def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
 
 @pytest.mark.slow
 def test_it_is_asked_again_when_its_libraries_change(tmp_path):
-    """A run notes their versions: those of before an update would be false."""
+    """A run records their versions, so those from before an update would be wrong."""
     folder = set_up(tmp_path / "OneTrainer")
     libraries = folder / "venv" / "lib" / "python3.99" / "site-packages"
     libraries.mkdir(parents=True)
@@ -102,7 +102,7 @@ def test_it_is_asked_again_when_its_libraries_change(tmp_path):
 
 @pytest.mark.slow
 def test_settings_are_known_even_where_the_trainer_cannot_be_imported(tmp_path):
-    """The form works, and the problem is told; it is not remembered, so that mending it helps at once."""
+    """The form works and the problem is reported; it isn't cached, so fixing it has an immediate effect."""
     folder = set_up(tmp_path / "OneTrainer", **{"import": "error"})
     known = inspect(folder)
     facts = read_facts(known, tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""What OneTrainer raises, in a sentence with what to change."""
+"""OneTrainer's exceptions become a sentence with a suggestion."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.config.test_model_files import safetensors
     ],
 )
 def test_known_causes_have_their_class_and_their_setting(cause, kind, path):
-    """Memory, disk, loss, model; the rest keeps its own words."""
+    """Memory, disk, loss and model have their own; all others keep their message."""
     error = error_of(cause, "training")
     assert type(error) is kind
     assert error.path == path
@@ -43,7 +43,7 @@ def test_known_causes_have_their_class_and_their_setting(cause, kind, path):
 
 
 def test_what_was_printed_is_reported_unless_it_says_the_same():
-    """OneTrainer prints the causes of what it tried, and its own sentence once more."""
+    """OneTrainer prints the causes of its attempts, and its own message again."""
     said = "could not load model: /x"
     error = error_of({"kind": "Exception", "message": said, "printed": ["No such file: /x/model_index.json", said]})
     assert error.message == f"OneTrainer {said} (No such file: /x/model_index.json)"
@@ -55,7 +55,7 @@ ATTEMPTS = ["[Errno 2] No such file or directory: '/x/meta.json'", "unet is miss
 
 
 def test_of_several_attempts_to_load_the_first_that_fits_the_path_is_reported(tmp_path):
-    """OneTrainer tries a backup, a folder and a single file in turn; the reasons of the ways that do not fit say nothing."""
+    """OneTrainer tries a backup, a folder and a single file in turn; the errors of unsuitable attempts mean nothing."""
     cause = {"kind": "Exception", "message": "could not load model: /x"}
     error = error_of(cause | {"printed": ATTEMPTS})
     assert error.message == "OneTrainer could not load model: /x (unet is missing a weight)"
@@ -69,7 +69,7 @@ def test_of_several_attempts_to_load_the_first_that_fits_the_path_is_reported(tm
 
 @pytest.mark.parametrize("path", ["base_model_name", "lora_model_name", "embedding.model_name"])
 def test_a_file_that_is_recognized_is_named_for_what_it_is(tmp_path, path):
-    """What OneTrainer printed of its attempts says less."""
+    """OneTrainer's output about its attempts is less helpful."""
     file = tmp_path / "x.safetensors"
     file.write_bytes(b"<!doctype html><html></html>")
     what = {"base_model_name": "model", "lora_model_name": "LoRA", "embedding.model_name": "embedding"}[path]
@@ -80,7 +80,7 @@ def test_a_file_that_is_recognized_is_named_for_what_it_is(tmp_path, path):
 
 
 def test_a_division_by_zero_is_not_taken_for_missing_images():
-    """It is explained by a resolution with a side of 0 pixels, of the run or of a concept; else it keeps its own words."""
+    """A resolution with a side of 0 pixels, of the run or a concept, explains it; otherwise it keeps its message."""
     cause = {"kind": "ZeroDivisionError", "message": "division by zero", "where": "modules/x.py:3"}
     xl = {"model_type": "STABLE_DIFFUSION_XL_10_BASE"}
     own = {"concepts.0.image.enable_resolution_override": True, "concepts.0.image.resolution_override": "64"}
@@ -96,14 +96,14 @@ def test_a_division_by_zero_is_not_taken_for_missing_images():
 
 
 def test_a_full_disk_is_reported_in_a_sentence_with_and_without_the_file():
-    """Where the system does not name the file, nothing stands in its place."""
+    """If the system doesn't name the file, neither does the message."""
     full = {"kind": "OSError", "message": "[Errno 28] No space left on device", "errno": errno.ENOSPC}
     assert error_of(full).message == "No space left on disk."
     assert error_of(full | {"filename": "/w/x"}).message == "No space left on disk for /w/x."
 
 
 def test_an_unknown_cause_is_reported_whole():
-    """What, when, where, and what lay beneath it."""
+    """The message has what happened, when, where, and the underlying error."""
     cause = {"kind": "RuntimeError", "message": "setup failed", "root_kind": "KeyError", "root_message": "'x'"}
     error = error_of(cause | {"where": "modules/a.py:3"}, "backing_up")
     text = "OneTrainer failed while backing up: RuntimeError: setup failed, because of KeyError: 'x' (in modules/a.py:3)"
@@ -114,14 +114,14 @@ def test_an_unknown_cause_is_reported_whole():
     ("status", "words"), [(-9, "SIGKILL"), (-11, "native code"), (3, "exit code 3"), (None, "without an error message")]
 )
 def test_a_death_is_named(status, words):
-    """By its signal or its code, and the phase it happened in."""
+    """The message has the signal or exit code, and the phase."""
     error = death(status, "caching")
     assert words in error.message
     assert "while caching" in error.message
 
 
 def test_a_kill_for_want_of_memory_is_distinguished_from_every_other():
-    """When the kernel counted one meanwhile."""
+    """The kernel's counter shows a kill for memory in the meantime."""
     assert isinstance(death(-9, "training", out_of_memory=True), errors.OutOfMemoryError)
     assert isinstance(death(-9, "training"), errors.WorkerDiedError)
     assert isinstance(death(-11, "training", out_of_memory=True), errors.WorkerDiedError)

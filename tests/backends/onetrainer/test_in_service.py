@@ -1,4 +1,4 @@
-"""OneTrainer carried by the panel's supervisor and worker: whoever is killed, nothing is lost and nothing is left behind."""
+"""OneTrainer under the panel's supervisor and worker: whichever process is killed, nothing is lost and no process remains."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def backups(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("in_process", [False, True])
 def test_a_run_goes_its_way(make_service: MakeService, tmp_path: Path, in_process: bool) -> None:
-    """In processes of its own or on a thread: state, steps, files and record are those of every run."""
+    """In separate processes or on a thread, state, steps, files and record are like those of every run."""
     service = make_service(in_process=in_process)
     run = start(service, tmp_path, epochs=2, chatty=True, child=True)
     state = service.wait_for(ended, PATIENCE_S)
@@ -76,7 +76,7 @@ def test_a_run_goes_its_way(make_service: MakeService, tmp_path: Path, in_proces
 
 
 def test_a_stop_is_heard(make_service: MakeService, tmp_path: Path) -> None:
-    """The step is finished, a backup and the model are written, and a run can go on from it."""
+    """The step is finished, a backup and the model are written, and the run can be resumed."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02)
     group = child_process(run)
@@ -95,7 +95,7 @@ def test_a_stop_is_heard(make_service: MakeService, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("deaf", [False, True])
 def test_a_hanging_step_is_ended(make_service: MakeService, tmp_path: Path, deaf: bool) -> None:
-    """The interrupt reaches OneTrainer through the worker; where it helps nothing, its process ends."""
+    """The interrupt reaches OneTrainer through the worker; if it has no effect, the process is killed."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, options=QUICK_TIMEOUTS | {"interrupt_s": 30.0}, **{"deaf_at" if deaf else "hang_at": 3})
     group = child_process(run)
@@ -108,7 +108,7 @@ def test_a_hanging_step_is_ended(make_service: MakeService, tmp_path: Path, deaf
 
 
 def test_a_stop_works_while_onetrainer_is_imported(make_service: MakeService, tmp_path: Path) -> None:
-    """Even when the import hangs."""
+    """This holds even if the import hangs."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, **{"import": "hang"})
     group = child_process(run)
@@ -119,7 +119,7 @@ def test_a_stop_works_while_onetrainer_is_imported(make_service: MakeService, tm
 
 
 def test_a_killed_worker_does_not_take_the_training_along(make_service: MakeService, tmp_path: Path) -> None:
-    """OneTrainer finishes its step, backs up and saves before it goes; the end names the kill and the backup can be resumed."""
+    """OneTrainer finishes its step, backs up, saves and exits; the end names the kill, and the backup can be resumed."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02, child=True)
     group = child_process(run)
@@ -149,7 +149,7 @@ def test_a_stop_after_the_worker_was_killed_ends_a_hanging_onetrainer(make_servi
 
 
 def test_the_kill_of_a_frozen_worker_reaches_onetrainer(make_service: MakeService, tmp_path: Path) -> None:
-    """A stopped process hands no interrupt on; the last stage ends both groups."""
+    """A stopped process forwards no interrupt; the last stage ends both groups."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, options=QUICK_TIMEOUTS, step_s=0.02, child=True)
     group = child_process(run)
@@ -162,7 +162,7 @@ def test_the_kill_of_a_frozen_worker_reaches_onetrainer(make_service: MakeServic
 
 
 def test_a_killed_onetrainer_is_named(make_service: MakeService, tmp_path: Path) -> None:
-    """The worker tells of its death; the next run begins as if nothing had been."""
+    """The worker reports its death; the next run starts normally."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02)
     group = child_process(run)
@@ -177,7 +177,7 @@ def test_a_killed_onetrainer_is_named(make_service: MakeService, tmp_path: Path)
 
 
 def test_without_supervisor_and_worker_the_panel_waits_for_it(make_service: MakeService, tmp_path: Path) -> None:
-    """The run is lost, its training is not: OneTrainer backs up before it goes, and nothing is left."""
+    """The run is marked as crashed, but OneTrainer backs up before it exits, and no process remains."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02)
     group = child_process(run)
@@ -191,7 +191,7 @@ def test_without_supervisor_and_worker_the_panel_waits_for_it(make_service: Make
 
 
 def test_a_panel_that_comes_back_goes_on_following(make_service: MakeService, tmp_path: Path) -> None:
-    """The run does not notice; a command given afterwards reaches OneTrainer."""
+    """The run is unaffected; a later command reaches OneTrainer."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02)
     group = child_process(run)

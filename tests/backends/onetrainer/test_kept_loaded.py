@@ -1,4 +1,4 @@
-"""OneTrainer stays loaded between runs: the next one begins without an import, and nothing is ever left behind."""
+"""OneTrainer stays loaded between runs: the next one starts without an import, and no process is ever left behind."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_run_that_was_prepared_is_shown_and_begins_at_once(make_service: MakeS
 
 
 def test_a_wrong_model_path_leaves_it_loaded(make_service: MakeService, tmp_path: Path) -> None:
-    """What failed before anything was trained spoils its own run only."""
+    """An error before training fails only its own run."""
     service = ready(make_service, tmp_path)
     wrong = start(service, tmp_path, base_model_name=wrong_model(tmp_path))
     assert over(service)["end_reason"] == "failed"
@@ -115,7 +115,7 @@ def test_a_wrong_model_path_leaves_it_loaded(make_service: MakeService, tmp_path
 
 
 def test_what_failed_in_the_middle_is_not_used_again(make_service: MakeService, tmp_path: Path) -> None:
-    """Nobody knows what an error during the training left behind."""
+    """An error during training may leave OneTrainer in an unknown state."""
     service = ready(make_service, tmp_path)
     behave(tmp_path / "OneTrainer", nan_at=3)
     failed = start(service, tmp_path)
@@ -125,7 +125,7 @@ def test_what_failed_in_the_middle_is_not_used_again(make_service: MakeService, 
 
 
 def test_what_could_not_be_put_away_is_not_used_again(make_service: MakeService, tmp_path: Path) -> None:
-    """Also where the run failed before it trained anything: the next one could stumble over it."""
+    """This includes a run that failed before training: the next one could be affected."""
     service = ready(make_service, tmp_path)
     behave(tmp_path / "OneTrainer", close_fails=True)
     run = start(service, tmp_path, base_model_name=wrong_model(tmp_path))
@@ -137,7 +137,7 @@ def test_what_could_not_be_put_away_is_not_used_again(make_service: MakeService,
 
 @modes
 def test_nobody_waits_for_ever(make_service: MakeService, tmp_path: Path, in_process: bool) -> None:
-    """After its time OneTrainer ends, and with it everything that belonged to the run."""
+    """After its timeout OneTrainer exits with everything that belonged to the run."""
     service = ready(make_service, tmp_path, in_process=in_process, seconds=1.0)
     run = start(service, tmp_path)
     over(service)
@@ -149,7 +149,7 @@ def test_nobody_waits_for_ever(make_service: MakeService, tmp_path: Path, in_pro
 
 
 def test_kept_is_only_what_was_asked_for(make_service: MakeService, tmp_path: Path) -> None:
-    """A run whose options say 0 leaves nothing behind, whatever the panel's usual time is."""
+    """A run whose options contain 0 leaves nothing behind, whatever the panel's default."""
     service = ready(make_service, tmp_path)
     run = start(service, tmp_path, options={"keep_loaded_s": 0})
     assert over(service)["loaded_until"] is None
@@ -169,7 +169,7 @@ def test_another_engine_waits_until_it_is_gone(make_service: MakeService, tmp_pa
 
 
 def test_a_changed_checkout_is_imported_again(make_service: MakeService, tmp_path: Path) -> None:
-    """After an update nothing of the old OneTrainer trains any more."""
+    """After an update, the old OneTrainer is never used again."""
     service = ready(make_service, tmp_path)
     first = start(service, tmp_path)
     over(service)
@@ -183,7 +183,7 @@ def test_a_changed_checkout_is_imported_again(make_service: MakeService, tmp_pat
 
 @pytest.mark.parametrize("role", ["child_process", "worker", "supervisor"])
 def test_who_is_killed_while_it_waits_is_not_missed(make_service: MakeService, tmp_path: Path, role: str) -> None:
-    """The next run begins with an import again, and nothing of the old one is left."""
+    """The next run starts with an import again, and no old process remains."""
     service = ready(make_service, tmp_path)
     first = start(service, tmp_path)
     over(service)
@@ -199,7 +199,7 @@ def test_who_is_killed_while_it_waits_is_not_missed(make_service: MakeService, t
 
 
 def test_a_killed_worker_of_a_later_run_does_not_take_the_training_along(make_service: MakeService, tmp_path: Path) -> None:
-    """What holds for a first run holds for the next: OneTrainer finishes its step, backs up, saves and goes."""
+    """As in a first run, OneTrainer finishes its step, backs up, saves and exits."""
     service = ready(make_service, tmp_path)
     start(service, tmp_path)
     over(service)
@@ -218,7 +218,7 @@ def test_a_killed_worker_of_a_later_run_does_not_take_the_training_along(make_se
 
 
 def test_a_later_run_that_hangs_is_ended(make_service: MakeService, tmp_path: Path) -> None:
-    """The stop escalates for the run that goes on, not for the one that was first."""
+    """The stop escalates for the active run, not for the first one."""
     service = ready(make_service, tmp_path)
     start(service, tmp_path)
     over(service)
@@ -235,7 +235,7 @@ def test_a_later_run_that_hangs_is_ended(make_service: MakeService, tmp_path: Pa
 
 
 def test_a_run_that_waited_in_the_queue_takes_over(make_service: MakeService, tmp_path: Path) -> None:
-    """Started while the present one stops, it begins in the same OneTrainer as soon as that is free."""
+    """Started while the current run is stopping, it begins in the same OneTrainer process as soon as that is free."""
     service = ready(make_service, tmp_path)
     behave(tmp_path / "OneTrainer", step_s=0.02)
     first = start(service, tmp_path, LONG)
@@ -248,7 +248,7 @@ def test_a_run_that_waited_in_the_queue_takes_over(make_service: MakeService, tm
 
 
 def test_a_panel_that_ends_leaves_nothing_that_waits(make_service: MakeService, tmp_path: Path) -> None:
-    """A run outlives the panel; what waits for the next run does not."""
+    """A run outlives the panel; a process that waits for the next run doesn't."""
     service = ready(make_service, tmp_path)
     run = start(service, tmp_path)
     over(service)
@@ -257,11 +257,11 @@ def test_a_panel_that_ends_leaves_nothing_that_waits(make_service: MakeService, 
 
 
 def test_a_new_panel_sees_off_what_a_dead_one_left(make_service: MakeService, tmp_path: Path) -> None:
-    """Without a good-bye: the next panel ends what waits, and starts its own run afterwards."""
+    """After a kill without shutdown, the next panel ends the waiting process and then starts its own run."""
     service = ready(make_service, tmp_path)
     run = start(service, tmp_path)
     over(service)
-    service.scheduler._follower.close()  # as far as the data folder can tell, the panel is dead
+    service.scheduler._follower.close()  # as far as the data folder shows, the panel is dead
     with TrainerService(service.settings) as other:
         assert other.get_state()["loaded_until"] is None
         again = start(other, tmp_path)
@@ -272,7 +272,7 @@ def test_a_new_panel_sees_off_what_a_dead_one_left(make_service: MakeService, tm
 
 
 def test_a_deleted_run_takes_what_waits_along(make_service: MakeService, tmp_path: Path) -> None:
-    """Whether the panel deletes it, or somebody by hand: its folder does not come back."""
+    """Whether the panel or a person deletes it, its folder doesn't come back."""
     service = ready(make_service, tmp_path)
     for by_hand in (False, True):
         run = start(service, tmp_path)
@@ -293,7 +293,7 @@ def test_a_deleted_run_takes_what_waits_along(make_service: MakeService, tmp_pat
 
 
 def test_another_hub_token_needs_another_process(make_service: MakeService, tmp_path: Path) -> None:
-    """It lies in the environment of the processes, and only there."""
+    """The token is in the environment of the processes, and only there."""
     service = ready(make_service, tmp_path)
     first = start(service, tmp_path)
     over(service)

@@ -1,4 +1,4 @@
-"""The gradient norm of a OneTrainer run is the one that it clips."""
+"""The gradient norm of a OneTrainer run is the one computed for clipping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def library(norm: float = 2.0) -> SimpleNamespace:
 
 
 def test_the_norm_of_an_update_is_read_once() -> None:
-    """Clipping returns what it returned before; an update without clipping has no norm."""
+    """Clipping returns the same as before; an update without clipping has no norm."""
     torch = library(2.5)
     norms = GradientNorms(torch)
     norms.listen()
@@ -49,7 +49,7 @@ def test_the_function_is_restored() -> None:
 
 
 def test_without_the_library_there_is_no_norm() -> None:
-    """The stand-in of a checkout has no torch."""
+    """The stand-in checkout has no torch."""
     norms = GradientNorms(None)
     norms.listen()
     assert norms.take() is None

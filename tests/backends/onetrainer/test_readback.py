@@ -1,4 +1,4 @@
-"""Settings that came back otherwise than they were given."""
+"""Settings that OneTrainer returned with other values."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def told(given, used):
 
 
 def test_the_same_in_another_form_is_the_same():
-    """1 and 1.0, enum names, infinity in words, versions and what the checkout adds."""
+    """This covers 1 and 1.0, enum names, infinity as a word, versions, and additions of the checkout."""
     given = {"__version": 11, "rate": 1, "much": "inf", "unit": "STEP", "nested": {"a": None}, "list": [{"x": 1.0}], "note": "n"}
     used = {"__version": 12, "rate": 1.0, "much": "inf", "unit": "STEP", "nested": {"a": None, "b": 2}, "list": [{"x": 1}]}
     assert told(given, used) == []
 
 
 def test_every_difference_is_reported_with_its_path():
-    """In objects and lists, empty and not, true and one."""
+    """This covers objects and lists, empty or not, and true versus 1."""
     given = {"a": 1, "b": {"c": [{"d": "x"}]}, "e": None, "f": True, "g": [1]}
     used = {"a": 2, "b": {"c": [{"d": "y"}]}, "e": 0, "f": 1, "g": []}
     assert told(given, used) == [
@@ -32,7 +32,7 @@ def test_every_difference_is_reported_with_its_path():
 
 
 def test_a_setting_that_the_checkout_lacks_counts_where_it_would_do_something():
-    """At its default it does the same with and without."""
+    """At its default it makes no difference."""
     assert told({"gone": False, "nested": {"gone": 2}}, {"nested": {}}) == []
     assert told({"gone": True, "nested": {"gone": 3}}, {"nested": {}}) == [
         ("gone", True, None, False),
@@ -41,7 +41,7 @@ def test_a_setting_that_the_checkout_lacks_counts_where_it_would_do_something():
 
 
 def test_the_event_says_given_and_used():
-    """One sentence each, long values cut."""
+    """There is one sentence for each, and long values are truncated."""
     first, second = differences({"a": "x" * 200, "new": 1}, {"a": ""}, {})
     assert first.warned().path == "a"
     assert len(first.warned().message) < 200

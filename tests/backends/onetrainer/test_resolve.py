@@ -1,4 +1,4 @@
-"""What is written out for OneTrainer where its window would fill it in."""
+"""Values that are written out for OneTrainer because otherwise its UI would fill them in."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def resolved(*, options: RunOptions | None = None, **settings: Any) -> Headless:
     ],
 )
 def test_patterns_stand_for_the_name_of_a_layer_preset(settings, patterns, regex):
-    """Without its window the name trains every layer; patterns that are there are meant."""
+    """Without its UI, the name alone trains every layer; existing patterns take precedence."""
     document = resolved(**settings).document
     assert (document["layer_filter"], document["layer_filter_regex"]) == (patterns, regex)
 
 
 def test_quantization_has_patterns_of_its_own():
-    """The same names, in the same way."""
+    """The same names are resolved in the same way."""
     document = resolved(quantization={"layer_filter_preset": "attn-mlp"}).document
     assert document["quantization"]["layer_filter"] == "attentions"
     assert document["layer_filter"] == ""
 
 
 def test_versions_lists_and_secrets():
-    """Version 11, concepts of version 2 inside, lists never missing, secrets nowhere."""
+    """They are version 11, concepts of version 2 inside, lists that always exist, and no secrets anywhere."""
     document = resolved(
         concepts=[{"name": "a", "path": "/a"}], secrets={"huggingface_token": "hf_secret"}, note="of a preset"
     ).document
@@ -63,7 +63,7 @@ def test_versions_lists_and_secrets():
 
 
 def test_a_format_that_cannot_be_written_is_replaced_and_told():
-    """OneTrainer finds out at its first save only."""
+    """OneTrainer would fail at its first save."""
     result = resolved(output_model_format="SAFETENSORS")
     assert result.document["output_model_format"] == "DIFFUSERS_LORA"
     assert [(note.code, note.path) for note in result.notes] == [("output_format", "output_model_format")]
@@ -71,7 +71,7 @@ def test_a_format_that_cannot_be_written_is_replaced_and_told():
 
 
 def test_an_embedding_keeps_its_identity_when_it_goes_on(tmp_path: Path):
-    """A backup names it by its uuid; without a backup it keeps the one of the settings."""
+    """A backup names it by its uuid; without a backup, the settings' uuid stays."""
     workspace = tmp_path / "workspace"
     for name, uuid in (("2026-01-01_00-00-00-backup-1-0-1", "old"), ("2026-01-02_00-00-00-backup-2-0-2", "new")):
         folder = workspace / "backup" / name / "onetrainer_config"

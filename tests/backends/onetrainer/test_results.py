@@ -1,4 +1,4 @@
-"""What OneTrainer's final save finds at its destination, and what becomes of it."""
+"""How OneTrainer's final save treats existing files at its output path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fakes.configs import small_config
 
 @pytest.fixture(autouse=True)
 def console():
-    """The console of a run that an earlier test carried out in this process isn't this one's."""
+    """A console of an earlier run in this process isn't used here."""
     token = CONSOLE.set(None)
     yield
     CONSOLE.reset(token)
@@ -31,7 +31,7 @@ def saved(path: Path) -> ModelSaved:
 
 
 def test_a_model_folder_is_marked_without_what_others_put_there(tmp_path):
-    """The next run may replace what OneTrainer wrote; the notes beside it stay foreign."""
+    """The next run may replace what OneTrainer wrote; notes next to it stay foreign."""
     target = tmp_path / "model"
     config = small_config(tmp_path, output_model_format="DIFFUSERS", output_model_destination=str(target))
     for round_number in range(2):
@@ -47,7 +47,7 @@ def test_a_model_folder_is_marked_without_what_others_put_there(tmp_path):
 
 
 def test_a_single_file_is_known_again_until_somebody_changes_it(tmp_path):
-    """OneTrainer writes no header of ours, so the marker beside it says whose it is."""
+    """OneTrainer writes no header of ours, so a marker next to the file records its origin."""
     config = small_config(tmp_path)
     target = Path(config.output_model_destination)
     target.write_text("weights")
@@ -60,7 +60,7 @@ def test_a_single_file_is_known_again_until_somebody_changes_it(tmp_path):
 
 @pytest.mark.slow
 def test_a_file_that_no_run_wrote_is_renamed_and_results_are_replaced(tmp_path):
-    """The first run renames it, the second replaces the result of the first."""
+    """The first run renames it, the second replaces the first one's result."""
     one = Ride(tmp_path)
     config = one.config()
     target = Path(config.output_model_destination)
@@ -74,7 +74,7 @@ def test_a_file_that_no_run_wrote_is_renamed_and_results_are_replaced(tmp_path):
 
 @pytest.mark.slow
 def test_a_file_that_no_run_wrote_is_back_when_the_save_fails(tmp_path):
-    """Under its own name, whole."""
+    """It is restored completely, under its own name."""
     one = Ride(tmp_path, final_fails=True)
     config = one.config()
     Path(config.output_model_destination).write_text("downloaded")
@@ -86,7 +86,7 @@ def test_a_file_that_no_run_wrote_is_back_when_the_save_fails(tmp_path):
 
 @pytest.mark.slow
 def test_a_final_save_waits_for_space(tmp_path):
-    """Without a backup of the last step the weights are in memory only; the run shows that it waits, then ends."""
+    """Without a backup of the last step the weights are in memory only; the run shows that it waits, then completes."""
     one = Ride(tmp_path, final_fails=True)
     one.when(WarningIssued, lambda event: behave(one.checkout) if event.code == "waiting_for_space" else None)
     config = one.config(backup_before_save=False)
@@ -97,7 +97,7 @@ def test_a_final_save_waits_for_space(tmp_path):
 
 @pytest.mark.slow
 def test_a_stop_ends_the_wait_for_space(tmp_path):
-    """With the cause; nothing half written is left."""
+    """The cause is reported, and no partial file remains."""
     one = Ride(tmp_path, final_fails=True)
     stop = Stop()
     one.when(WarningIssued, lambda event: one.control.give(stop) if event.code == "waiting_for_space" else None)
@@ -110,7 +110,7 @@ def test_a_stop_ends_the_wait_for_space(tmp_path):
 
 @pytest.mark.parametrize("name", ["images", "images/new", "foreign", "."])
 def test_a_run_refuses_what_it_would_destroy_before_onetrainer_starts(tmp_path, name):
-    """The same rule as for the built-in engine; no process is started."""
+    """The rule is the same as for the built-in engine; no process is started."""
     one = Ride(tmp_path)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "precious").write_text("mine")
@@ -122,7 +122,7 @@ def test_a_run_refuses_what_it_would_destroy_before_onetrainer_starts(tmp_path, 
 
 
 def test_a_cache_with_other_files_is_refused(tmp_path):
-    """OneTrainer would remove them by the name of their folder."""
+    """OneTrainer would delete them by the name of their folder."""
     one = Ride(tmp_path)
     (tmp_path / "cache" / "image").mkdir(parents=True)
     (tmp_path / "cache" / "image" / "photo.png").write_text("mine")

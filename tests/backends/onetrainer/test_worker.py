@@ -1,4 +1,4 @@
-"""What goes wrong in the checkout's Python beside the training itself: it is told, the run ends, and the next one can begin.
+"""Errors in the checkout's Python outside of training are reported, the run ends, and the next one can start.
 
 Covers ``backends/onetrainer/worker/``.
 """
@@ -36,7 +36,7 @@ EVERY_2 = {"sample_after": 2, "sample_after_unit": "STEP"}
 
 
 class Line:
-    """The bridge on a stand-in checkout, with nothing of ours between: what is sent, and what comes back."""
+    """The bridge on a stand-in checkout, without our other layers: its input and output."""
 
     def __init__(self, folder: Path, behaviour: dict[str, object], code: str = "") -> None:
         self.folder = folder
@@ -48,14 +48,14 @@ class Line:
         self.bridge = Bridge(found.python, found.folder)
 
     def insert(self, code: str) -> None:
-        """Something more that the stand-in's trainer does when it starts."""
+        """Return code that the stand-in's trainer runs in addition when it starts."""
         path = self.checkout / "modules" / "trainer" / "GenericTrainer.py"
         body = "\n".join(f"    {line}" for line in code.splitlines())
         more = f"\n\ndef more(self):\n{body}\n    started(self)\n\n\nstarted, GenericTrainer.start = GenericTrainer.start, more\n"
         path.write_text(path.read_text() + more)
 
     def run(self, on: Callable[[Body], None] = lambda body: None, **settings: object) -> list[Body]:
-        """One run: everything that is said until it is done; ``on`` hears each of it at once."""
+        """Run once and return all messages until it is done; ``on`` is called with each one immediately."""
         config = small_config(self.folder, **({"epochs": 1, "tensorboard": False} | settings))
         self.bridge.send({"type": "run", "config": headless(config, RunOptions()).document})
         received: list[Body] = []
@@ -67,7 +67,7 @@ class Line:
         return received
 
     def at(self, phase: str, action: Callable[[], None]) -> Callable[[Body], None]:
-        """Acts when the run enters a phase for the first time."""
+        """Act when the run enters a phase for the first time."""
         seen = threading.Event()
 
         def on(body: Body) -> None:
@@ -78,7 +78,7 @@ class Line:
         return on
 
     def interrupt_there(self, before: Callable[[], object] = lambda: None) -> None:
-        """Ctrl-C once the stand-in is where it takes its time."""
+        """Send Ctrl-C once the stand-in is in its slow section."""
 
         def interrupt() -> None:
             until = time.monotonic() + PATIENCE_S
@@ -90,7 +90,7 @@ class Line:
         threading.Thread(target=interrupt, daemon=True).start()
 
     def ask(self, kind: str, **values: object) -> None:
-        """A command, with its kind as its number."""
+        """Return a command, with its kind as its number."""
         self.bridge.send({"type": kind, "id": kind, **values})
 
 
@@ -129,7 +129,7 @@ def child_of(one: Line) -> int:
 
 
 def test_charts_that_cannot_be_closed_keep_nothing_from_being_put_away(line):
-    """The run's own cause is told, its chart server ends, what could not be put away is said, and the next run trains."""
+    """The run's own cause is reported, its chart server ends, failed cleanup is reported, and the next run trains."""
     one = line(crash_at=2, close_fails=True, child=True)
     received = one.run()
     assert (received[-1]["outcome"], received[-1]["error"]["message"]) == ("failed", "the tensors do not match")
@@ -161,7 +161,7 @@ if told("chain"):
     "behaviour", [{"chain": True}, {"chain": True, "close_fails": True}, {}], ids=["failed", "twice", "completed"]
 )
 def test_a_run_leaves_no_trainer_in_memory(line, behaviour):
-    """Nor the model that it holds: neither an error nor one beneath it keeps them once the run is done."""
+    """Neither an error nor its cause keeps the trainer or its model after the run."""
     one = line(KEEPS_TRACK.strip(), **behaviour)
     for _ in range(3):
         one.run()
@@ -170,7 +170,9 @@ def test_a_run_leaves_no_trainer_in_memory(line, behaviour):
 
 @needs_interrupt
 def test_an_interrupt_while_it_is_put_away_hides_no_outcome(line):
-    """Charts that never close are left; the run is done with its own cause, its chart server gone, the next run trains."""
+    """Charts that never close are abandoned; the run ends with its own cause,
+    its chart server is gone, and the next run trains.
+    """
     one = line(crash_at=2, close_hangs=True, child=True)
     one.interrupt_there()
     received = one.run()
@@ -182,14 +184,14 @@ def test_an_interrupt_while_it_is_put_away_hides_no_outcome(line):
 
 @needs_interrupt
 def test_what_was_asked_for_is_answered_whatever_fails(line):
-    """A command that nothing came of is refused, also where the end of the run goes wrong."""
+    """An unfinished command is rejected, even if the run's end fails."""
     one = line(hang_at=2, close_fails=True)
     commands = ("sample_custom", "sample_default", "backup_now", "save_now", "pause")
 
     def ask() -> None:
         for command in commands:
             one.ask(command)
-        time.sleep(1.0)  # until it has read them: what is still in the pipe is answered by its supervisor
+        time.sleep(1.0)  # until it has read them: the supervisor answers what is still in the pipe
 
     one.interrupt_there(ask)
     received = one.run()
@@ -209,7 +211,7 @@ def test_what_was_asked_for_is_answered_whatever_fails(line):
     ids=["painting", "saving", "backing up", "a step"],
 )
 def test_an_interrupt_gets_out_of_everything(line, behaviour, settings):
-    """No listener of ours keeps it; nothing half-written is left, and the next run trains."""
+    """None of our listeners catches it; no partial file remains, and the next run trains."""
     one = line(**behaviour, child=True)
     one.interrupt_there()
     received = one.run(**settings)
@@ -224,7 +226,7 @@ def test_an_interrupt_gets_out_of_everything(line, behaviour, settings):
 
 @needs_interrupt
 def test_an_interrupt_between_two_runs_ends_it_with_what_it_started(line):
-    """Whatever gets out of the script: it ends, and nothing of its group stays."""
+    """Whatever exception leaves the script, it exits, and no process of its group remains."""
     one = line(child=True, epoch_steps=1)
     received = one.run()
     assert received[-1]["outcome"] == "completed"
@@ -237,7 +239,7 @@ def test_an_interrupt_between_two_runs_ends_it_with_what_it_started(line):
 
 
 def test_a_chart_value_that_is_no_number_is_reported_once(line):
-    """It reaches OneTrainer's charts as it is, and the training goes on."""
+    """OneTrainer's charts get it unchanged, and training continues."""
     one = line("for step in range(3):\n    self.tensorboard.add_scalar('kourkoutas/beta2', [1, 2], step)")
     received = one.run()
     assert warnings(received) == ["bridge_scalar"]
@@ -246,7 +248,7 @@ def test_a_chart_value_that_is_no_number_is_reported_once(line):
 
 
 def test_an_image_that_was_not_written_is_reported(line):
-    """OneTrainer says nothing then; also where nobody asked for it."""
+    """OneTrainer doesn't report it; this includes samples that nobody requested."""
     one = line(sample_lost=True)
     received = one.run(**EVERY_2)
     assert received[-1]["outcome"] == "completed"
@@ -256,7 +258,7 @@ def test_an_image_that_was_not_written_is_reported(line):
 
 
 def test_an_image_of_which_nothing_can_be_told_is_no_secret(line):
-    """A prompt without what our side needs of it: OneTrainer would only print that; whoever asked for the picture is answered."""
+    """OneTrainer would only print the missing value; the request is answered."""
     one = line(no_scale=True, step_s=0.05)
     received = one.run(one.at("training", lambda: one.ask("sample_custom", params={"prompt": "x", "width": 8, "height": 8})))
     assert (received[-1]["outcome"], warnings(received)) == ("completed", ["bridge_callback"])
@@ -266,7 +268,7 @@ def test_an_image_of_which_nothing_can_be_told_is_no_secret(line):
 
 @pytest.mark.parametrize("params", [5, ["a prompt"], "a prompt", None])
 def test_parameters_of_another_shape_are_refused(line, params):
-    """The picture is refused with the reason; the training goes on."""
+    """The sample is rejected with the reason; training continues."""
     one = line(step_s=0.05)
     received = one.run(one.at("training", lambda: one.ask("sample_custom", params=params)))
     assert answer("sample_custom", received)["outcome"] == "refused"
@@ -275,7 +277,7 @@ def test_parameters_of_another_shape_are_refused(line, params):
 
 
 def test_half_a_file_that_cannot_be_removed_is_reported(line):
-    """It could be taken for a whole one."""
+    """It could be mistaken for a complete one."""
     one = line("def refuse(path):\n    raise PermissionError(13, 'Permission denied', path)\nos.unlink = refuse", save_fails=True)
     received = one.run(save_every=2, save_every_unit="STEP")
     half = Path(of("save_failed", received)[0]["path"])
@@ -285,7 +287,7 @@ def test_half_a_file_that_cannot_be_removed_is_reported(line):
 
 
 def test_nothing_written_is_nothing_half_written(line):
-    """A file where the folder of the models should be: the save is refused for that alone."""
+    """If a file is in place of the models folder, only this save is rejected."""
     one = line()
     workspace = one.folder / "workspace"
     workspace.mkdir()
@@ -296,7 +298,7 @@ def test_nothing_written_is_nothing_half_written(line):
 
 
 def test_while_paused_a_failure_is_the_commands_own(line):
-    """Memory that is not there to move the model to: the backup is refused with the reason, and the run stays paused."""
+    """If there isn't enough memory to move the model, the backup is rejected with the reason, and the run stays paused."""
     one = line(step_s=0.05)
     pause = one.at("training", lambda: one.ask("pause"))
     backup = one.at("paused", lambda: one.ask("backup_now"))
@@ -319,7 +321,7 @@ def test_while_paused_a_failure_is_the_commands_own(line):
 
 
 def test_an_older_revision_backs_up_while_paused_too(line):
-    """Its models know another word for leaving the graphics memory."""
+    """Its models have another method for leaving the GPU memory."""
     one = line(before_evict=True, step_s=0.05)
     pause = one.at("training", lambda: one.ask("pause"))
     backup = one.at("paused", lambda: one.ask("backup_now"))
@@ -337,7 +339,7 @@ def test_an_older_revision_backs_up_while_paused_too(line):
 
 
 def test_lines_that_are_no_documents_are_passed_over(line):
-    """What follows them is heard."""
+    """Later lines are processed."""
     one = line()
     stdin = one.bridge._process.stdin
     assert stdin is not None
@@ -350,7 +352,7 @@ def test_lines_that_are_no_documents_are_passed_over(line):
 
 
 def test_a_witness_tells_and_lets_everything_pass():
-    """Without an error it hears that, too."""
+    """It is also called without an error."""
     seen: list[BaseException | None] = []
     with OutcomeProbe(seen.append):
         pass
@@ -361,7 +363,7 @@ def test_a_witness_tells_and_lets_everything_pass():
 
 
 def test_an_interrupt_gets_past_a_witness_that_fails():
-    """Where telling it goes wrong, too; of an ordinary error both are known."""
+    """This holds if reporting fails, too; of an ordinary error, both are reported."""
 
     def fail(error: BaseException | None) -> None:
         raise TypeError("cannot tell")
@@ -374,7 +376,7 @@ def test_an_interrupt_gets_past_a_witness_that_fails():
 
 
 def test_a_class_that_has_to_be_told_more_has_no_defaults_to_tell():
-    """Anything else that goes wrong there is no matter of course."""
+    """Any other error there is unexpected."""
 
     class Asks:
         @staticmethod
@@ -392,7 +394,7 @@ def test_a_class_that_has_to_be_told_more_has_no_defaults_to_tell():
 
 
 def test_what_others_put_into_a_backup_outlives_it(tmp_path):
-    """Only what the backup's list names is deleted; a backup without added files is gone."""
+    """Only files in the backup's list are deleted; a backup without added files is removed."""
     for name in ("plain", "noted"):
         (tmp_path / name / "lora").mkdir(parents=True)
         for file in ("meta.json", "lora/lora.safetensors"):

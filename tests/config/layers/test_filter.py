@@ -32,7 +32,7 @@ def test_a_pattern_is_used_when_it_takes_what_no_earlier_one_took():
 
 
 def test_an_adapter_takes_no_idle_pattern_and_a_fine_tune_no_idle_filter():
-    """A pattern that matches no layer is reported; methods that allow one still need a pattern that matches."""
+    """A LoRA rejects any pattern that matches no layer; a full fine-tune rejects only a filter without any match."""
     names = ("attn1.to_q", "ff.net")
     assert layers_to_train(names, "attn, ff", False, idle_allowed=False) == names
     for idle in ("attn, nonsense", "attn, attn1"):

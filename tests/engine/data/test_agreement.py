@@ -1,4 +1,4 @@
-"""The check before the start, the statistics of the page and the engine agree on every data set."""
+"""The pre-flight check, the page's statistics and the engine agree on every dataset."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CONCEPTS = st.fixed_dictionaries(
 
 
 def build(folder: Path, files) -> None:
-    """Images, captions, masks, broken files (b), empty ones (z) and links to the parent (l)."""
+    """Create images, captions, masks, broken files (b), empty ones (z) and links to the parent (l)."""
     folder.mkdir()
     for inside, name, suffix, kind, width, height, caption in files:
         place = folder / inside
@@ -83,7 +83,7 @@ def build(folder: Path, files) -> None:
     cached=st.booleans(),
 )
 def test_check_statistics_and_engine_agree(data, resolution, bucketing, batch, cached):
-    """The same images, sizes, captions, buckets and steps, however strange the folders are."""
+    """Images, sizes, captions, buckets and steps are the same, however strange the folders are."""
     with tempfile.TemporaryDirectory() as made:
         base = Path(made)
         concepts = []
@@ -103,7 +103,7 @@ def test_check_statistics_and_engine_agree(data, resolution, bucketing, batch, c
 
 
 def compare(config: TrainConfig, base: Path) -> None:
-    """What the three say about the data of a configuration."""
+    """Compare the three results for the data of a configuration."""
     plan = Plan(config, base, reader=ImageSizeReader(limit_s=60))
     told = ConceptStore(base, (), base / "thumbnails").statistics(config)
     assert told["complete"]

@@ -1,7 +1,7 @@
-"""Augmented images, masks and conditioning images equal those that OneTrainer's loader makes.
+"""Augmented images, masks and conditioning images equal those of OneTrainer's loader.
 
-``augmentation.safetensors`` was recorded by running its modules (3a6994a) on one image and mask: float32 for image 3 in variation
-1, bfloat16 for image 7 in variation 2.
+``augmentation.safetensors`` was recorded by running its modules (3a6994a) on one image and mask:
+float32 for image 3 in variation 1, bfloat16 for image 7 in variation 2.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def drawn(variation, index):
 
 @pytest.mark.parametrize(("name", "dtype", "variation", "index"), ITEMS)
 def test_an_image_and_its_mask_are_changed_as_recorded(recorded, name, dtype, variation, index):
-    """Size, crop, flip, rotation and colors; the mask moves along, and goes to the resolution of the latents."""
+    """This covers size, crop, flip, rotation and colors; the mask changes too, at the latents' resolution."""
     key, image, mask = f"{name}.{variation}.{index}.", recorded["image"].to(dtype) / 255, recorded["mask"].to(dtype) / 255
     augmentation = drawn(variation, index)
     moved, moved_mask = ours.moved(image, augmentation), ours.moved(mask, augmentation)
@@ -64,7 +64,7 @@ def test_an_image_and_its_mask_are_changed_as_recorded(recorded, name, dtype, va
 
 @pytest.mark.parametrize(("name", "dtype", "variation", "index"), ITEMS)
 def test_masks_are_shrunk_and_cropped_around_as_recorded(recorded, name, dtype, variation, index):
-    """A circle within the mask, a crop around it, one that is too small and enlarged, and one without a mask."""
+    """This covers a circle in the mask, a crop around it, a small enlarged one, and a missing mask."""
     key, image, mask = f"{name}.{variation}.{index}.", recorded["image"].to(dtype) / 255, recorded["mask"].to(dtype) / 255
     shrunk = ours.shrunk_to_circle(mask, ours.sample_circle(MASKED.random("shrink_mask", variation, index)))
     torch.testing.assert_close(shrunk, recorded[key + "shrunk"], rtol=0, atol=0)
@@ -81,7 +81,7 @@ def test_masks_are_shrunk_and_cropped_around_as_recorded(recorded, name, dtype, 
     ("kind", "strength"), [("rotate", 30.0), ("brightness", 0.3), ("contrast", -0.4), ("saturation", 0.5), ("hue", -0.6)]
 )
 def test_a_fixed_change_is_as_recorded(recorded, kind, strength):
-    """In either direction, without a draw."""
+    """It works in either direction, without a random number."""
     most = "angle" if kind == "rotate" else "strength"
     image = ConceptImageConfig(
         **{"enable_crop_jitter": False, f"enable_fixed_{kind}": True, f"random_{kind}_max_{most}": strength}
@@ -92,14 +92,14 @@ def test_a_fixed_change_is_as_recorded(recorded, kind, strength):
 
 
 def test_what_is_off_changes_nothing():
-    """An image of the target's size comes back bit for bit."""
+    """An image of the target's size is returned bitwise unchanged."""
     image = torch.rand(3, 8, 16, generator=torch.Generator().manual_seed(1))
     same = ImageAugmentation((8, 16), (8, 16), (0, 0))
     assert torch.equal(ours.recolored(ours.moved(image, same), same), image)
 
 
 def test_a_mask_of_one_pixel_leaves_the_whole_image():
-    """OneTrainer divides by the size of the masked area there."""
+    """There, OneTrainer divides by the size of the masked area."""
     mask = torch.zeros(1, 16, 12)
     mask[0, 8, 6] = 1
     crop = ours.sample_mask_crop(mask, Random(0), 8)

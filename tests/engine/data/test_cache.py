@@ -1,4 +1,4 @@
-"""The cache on disk: what is cleared, and where it goes when other files are in its folders."""
+"""The cache on disk: what is cleared, and where it is stored if its folders contain other files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def files(folder):
 
 
 def test_clearing_removes_what_was_encoded(tmp_path):
-    """Images and captions; the folders stay ours."""
+    """Encoded images and captions are removed; the folders stay ours."""
     for name in ("image", "text"):
         put(tmp_path, name)
     assert files(tmp_path) == [f"image/{KEY}.safetensors", f"text/{KEY}.safetensors"]
@@ -35,7 +35,7 @@ def test_clearing_removes_what_was_encoded(tmp_path):
 
 @pytest.mark.parametrize("name", ["image", "text", "epoch-1", "other"])
 def test_files_of_others_are_never_removed(tmp_path, name):
-    """Images, captions, subfolders, links: whatever the folder is called."""
+    """Images, captions, subfolders and links stay, whatever the folder's name."""
     (tmp_path / name / "deep").mkdir(parents=True)
     for path in ("photo.png", "photo.txt", "deep/photo.png", f"{KEY}.png", f"{KEY}.safetensors.bak", "weights.safetensors"):
         (tmp_path / name / path).write_text("mine")
@@ -50,7 +50,7 @@ def test_files_of_others_are_never_removed(tmp_path, name):
 
 
 def test_a_file_that_is_only_called_like_ours_stays(tmp_path):
-    """Some programs name models by their SHA-256; a folder with other files in it is not ours, so its files are not either."""
+    """Some programs name models by their SHA-256; in a folder with other files, these aren't ours either."""
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / f"{KEY}.safetensors").write_text("a model")
     (tmp_path / "image" / "photo.png").write_text("mine")
@@ -60,7 +60,7 @@ def test_a_file_that_is_only_called_like_ours_stays(tmp_path):
 
 
 def test_other_files_get_company_in_a_subfolder_only(tmp_path):
-    """Encoded images are found there again, and cleared there."""
+    """Encoded images are found in the subfolder again, and cleared there."""
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "photo.png").write_text("mine")
     put(tmp_path)
@@ -69,7 +69,7 @@ def test_other_files_get_company_in_a_subfolder_only(tmp_path):
 
 
 def test_a_cache_of_before_there_were_markers_is_cleared(tmp_path):
-    """A folder with nothing but encoded images is ours without a marker."""
+    """A folder with only encoded images is ours without a marker."""
     put(tmp_path)
     (tmp_path / marker.MARKER).unlink()
     clear(tmp_path)
@@ -77,7 +77,7 @@ def test_a_cache_of_before_there_were_markers_is_cleared(tmp_path):
 
 
 def test_images_that_are_added_to_a_cache_later_stay(tmp_path):
-    """The marker only says that files with our names are ours."""
+    """The marker only makes files with our names ours."""
     put(tmp_path)
     (tmp_path / "image" / "photo.png").write_text("mine")
     clear(tmp_path)
@@ -102,7 +102,9 @@ def test_a_file_in_the_place_of_a_cache_folder_is_named(tmp_path):
 
 
 def test_clearing_removes_what_a_kill_left_of_the_marker(tmp_path):
-    """A temporary file of the marker, once no one can be writing it any more; files of others with such an ending stay."""
+    """Once no process can be writing the marker's temporary file, it is
+    removed; other programs' files with that extension stay.
+    """
     put(tmp_path)
     left, fresh, other = (
         tmp_path / f".{name}.tmp" for name in (f"{marker.MARKER}.0123abcd", f"{marker.MARKER}.4567abcd", "mine")

@@ -19,14 +19,14 @@ def chosen(text, captions, roots=()):
 
 
 def test_one_of_several_captions_is_chosen_and_augmented():
-    """All of them come, with the tags behind the first one in every order."""
+    """All of them occur, with the tags after the first one in every order."""
     found = set(chosen({"enable_tag_shuffling": True}, ("a, b, c", "d, e")))
     assert found == {"a, b, c", "a, c, b", "d, e"}
     assert set(chosen({}, ("a,b", "c"))) == {"a,b", "c"}
 
 
 def test_special_tags_come_from_a_file(tmp_path):
-    """A file outside the allowed folders, or one that isn't there, is a tag with such a name."""
+    """The name of a missing file, or of one outside the allowed folders, is treated as a tag."""
     file = tmp_path / "special.txt"
     file.write_text("house\nred hair\n")
     settings = DROPPED | {"tag_dropout_special_tags": str(file), "tag_dropout_special_tags_mode": "WHITELIST"}
@@ -37,7 +37,7 @@ def test_special_tags_come_from_a_file(tmp_path):
 
 
 def test_regular_expressions_are_evaluated_once_for_all_tags():
-    """With a limit on their time."""
+    """The evaluation has a time limit."""
     settings = DROPPED | {
         "tag_dropout_special_tags": "(red|blue) .*",
         "tag_dropout_special_tags_regex": True,
@@ -48,7 +48,7 @@ def test_regular_expressions_are_evaluated_once_for_all_tags():
 
 @pytest.mark.slow
 def test_a_regular_expression_that_takes_too_long_ends_the_start():
-    """Not the training."""
+    """Training doesn't begin."""
     settings = DROPPED | {
         "tag_dropout_special_tags": "(a+)+b",
         "tag_dropout_special_tags_regex": True,

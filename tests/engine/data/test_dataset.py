@@ -1,4 +1,4 @@
-"""What is encoded, what is cached, and what a batch holds."""
+"""What is encoded and cached, and what a batch contains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from onetrainer_gradio.engine.reporter import StopRequested
 
 @dataclass
 class Averages:
-    """An encoder that remembers what it encoded: latents are the picture, text is the tokens."""
+    """An encoder that records what it encoded: latents are the image, text is the tokens."""
 
     size_multiple_px: ClassVar[int] = 8
     latent_factor: ClassVar[int] = 8
@@ -84,7 +84,7 @@ def opened(folder, encoder, *, reports=None, text_fixed=True, concept=None, **ch
 
 
 def test_everything_is_encoded_once(folder):
-    """A second start with the same things encodes nothing."""
+    """A second start with the same data encodes nothing."""
     encoder = Averages()
     opened(folder, encoder)
     assert (len(encoder.images), len(encoder.texts)) == (4, 4)
@@ -107,7 +107,7 @@ def test_everything_is_encoded_once(folder):
     ],
 )
 def test_only_what_changed_is_encoded_again(folder, change, images, texts):
-    """Model, settings of the text encoder, resolution and crop count; batch size and epochs do not."""
+    """Model, text encoder settings, resolution and crop count; batch size and epochs don't."""
     opened(folder, Averages())
     encoder = Averages(**change.pop("encoder", {}))
     opened(folder, encoder, **change)
@@ -115,11 +115,11 @@ def test_only_what_changed_is_encoded_again(folder, change, images, texts):
 
 
 def test_only_the_changed_image_or_caption_is_encoded_again(folder):
-    """One new picture, one repainted, one caption rewritten, one removed."""
+    """One image is new, one changed, one caption edited, one image removed."""
     opened(folder, Averages())
     Image.new("RGB", (32, 32), (0, 99, 0)).save(folder / "1.png")
     Image.new("RGB", (32, 32), (0, 0, 99)).save(folder / "9.png")
-    (folder / "9.txt").write_text("caption x")  # the caption of another picture: its encoding is there
+    (folder / "9.txt").write_text("caption x")  # the caption of another image: it is already encoded
     (folder / "2.txt").write_text("something else")
     (folder / "3.png").unlink()
     encoder = Averages()
@@ -128,7 +128,7 @@ def test_only_the_changed_image_or_caption_is_encoded_again(folder):
 
 
 def test_a_damaged_or_vanished_entry_is_encoded_again(folder):
-    """Whoever empties the cache during a run costs time, nothing else."""
+    """Clearing the cache during a run only costs time."""
     encoder = Averages()
     data = opened(folder, encoder)
     shutil.rmtree(folder.parent / "cache")
@@ -144,7 +144,7 @@ def test_a_damaged_or_vanished_entry_is_encoded_again(folder):
 
 
 def test_a_batch_holds_what_belongs_together(folder):
-    """Latents, tokens, text, weight, path and caption of each picture in the same place."""
+    """Latents, tokens, text, weight, path and caption of each image have the same index."""
     data = opened(folder, Averages(), concept={"loss_weight": 0.5})
     for batch in data.batches(0):
         for place, path in enumerate(batch.images):
@@ -165,7 +165,7 @@ def test_a_trained_text_encoder_gets_tokens_only(folder):
 
 
 def test_captions_vary_with_the_variation(folder):
-    """Of several lines one is drawn for each variation, the same one each time."""
+    """For each variation, one of several lines is chosen, always the same one."""
     for number in range(4):
         (folder / f"{number}.txt").write_text("\n".join("abcdefgh"))
     data = opened(folder, Averages(), concept={"text_variations": 5})
@@ -177,7 +177,7 @@ def test_captions_vary_with_the_variation(folder):
 
 
 def test_random_flips_are_decided_by_image_and_variation(folder):
-    """About half of many variations, the same ones each time."""
+    """About half of many variations are flipped, always the same ones."""
     concept = {"image": {"enable_random_flip": True}, "image_variations": 20}
     data = opened(folder, Averages(), concept=concept)
     flips = [data.transform(item).augmentation.flipped for epoch in range(20) for item in data.items(epoch)]
@@ -187,14 +187,14 @@ def test_random_flips_are_decided_by_image_and_variation(folder):
 
 
 def test_a_concept_can_have_a_resolution_of_its_own(folder):
-    """``enable_resolution_override``."""
+    """The setting is ``enable_resolution_override``."""
     image = {"enable_resolution_override": True, "resolution_override": "64"}
     data = opened(folder, Averages(), concept={"image": image})
     assert next(data.batches(0)).tensors["latents"].shape == (2, 3, 64, 64)
 
 
 def test_a_stop_ends_the_encoding(folder):
-    """The check is asked after each picture."""
+    """The stop check is called after each image."""
     asked = []
 
     def check():
@@ -208,7 +208,7 @@ def test_a_stop_ends_the_encoding(folder):
 
 
 def test_images_are_scaled_cropped_and_flipped():
-    """Bilinear with antialiasing, values 0 to 1, cut where the transform says."""
+    """Scaling is bilinear with antialiasing, values are 0 to 1, and the transform sets the crop."""
     image = torch.arange(64, dtype=torch.uint8).reshape(8, 8, 1).expand(8, 8, 3).numpy()
     image = to_tensor(image, torch.float32)
     assert image.shape == (3, 8, 8)

@@ -1,4 +1,4 @@
-"""Pictures and captions as they lie on disk."""
+"""Reading images and captions from disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def gathered(folder, **values):
 
 
 def test_captions_come_from_the_file_beside(tmp_path):
-    """Each line that is not empty is a caption; none leaves an empty one, with a warning."""
+    """Each nonempty line is a caption; a missing file gives an empty one, with a warning."""
     image(tmp_path / "a.png")
     image(tmp_path / "b.png")
     (tmp_path / "a.txt").write_text("one\n\n  two  \n", encoding="utf-8")
@@ -37,7 +37,7 @@ def test_captions_come_from_the_file_beside(tmp_path):
 
 
 def test_captions_come_from_one_file_or_the_name(tmp_path):
-    """The other two sources."""
+    """These are the other two caption sources."""
     image(tmp_path / "images" / "a red_cross.png")
     (tmp_path / "all.txt").write_text("x\ny", encoding="utf-8")
     text = {"prompt_source": "concept", "prompt_path": str(tmp_path / "all.txt")}
@@ -46,7 +46,7 @@ def test_captions_come_from_one_file_or_the_name(tmp_path):
 
 
 def test_captions_that_are_no_text_are_all_named_in_one_error(tmp_path):
-    """Nobody has to start again for each of them."""
+    """One start finds all of them."""
     for name in "abc":
         image(tmp_path / f"{name}.png")
         (tmp_path / f"{name}.txt").write_bytes(b"\xff\xfe\x00" if name != "b" else b"fine")
@@ -56,7 +56,7 @@ def test_captions_that_are_no_text_are_all_named_in_one_error(tmp_path):
 
 
 def test_captions_in_other_encodings_are_trained_and_named(tmp_path):
-    """As the check shows them."""
+    """They are decoded as the check shows them."""
     image(tmp_path / "a.png")
     (tmp_path / "a.TXT").write_bytes("a café\u2028here".encode("utf-16"))
     found, warnings = gathered(tmp_path)
@@ -65,7 +65,7 @@ def test_captions_in_other_encodings_are_trained_and_named(tmp_path):
 
 
 def test_what_cannot_be_used_is_named_and_the_rest_is_trained(tmp_path):
-    """Links to nothing, circles, hidden files, other formats, and broken images of any kind."""
+    """This covers broken links, cycles, hidden files, other formats, and any broken images."""
     for name in ("a.png", "sub/b.png", ".hidden/c.png", "._a.png"):
         image(tmp_path / name)
         (tmp_path / name).with_suffix(".txt").write_text("x")
@@ -84,7 +84,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_trained(tmp_path):
 
 
 def test_nothing_outside_the_allowed_folders_is_trained(tmp_path):
-    """Images, captions, folders of concepts, and the file with all captions."""
+    """This covers images, captions, concept folders, and the file with all captions."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     image(inside / "a.png")
     image(outside / "b.png")
@@ -103,7 +103,7 @@ def test_nothing_outside_the_allowed_folders_is_trained(tmp_path):
 
 
 def test_images_are_turned_upright(tmp_path):
-    """The orientation of a camera counts for size and pixels."""
+    """A camera's orientation applies to size and pixels."""
     image = Image.new("RGB", (16, 8))
     exif = image.getexif()
     exif[0x0112] = 6
@@ -113,14 +113,14 @@ def test_images_are_turned_upright(tmp_path):
 
 
 def test_transparent_and_gray_images_become_rgb(tmp_path):
-    """Three channels of bytes."""
+    """They get three channels of bytes."""
     Image.new("LA", (4, 4), (128, 0)).save(tmp_path / "a.png")
     found = pixels(tmp_path / "a.png")
     assert (found.shape, found.dtype) == ((4, 4, 3), numpy.uint8)
 
 
 def test_numbers_count_images_that_can_be_read(tmp_path):
-    """An image has the same number, and with it the same randomness, as without the broken file."""
+    """An image has the same number, and so the same randomness, as without the broken file."""
     image(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
     image(tmp_path / "c.png")
@@ -130,7 +130,7 @@ def test_numbers_count_images_that_can_be_read(tmp_path):
 
 
 def test_one_empty_concept_beside_a_full_one_is_a_warning(tmp_path):
-    """Only when there is nothing at all is it an error."""
+    """It is an error only if there are no images at all."""
     (tmp_path / "empty").mkdir()
     image(tmp_path / "full" / "a.png")
     warnings = []

@@ -1,4 +1,4 @@
-"""A process that is killed while it fills the cache loses at most what it was encoding."""
+"""A process killed while filling the cache loses at most the image or caption being encoded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Slow(Averages):
-    """An encoder that takes its time, so that a kill comes in between."""
+    """A slow encoder, so that a kill interrupts it."""
 
     def encode_image(self, image):
         time.sleep(0.02)
@@ -38,21 +38,21 @@ class Slow(Averages):
 
 
 def fill(folder: str) -> None:
-    """Encode everything that isn't cached. Runs in the process that is killed."""
+    """Encode everything that isn't cached; runs in the process that is killed."""
     opened(Path(folder), Slow(), masked_training=True)
 
 
 def files(folder: Path) -> set[Path]:
-    """The whole files of the cache."""
+    """Return the complete files of the cache."""
     for _ in range(100):
-        with suppress(FileNotFoundError):  # the process finished a folder and renamed it meanwhile
+        with suppress(FileNotFoundError):  # the process finished and renamed a folder in the meantime
             found = (folder.parent / "cache").rglob("*.safetensors")
             return {path for path in found if not path.parent.name.startswith(UNFINISHED)}
     raise AssertionError("the folders don't come to rest")
 
 
 def test_a_killed_start_continues_where_it_was(tmp_path):
-    """Killed three times at random: what was encoded stays, everything is encoded once, and nothing half-written is left."""
+    """After three random kills, encoded data is kept, everything is encoded once, and no partial file remains."""
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(IMAGES):

@@ -18,7 +18,7 @@ INPAINTING = {"mask_input": True, "conditioning_input": True}
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four images whose left half is masked; the last one has no mask, the first two have a conditioning image."""
+    """Create four images whose left half is masked; the last one has no mask, the first two have a conditioning image."""
     images = tmp_path / "images"
     images.mkdir()
     for number in range(4):
@@ -60,7 +60,7 @@ def by_name(data, epoch=0):
 
 
 def test_masks_have_the_size_of_the_latents(folder):
-    """The masked half is 1, the other 0, smoothly at the edge; an image without a mask is masked as a whole."""
+    """The masked half is 1, the other 0, with a smooth edge; an image without a mask is fully masked."""
     found = by_name(opened(folder, masked_training=True))
     assert found["0"].tensors["mask"].shape == (1, 1, 4, 6)
     assert found["0"].tensors["mask"][0, 0, 0].tolist() == pytest.approx([1, 1, 0.875, 0.125, 0, 0])
@@ -69,7 +69,7 @@ def test_masks_have_the_size_of_the_latents(folder):
 
 
 def test_masks_are_flipped_with_their_images_but_not_recolored(folder):
-    """The masked half is on the right side then, where the image is red, brighter or not."""
+    """After a flip, the masked half is on the right, where the image is red, regardless of brightness."""
     image = {"enable_fixed_flip": True, "enable_fixed_brightness": True, "random_brightness_max_strength": -0.5}
     batch = by_name(opened(folder, masked_training=True, concepts=[{"path": str(folder), "image": image}]))["0"]
     assert batch.tensors["mask"][0, 0, 0].tolist() == pytest.approx([0, 0, 0.125, 0.875, 1, 1])
@@ -78,7 +78,7 @@ def test_masks_are_flipped_with_their_images_but_not_recolored(folder):
 
 
 def test_a_changed_mask_encodes_its_image_again(folder):
-    """A new mask, too; without masked training masks don't matter."""
+    """A new mask counts too; without masked training, masks don't matter."""
     opened(folder, masked_training=True)
     Image.new("L", (48, 32), 255).save(folder / "0-masklabel.png")
     os.utime(folder / "0-masklabel.png", (1, 1))
@@ -94,7 +94,7 @@ def test_a_changed_mask_encodes_its_image_again(folder):
 
 
 def test_an_image_whose_mask_is_broken_is_skipped(folder):
-    """The warning names the mask; with and without a cache."""
+    """The warning names the mask; this holds with and without a cache."""
     (folder / "1-masklabel.png").write_bytes(b"broken")
     for cached in (True, False):
         warnings = []
@@ -104,7 +104,7 @@ def test_an_image_whose_mask_is_broken_is_skipped(folder):
 
 
 def test_inpainting_models_get_the_image_without_what_is_masked(folder):
-    """Gray in place of the masked half, or the conditioning image of the folder."""
+    """The masked half is replaced by gray, or by the folder's conditioning image."""
     encoder = Averages(takes=INPAINTING)
     found = by_name(opened(folder, encoder, masked_training=True, unmasked_probability=0.0))
     assert found["2"].tensors["conditioning_latents"][0, :, 0, 0].tolist() == [0.5, 0.5, 0.5]
@@ -116,7 +116,7 @@ def test_inpainting_models_get_the_image_without_what_is_masked(folder):
 
 
 def test_the_mask_of_inpainting_models_is_removed_with_its_probability(folder):
-    """Then the mask is full and the conditioning image gray: decided by the place of the image in its epoch."""
+    """In that case, the mask is full and the conditioning image gray, depending on the image's index in its epoch."""
     takes = {**INPAINTING, "masked_training": True}
     data = opened(folder, Averages(takes=INPAINTING), masked_training=True, unmasked_probability=0.5)
     seeds, removed = StageSeeds.of(Loader(**takes)), []
@@ -135,7 +135,9 @@ def test_the_mask_of_inpainting_models_is_removed_with_its_probability(folder):
 
 
 def test_an_image_is_cropped_around_its_mask(folder):
-    """Smaller than before; the size for the model is that of the crop, and a second start reads no mask for it."""
+    """The crop is smaller than the image; the size passed to the model is that of
+    the crop, and a second start reads no mask for it.
+    """
     concepts = [{"path": str(folder), "image": {"enable_random_mask_rotate_crop": True, "enable_crop_jitter": False}}]
     data = opened(folder, masked_training=True, resolution="16", concepts=concepts, aspect_ratio_bucketing=False)
     sizes = {name: tuple(batch.tensors["original_size"][0].tolist()) for name, batch in by_name(data).items()}
@@ -148,7 +150,7 @@ def test_an_image_is_cropped_around_its_mask(folder):
 
 
 def test_a_circle_covers_a_part_of_the_mask(folder):
-    """Never more than the mask; another variation has another circle."""
+    """It is never larger than the mask; another variation has another circle."""
     concepts = [{"path": str(folder), "image": {"enable_random_circular_mask_shrink": True}, "image_variations": 3}]
     data = opened(folder, masked_training=True, concepts=concepts)
     covered = set()
@@ -162,7 +164,7 @@ def test_a_circle_covers_a_part_of_the_mask(folder):
 
 
 def test_batches_say_which_images_keep_the_models_output(folder):
-    """Those of concepts with prior prediction."""
+    """These are the images of concepts with prior prediction."""
     (folder / "in").mkdir()
     Image.new("RGB", (48, 32)).save(folder / "in" / "9.png")
     concepts = [{"path": str(folder)}, {"path": str(folder / "in"), "type": "PRIOR_PREDICTION", "loss_weight": 0.5}]

@@ -1,4 +1,4 @@
-"""Which picture comes when."""
+"""The order of images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEEDS = StageSeeds.of(Loader())
 
 
 def test_places_are_those_of_the_recorded_run():
-    """The shuffle of batches stands at place 33; with a trained text encoder at 31, without a cache at 31."""
+    """The batch shuffle is at stage 33; with a trained text encoder, or without a cache, at 31."""
     assert SEEDS.place["batches"] == 33
     assert StageSeeds.of(Loader(precomputed=0)).place["batches"] == 31
     assert StageSeeds.of(Loader(latent_caching=False)).place["batches"] == 31
@@ -36,7 +36,7 @@ def test_places_are_those_of_the_recorded_run():
 
 
 def test_the_order_is_that_of_the_recorded_run(recorded):
-    """24 pictures, three epochs, batches of four: picture by picture OneTrainer's order."""
+    """For 24 images, three epochs and batches of four, the order equals OneTrainer's, image by image."""
     files = sorted({name for step in recorded["steps"] for name in step["image_path"]})
     group = Group(images(24), 24, 1, 1)
     ours = [
@@ -48,7 +48,9 @@ def test_the_order_is_that_of_the_recorded_run(recorded):
 
 
 def test_batches_hold_one_size_and_the_rest_is_left_out():
-    """Seven upright and five lying pictures in batches of two: three and two batches, two pictures wait for another epoch."""
+    """Seven portrait and five landscape images in batches of two give three
+    and two batches; two images wait for another epoch.
+    """
     items = Group(images(7) + images(5, (32, 96), 7), 12, 1, 1).items(0)
     made = batches(items, lambda item: item.image.size_px, 2, 0, SEEDS)
     assert len(made) == 5
@@ -63,18 +65,18 @@ def test_batches_hold_one_size_and_the_rest_is_left_out():
     ("strategy", "balancing", "expected"), [("REPEATS", 1, 10), ("REPEATS", 2.5, 25), ("REPEATS", 0.25, 2), ("SAMPLES", 3, 3)]
 )
 def test_balancing_sets_the_size_of_an_epoch(strategy, balancing, expected):
-    """A multiple of the pictures, rounded down, or their number."""
+    """It is a multiple of the number of images, rounded down, or a given number."""
     assert samples_per_epoch(strategy, balancing, 10) == expected
 
 
 def test_an_epoch_goes_on_where_the_last_one_ended():
-    """Four of six pictures an epoch: the second begins with the fifth."""
+    """With four of six images per epoch, the second epoch begins with the fifth."""
     group = Group(images(6), 4, 1, 1)
     assert [names(group.items(epoch)) for epoch in range(3)] == [[0, 1, 2, 3], [4, 5, 0, 1], [2, 3, 4, 5]]
 
 
 def test_variations_change_from_round_to_round():
-    """Two picture and three caption variations turn with each round; what is not cached is new in every epoch."""
+    """Two image and three caption variations change with each round; without a cache, every epoch has new ones."""
     group = Group(images(2), 2, 2, 3)
     turns = [(group.items(e)[0].image_variation, group.items(e)[0].text_variation) for e in range(4)]
     assert turns == [(0, 0), (1, 1), (0, 2), (1, 0)]
@@ -83,13 +85,13 @@ def test_variations_change_from_round_to_round():
 
 
 def test_repeats_of_less_than_a_round_give_each_image_twice():
-    """Two repeats: every picture twice in an epoch, in two variations."""
+    """With two repeats, every image comes twice per epoch, in two variations."""
     items = Group(images(3), 6, 2, 1).items(0)
     assert [(item.image.index, item.image_variation) for item in items] == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
 
 
 def test_without_a_cache_batches_come_as_buckets_fill():
-    """Whole batches of one size, nothing twice."""
+    """All batches are full and have one size, and nothing comes twice."""
     seeds = StageSeeds.of(Loader(latent_caching=False))
     items = Group(images(7) + images(5, (32, 96), 7), 12, 1, 1).items(0)
     made = inline_batches(items, lambda item: item.image.size_px, 2, 0, seeds)

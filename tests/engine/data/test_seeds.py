@@ -1,4 +1,4 @@
-"""Where each random choice of the data stands in OneTrainer's loader: these numbers decide what is drawn."""
+"""Each random choice of the data has a stage number from OneTrainer's loader, which determines its seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def places(names=STAGES, **facts):
     ],
 )
 def test_masks_conditioning_images_and_frames_move_the_later_stages(facts, expected):
-    """Each adds stages of its own before the others."""
+    """Each adds stages before the others."""
     assert places(**facts) == expected
 
 
@@ -41,7 +41,7 @@ def test_masks_conditioning_images_and_frames_move_the_later_stages(facts, expec
     ],
 )
 def test_the_loader_of_the_vae_has_neither_captions_nor_shrunk_masks(facts, expected):
-    """Its stages come earlier."""
+    """Its stages have lower numbers."""
     names = ("choose_caption", "rotate_crop", "bucket", "crop", "flip", "hue", "batches")
     assert places(names, vae_only=True, **facts) == expected
     assert places(("shrink_mask", "drop_tags"), vae_only=True, **facts) == (None, None)
@@ -75,7 +75,9 @@ INPAINTING = {"mask_input": True, "conditioning_input": True}
     ],
 )
 def test_text_encoders_and_what_the_model_takes_move_the_batches(facts, expected):
-    """Stable Diffusion has one text encoder, SDXL and Flux two, Stable Diffusion 3 three; inpainting and depth more inputs."""
+    """Stable Diffusion has one text encoder, SDXL and Flux two, Stable
+    Diffusion 3 three; inpainting and depth have more inputs.
+    """
     assert places(("batches",), **facts) == (expected,)
     if facts.get("mask_input"):
         assert places(("remove_mask",), **facts) == (expected - 1,)
@@ -157,7 +159,7 @@ CAPITALS = {"caps_randomize_enable": True, "caps_randomize_probability": 0.7}
     ],
 )
 def test_captions_are_augmented_as_recorded(settings, caption, expected):
-    """What OneTrainer's modules (3a6994a) made of these captions, for image 0 and others in several variations."""
+    """OneTrainer's modules (3a6994a) gave these captions for image 0 and others in several variations."""
     text, seeds = ConceptTextConfig(**settings), StageSeeds.of(Loader())
     items = ((0, 0), (0, 1), (1, 0), (2, 7))[: len(expected)]
     assert [augment_caption(caption, text, seeds.of_item(*item)) for item in items] == expected
@@ -172,7 +174,7 @@ def test_captions_are_augmented_as_recorded(settings, caption, expected):
     ],
 )
 def test_dropping_capitals_and_shuffling_follow_each_other(item, expected):
-    """Each with a generator of its own, so one doesn't change what another draws."""
+    """Each has a separate generator, so one doesn't change the other's random numbers."""
     text = ConceptTextConfig(
         **DROPS | {"tag_dropout_mode": "RANDOM", "tag_dropout_probability": 0.3},
         **CAPITALS | {"caps_randomize_probability": 0.5, "caps_randomize_lowercase": True},

@@ -1,4 +1,4 @@
-"""Adapters over every layer of the published models, with tensors of a few numbers."""
+"""Adapters for every layer of the published models, with tensors of a few numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WIDTH, RANK = 4, 2
 
 
 def paths_of(model_type: str) -> dict[str, list[str]]:
-    """The paths of all layers with adapters, by component."""
+    """Return the paths of all layers with adapters, by component."""
     keys = keys_of(model_type)
     paths = {keys.denoiser: list(layer_names(ModelType(model_type)))}
     for component, encoder in keys.encoders.items():
@@ -36,7 +36,7 @@ def paths_of(model_type: str) -> dict[str, list[str]]:
 
 
 def outputs(model_type: str, path: str) -> int:
-    """The outputs of a layer with ``WIDTH`` inputs, as far as the names depend on them."""
+    """Return the outputs of a layer with ``WIDTH`` inputs, as far as the names depend on them."""
     last = {"STABLE_DIFFUSION_3": 23, "STABLE_DIFFUSION_35": 37}.get(model_type)
     if path in ("norm_out.linear", f"transformer_blocks.{last}.norm1_context.linear"):
         return 2 * WIDTH
@@ -46,7 +46,7 @@ def outputs(model_type: str, path: str) -> int:
 
 
 def adapter(model_type: str, *components: str, dora: bool = False) -> dict[str, Tensor]:
-    """A LoRA over every layer of some components (all: none given), with internal names."""
+    """Return a LoRA for every layer of some components (default: all), with internal names."""
     generator = torch.Generator().manual_seed(3)
     tensors = {}
     for component, paths in paths_of(model_type).items():

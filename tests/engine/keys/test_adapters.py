@@ -1,4 +1,4 @@
-"""Adapters over joined projections: split, joined and turned without changing what they do to the weights."""
+"""Adapters of fused projections are split, joined and swapped without changing their effect on the weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lokr(rows=7, each=4):
 
 
 def change(layer):
-    """The change of the weight."""
+    """Return the change of the weight."""
     if "lora_up.weight" in layer:
         return layer["alpha"] / layer["lora_down.weight"].shape[0] * layer["lora_up.weight"] @ layer["lora_down.weight"]
     if "hada_w1_a" in layer:
@@ -44,7 +44,7 @@ def _seed():
 
 @pytest.mark.parametrize("make", [lora, loha, lokr])
 def test_a_layer_is_split_into_the_rows_of_its_projections(make):
-    """LoRA, LoHa and LoKr."""
+    """This covers LoRA, LoHa and LoKr."""
     layer = make()
     pieces = separate(layer, SHARES, "m")
     assert [piece.shape[0] for piece in map(change, pieces)] == [4, 4, 4, 16]
@@ -53,7 +53,7 @@ def test_a_layer_is_split_into_the_rows_of_its_projections(make):
 
 @pytest.mark.parametrize("make", [lora, loha])
 def test_split_layers_are_joined_at_the_same_rank(make):
-    """What came from one layer becomes that layer again."""
+    """Splitting a layer and joining the parts gives the original layer."""
     layer = make()
     again = join(separate(layer, SHARES, "m"), SHARES, "m")
     assert again.keys() == layer.keys()
@@ -63,7 +63,7 @@ def test_split_layers_are_joined_at_the_same_rank(make):
 @pytest.mark.parametrize("make", [lora, loha])
 @pytest.mark.parametrize("missing", [None, 0, 3])
 def test_separate_layers_are_joined_exactly(make, missing):
-    """Ranks add up, different alphas are part of the matrices, and a missing layer changes nothing."""
+    """Ranks add up, different alphas become part of the matrices, and a missing layer has no effect."""
     layers = [make(4 * share, alpha, rank) for share, alpha, rank in zip(SHARES, (1.0, 2.0, 1.0, 3.0), (1, 2, 2, 3), strict=True)]
     if missing is not None:
         layers[missing] = None
@@ -74,7 +74,7 @@ def test_separate_layers_are_joined_exactly(make, missing):
 
 @pytest.mark.parametrize("make", [lora, loha, lambda: lokr(14, 2), lambda: lokr(1, OUT)])
 def test_the_halves_of_the_output_change_places(make):
-    """And back again."""
+    """Swapping twice restores them."""
     layer = make()
     turned = swapped(layer, "m")
     assert torch.allclose(change(turned), torch.cat(change(layer).chunk(2)[::-1]), atol=1e-6)
@@ -83,7 +83,7 @@ def test_the_halves_of_the_output_change_places(make):
 
 
 def test_dora_per_output_moves_with_its_rows():
-    """Its norms are over the input, so that rows stay what they are."""
+    """Its norms are over the input, so each row keeps its own."""
     layer = lora() | {"dora_scale": torch.rand(OUT, 1)}
     pieces = separate(layer, SHARES, "m")
     assert torch.equal(torch.cat([piece["dora_scale"] for piece in pieces]), layer["dora_scale"])
@@ -92,7 +92,7 @@ def test_dora_per_output_moves_with_its_rows():
 
 
 def test_oft_turns_the_common_input():
-    """One rotation is that of each projection; different ones can't be joined."""
+    """One rotation applies to each projection; different ones can't be joined."""
     layer = {"oft_R.weight": torch.randn(2, 3)}
     pieces = separate(layer, SHARES, "m")
     assert all(torch.equal(piece["oft_R.weight"], layer["oft_R.weight"]) for piece in pieces)
@@ -117,14 +117,14 @@ def test_oft_turns_the_common_input():
     ],
 )
 def test_what_would_change_the_result_is_refused(act, reason):
-    """The layer and the reason are named."""
+    """The error names the layer and the reason."""
     with pytest.raises(ModelFormatError, match=f"“m”.*{reason}"):
         act()
 
 
 @pytest.mark.parametrize("make", [lora, loha, lokr])
 def test_the_size_of_a_layer_is_that_of_its_change(make):
-    """Also for factors."""
+    """This includes layers made of factors."""
     layer = make()
     assert (outputs_of(layer), inputs_of(layer)) == tuple(change(layer).shape)
 
@@ -133,6 +133,6 @@ def test_the_size_of_a_layer_is_that_of_its_change(make):
     "suffix", ["alpha", "dora_scale", "lokr_w2_b", "lokr_t2", "hada_w1_a", "oft_R.weight", "oft_R.scaled_oft"]
 )
 def test_the_names_of_tensors_are_module_and_suffix(suffix):
-    """Every tensor of every type of adapter."""
+    """This holds for every tensor of every adapter type."""
     assert split_key(f"unet.a.0.{suffix}") == ("unet.a.0", suffix)
     assert split_key("unet.a.weight") is None

@@ -1,4 +1,4 @@
-"""A LoRA file is converted between all formats, and says what it is."""
+"""LoRA files are converted between all formats and recognized."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.engine.keys.published import adapter
 
 
 def file_of(folder: Path, model_type: str, *components: str) -> Path:
-    """A file in the format KOHYA with a header."""
+    """Return a file in the format KOHYA with a header."""
     source = folder / "lora.safetensors"
     tensors = write_adapter(adapter(model_type, *components), "KOHYA_LORA", keys_of(model_type))
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, source, {"modelspec.title": "mine"})
@@ -36,7 +36,7 @@ def file_of(folder: Path, model_type: str, *components: str) -> Path:
     ],
 )
 def test_every_format_leads_back_to_the_first(model_type, component, tmp_path):
-    """The type is recognized, the header is kept, and the tensors are the same at the end."""
+    """The type is recognized, the header is kept, and the final tensors are the same."""
     source = file_of(tmp_path, model_type, component)
     for model_format in ("ORIGINAL_LORA", "COMFY_LORA", "LEGACY_LORA", "INTERNAL", "KOHYA_LORA"):
         target = tmp_path / f"{model_format}.safetensors"
@@ -55,7 +55,7 @@ def test_every_format_leads_back_to_the_first(model_type, component, tmp_path):
 
 @pytest.mark.parametrize(("width", "model_type"), [(768, "STABLE_DIFFUSION_15"), (1024, "STABLE_DIFFUSION_20")])
 def test_the_width_of_the_text_encoder_tells_the_version(width, model_type, tmp_path):
-    """The layers of SD1 and SD2 have the same names, but ComfyUI calls their text encoders differently."""
+    """The layers of SD1 and SD2 have the same names, but ComfyUI uses different names for their text encoders."""
     module = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
     save_file({f"{module}.{DOWN}": torch.ones(2, width), f"{module}.{UP}": torch.ones(width, 2)}, tmp_path / "a.safetensors")
     done = convert_lora(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "COMFY_LORA")
@@ -102,12 +102,12 @@ def test_the_command_converts_and_prints_what_it_was(tmp_path, capsys):
 
 
 def test_the_command_has_a_word_for_every_format():
-    """The command line doesn't load the formats themselves."""
+    """The command line has the formats without importing them."""
     assert sorted(WORDS) == sorted(name.value.removesuffix("_LORA").lower() for name in LORA_FORMATS)
 
 
 def test_a_data_type_is_applied_to_every_tensor(tmp_path):
-    """As a run writes its result, whatever the data type of a backup."""
+    """It works as for a run's result, whatever a backup's data type."""
     source = file_of(tmp_path, "STABLE_DIFFUSION_15", "unet")
     convert_lora(source, tmp_path / "b.safetensors", "COMFY_LORA", dtype="BFLOAT_16")
     assert {tensor.dtype for tensor in load_file(tmp_path / "b.safetensors").values()} == {torch.bfloat16}

@@ -1,4 +1,4 @@
-"""The names of adapter files, in every format of every family with tables.
+"""The tensor names of adapter files, in every format of every family with tables.
 
 Covers ``engine/keys/lora_files.py``, ``engine/keys/__init__.py``, ``engine/keys/family_keys.py``,
 ``engine/keys/stable_diffusion.py``, ``engine/keys/stable_diffusion_xl.py``, ``engine/keys/stable_diffusion_3.py`` and
@@ -61,7 +61,7 @@ def change(tensors, module):
 
 @pytest.mark.parametrize("model_format", ANY_MODEL)
 def test_every_format_can_be_read_again(model_format):
-    """What is read is the same change of the weights, whatever became of alpha."""
+    """The loaded weights have the same effect, even if alpha was folded in."""
     written = write_adapter(small(), model_format, LAYOUT.keys)
     read = read_adapter(written, LAYOUT, "file")
     assert read.keys() == small().keys()
@@ -72,7 +72,7 @@ def test_every_format_can_be_read_again(model_format):
 def test_a_model_of_the_same_shape_has_onetrainers_counts():
     """353 layers: 1059 tensors for kohya, 706 for diffusers; the filter ``attentions`` leaves 192 of the UNet's.
 
-    (Stable Diffusion 1.5 has one layer more: its third block widens, which takes a shortcut.)
+    (Stable Diffusion 1.5 has one layer more: its third block widens, which needs a shortcut.)
     """
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import nn
@@ -102,7 +102,7 @@ def test_a_model_of_the_same_shape_has_onetrainers_counts():
 
 
 def test_an_incomplete_layer_is_refused():
-    """A file with a matrix missing does not fit, and its foreign names are shown."""
+    """A file with a missing matrix is rejected, and the error shows unknown names."""
     broken = write_adapter(small(), "KOHYA_LORA", LAYOUT.keys)
     broken["lora_unet_zzz.lora_up.weight"] = torch.zeros(1)
     with pytest.raises(ModelFormatError, match="lora_unet_zzz"):
@@ -113,7 +113,7 @@ def test_an_incomplete_layer_is_refused():
 
 
 def test_every_family_with_tables_has_the_name_of_its_facts():
-    """The module is found by that name; a type of another family is refused by its label."""
+    """The module is found by that name; an unsupported family's type is rejected by its label."""
     assert keys_of("STABLE_DIFFUSION_20_DEPTH").encoders["text_encoder"].comfy == "clip_h"
     assert keys_of("FLUX_FILL_DEV_1").fusions == MODELS["FLUX_FILL_DEV_1"].fusions
     with pytest.raises(UnsupportedError, match="Hunyuan Video"):
@@ -122,7 +122,7 @@ def test_every_family_with_tables_has_the_name_of_its_facts():
 
 @pytest.mark.parametrize(("model_type", "model_format"), [case for case in CASES if case[1] != "INTERNAL"])
 def test_the_keys_are_those_of_onetrainer(model_type, model_format):
-    """A LoRA over every layer of a published model gets the keys that OneTrainer gives it."""
+    """A LoRA for every layer of a published model has the keys that OneTrainer writes."""
     components = [keys_of(model_type).denoiser] if model_format == "ORIGINAL_LORA" else []
     written = write_adapter(adapter(model_type, *components), model_format, keys_of(model_type))
     text = "\n".join(sorted(written))
@@ -134,7 +134,7 @@ def test_the_keys_are_those_of_onetrainer(model_type, model_format):
     [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] != "STABLE_DIFFUSION_15")) for case in CASES],
 )
 def test_a_file_is_read_as_what_was_written(model_type, model_format):
-    """The same tensors come back, with projections joined if the format joins them; only diffusers' lose their alpha."""
+    """The same tensors are returned, with projections joined if the format joins them; only diffusers' lose their alpha."""
     keys = keys_of(model_type)
     components = [keys.denoiser] if model_format == "ORIGINAL_LORA" else []
     lora = adapter(model_type, *components, dora=True)
@@ -153,7 +153,7 @@ def test_a_file_is_read_as_what_was_written(model_type, model_format):
 
 @pytest.mark.parametrize("model_type", ["STABLE_DIFFUSION_3", "FLUX_DEV_1"])
 def test_joined_and_split_projections_change_the_weights_alike(model_type):
-    """A LoRA that is joined for a native file and split again is the same change of every layer, at a higher rank."""
+    """A LoRA that is joined for a native file and split again changes every layer equally, at a higher rank."""
     keys = keys_of(model_type)
     lora = adapter(model_type, keys.denoiser)
     again = tensors_of(unfused(tensors_of(fused(lora, keys)), keys))
@@ -163,7 +163,7 @@ def test_joined_and_split_projections_change_the_weights_alike(model_type):
 
 
 def test_a_lora_of_three_attention_projections_has_no_effect_on_the_fourth():
-    """FLUX.1's single blocks join the attention with the feed-forward: what no LoRA adapts gets zeros."""
+    """FLUX.1's single blocks fuse attention and feed-forward: layers without a LoRA get zeros."""
     keys = keys_of("FLUX_DEV_1")
     lora = {name: tensor for name, tensor in adapter("FLUX_DEV_1", "transformer").items() if "proj_mlp" not in name}
     written = write_adapter(lora, "KOHYA_LORA", keys)
@@ -175,7 +175,7 @@ def test_a_lora_of_three_attention_projections_has_no_effect_on_the_fourth():
 
 
 def test_the_halves_of_the_last_norm_change_places():
-    """Native files keep shift and scale of the final norm in the other order, and of SD3's last context norm."""
+    """Native files have the reverse order of shift and scale in the final norm, and in SD3's last context norm."""
     lora = adapter("STABLE_DIFFUSION_3", "transformer", dora=True)
     written = write_adapter(lora, "ORIGINAL_LORA", keys_of("STABLE_DIFFUSION_3"))
     for path, native in (
@@ -191,7 +191,7 @@ def test_the_halves_of_the_last_norm_change_places():
 
 
 def test_what_a_format_cant_hold_is_refused_by_name():
-    """ORIGINAL has room for the denoiser alone: not for a text encoder, nor for embeddings."""
+    """ORIGINAL contains only the denoiser: no text encoder and no embeddings."""
     lora = adapter("FLUX_DEV_1")
     with pytest.raises(ModelFormatError, match="text_encoder and text_encoder_2"):
         write_adapter(lora, "ORIGINAL_LORA", keys_of("FLUX_DEV_1"))
@@ -202,7 +202,7 @@ def test_what_a_format_cant_hold_is_refused_by_name():
 
 @pytest.mark.parametrize("model_format", [name for name in LORA_FORMATS if name != "ORIGINAL_LORA"])
 def test_bundled_embeddings_stay_in_the_file(model_format):
-    """Their names are the same in every format, whatever the placeholder is."""
+    """Their names are the same in every format, whatever the placeholder."""
     bundle = {"bundle_emb.<my.style>.clip_l": torch.ones(2, 4), "bundle_emb.<my.style>.t5_out": torch.zeros(2, 4)}
     written = write_adapter(adapter("FLUX_DEV_1", "transformer") | bundle, model_format, keys_of("FLUX_DEV_1"))
     read = read_adapter(written, LoraKeys.published("FLUX_DEV_1"), "file")
@@ -229,7 +229,7 @@ def test_bundled_embeddings_stay_in_the_file(model_format):
     ],
 )
 def test_names_of_other_programs_are_read(key, internal):
-    """kohya, LyCORIS, peft, ComfyUI and older diffusers; a missing alpha is the rank."""
+    """These are kohya, LyCORIS, peft, ComfyUI and older diffusers; a missing alpha means the rank."""
     other = key.replace("lora_A", "lora_B").replace("down", "up")
     read = read_adapter({key: torch.ones(3, 4), other: torch.ones(4, 3)}, LoraKeys.published("STABLE_DIFFUSION_15"), "file")
     assert internal in read
@@ -241,14 +241,14 @@ def test_names_of_other_programs_are_read(key, internal):
     ["lora_unet_conv_in.hada_t1", "lora_unet_conv_in.diff", "lora_unet_conv_in.oft_blocks", "lora_unet_conv_in.on_input"],
 )
 def test_unknown_types_of_adapters_are_refused_by_name(key):
-    """Nothing of a file is skipped silently."""
+    """No part of a file is skipped silently."""
     lora = write_adapter(adapter("STABLE_DIFFUSION_15", "unet"), "KOHYA_LORA", keys_of("STABLE_DIFFUSION_15"))
     with pytest.raises(ModelFormatError, match=key.replace(".", r"\.")):
         read_adapter(lora | {key: torch.zeros(1)}, LoraKeys.published("STABLE_DIFFUSION_15"), "file")
 
 
 def test_diffusers_reads_lora_and_dora_per_output_alone():
-    """Everything else is written, and the file is not what diffusers loads."""
+    """Other types are written too, but diffusers can't load them."""
     keys = keys_of("STABLE_DIFFUSION_15")
     lora = adapter("STABLE_DIFFUSION_15", "unet", dora=True)
     assert unread_by_diffusers(lora) == ""

@@ -1,7 +1,7 @@
-"""The names of full models: diffusers' own converters read what is written, and find every tensor.
+"""The tensor names of full models: diffusers' own converters read what is written, and find every tensor.
 
 Covers ``engine/keys/model_files.py``, ``engine/keys/unet.py`` and ``engine/keys/clip.py``. The models have the published
-architectures; their tensors have the published number of rows, which is what joining and splitting depends on.
+architectures; their tensors have the published number of rows, which joining and splitting depends on.
 """
 
 from __future__ import annotations
@@ -70,18 +70,18 @@ MODELS: Mapping[str, Callable[[], torch.nn.Module]] = {
 
 @cache
 def model(name: str) -> torch.nn.Module:
-    """A published architecture without memory."""
+    """Return a published architecture without memory."""
     with torch.device("meta"):
         return MODELS[name]()
 
 
 @cache
 def state(name: str) -> dict[str, Tensor]:
-    """Tensors of a model, each different, with as few columns as the converters allow."""
+    """Return tensors of a model, each different, with as few columns as the converters allow."""
     tensors = {}
     for number, (key, tensor) in enumerate(model(name).state_dict().items()):
         rows = torch.arange(tensor.shape[0], dtype=torch.float32) / 1e5 + number
-        whole = "norm1_context" in key or "text_projection" in key  # their columns matter
+        whole = "norm1_context" in key or "text_projection" in key  # their number of columns matters
         columns = tensor.shape[1:] if whole else (1,) * (tensor.ndim - 1)
         tensors[key] = rows.reshape(-1, *(1,) * (tensor.ndim - 1)).expand(-1, *columns)
     return tensors
@@ -94,7 +94,7 @@ def same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
 
 
 def in_transformers(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The names of this version of transformers."""
+    """Return the tensors with the names of this version of transformers."""
     prefix = "" if hasattr(model(name), "text_model") else "text_model."
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
 
@@ -104,7 +104,7 @@ def in_transformers(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tenso
     [("STABLE_DIFFUSION_15", "unet", "clip_l"), ("STABLE_DIFFUSION_21", "unet2", "clip_h")],
 )
 def test_stable_diffusion_is_read_by_diffusers(model_type, unet, text):
-    """UNet, VAE and both kinds of text encoders."""
+    """This covers UNet, VAE and both kinds of text encoders."""
     components = {"unet": state(unet), "vae": state("vae"), "text_encoder": state(text)}
     keys = keys_of(model_type, model(unet).config)
     tensors = model_tensors("ORIGINAL_SINGLE_FILE", components, keys)
@@ -124,7 +124,7 @@ def test_stable_diffusion_is_read_by_diffusers(model_type, unet, text):
 
 @pytest.mark.slow
 def test_stable_diffusion_xl_is_read_by_diffusers():
-    """Both text encoders; the projection keeps its orientation, as OneTrainer writes it."""
+    """This covers both text encoders; the projection keeps its orientation, as in OneTrainer's files."""
     components = {
         "unet": state("unet_xl"),
         "vae": state("vae"),
@@ -151,7 +151,7 @@ def test_stable_diffusion_xl_is_read_by_diffusers():
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["sd3", "sd35"])
 def test_stable_diffusion_3_is_read_by_diffusers(size):
-    """With and without a second attention; the halves of the last norms change places and back."""
+    """This holds with and without a second attention; the halves of the last norms are swapped and swapped back."""
     t5 = {"shared.weight": torch.ones(3, 2), "encoder.block.0.layer.0.SelfAttention.q.weight": torch.zeros(2, 2)}
     components = {"transformer": state(size), "vae": state("vae"), "text_encoder_2": state("clip_g"), "text_encoder_3": t5}
     tensors = model_tensors("ORIGINAL_SINGLE_FILE", components, keys_of("STABLE_DIFFUSION_35"))
@@ -165,7 +165,7 @@ def test_stable_diffusion_3_is_read_by_diffusers(size):
 
 @pytest.mark.slow
 def test_flux_is_read_by_diffusers():
-    """The transformer alone, in both formats."""
+    """Both formats contain only the transformer."""
     tensors = model_tensors("ORIGINAL_TRANSFORMER", {"transformer": state("flux"), "vae": {}}, keys_of("FLUX_DEV_1"))
     assert tensors["single_blocks.37.linear1.weight"].shape[0] == 7 * 3072
     legacy = model_tensors("LEGACY_SAFETENSORS", {"transformer": state("flux")}, keys_of("FLUX_DEV_1"))
@@ -195,7 +195,7 @@ def test_original_names_are_those_of_the_published_checkpoint():
 
 
 def test_a_tensor_without_a_rule_is_an_error():
-    """Nothing is left out of a full model."""
+    """No tensor of a full model is dropped."""
     with pytest.raises(ModelFormatError, match=r"“down_blocks\.0\.extra\.weight”"):
         model_tensors(
             "ORIGINAL_SINGLE_FILE", {"unet": {"down_blocks.0.extra.weight": torch.ones(1)}}, keys_of("STABLE_DIFFUSION_15")
@@ -203,7 +203,7 @@ def test_a_tensor_without_a_rule_is_an_error():
 
 
 def test_the_schedule_is_that_of_the_published_checkpoint():
-    """Known numbers of Stable Diffusion 1.5: beta from 0.00085 to 0.012, and what follows from it."""
+    """Stable Diffusion 1.5 has a beta from 0.00085 to 0.012 and known values derived from it."""
     buffers = schedule_buffers(torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2)
     assert len(buffers) == 12
     assert all(buffer.shape == (1000,) and buffer.dtype == torch.float32 for buffer in buffers.values())
@@ -214,7 +214,7 @@ def test_the_schedule_is_that_of_the_published_checkpoint():
 
 
 def test_t5s_embeddings_are_written_under_both_names():
-    """As in the published file, and not as one tensor of two names, which safetensors can't hold."""
+    """The published file has both, and safetensors can't store one tensor under two names."""
     weight = torch.ones(3, 2)
     tensors = t5_tensors({"shared.weight": weight, "encoder.embed_tokens.weight": weight})
     assert tensors["shared.weight"].data_ptr() != tensors["encoder.embed_tokens.weight"].data_ptr()

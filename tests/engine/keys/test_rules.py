@@ -1,4 +1,4 @@
-"""Paths are renamed by the most specific rule, and back."""
+"""Paths are renamed by the most specific rule, and the renaming is reversible."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ RULES = PathMap(
     ],
 )
 def test_a_path_is_renamed_and_back(path, native):
-    """Numbers keep their order, and what is behind the rule stays."""
+    """Numbers keep their order, and the rest of the path stays."""
     assert RULES.to_native(path)[0] == native
     assert RULES.to_diffusers(native)[0] == path
 
 
 def test_a_path_without_a_rule_has_no_name():
-    """It isn't guessed."""
+    """Its name isn't guessed."""
     assert RULES.to_native("blocksy.1") is None
     assert RULES.to_native("pos") is None
     assert RULES.to_native("blocks.3.norm")[1] is Swap.ALWAYS
 
 
 def test_empty_rules_keep_every_path():
-    """Families whose native names are those of diffusers."""
+    """This applies to families whose native names are those of diffusers."""
     assert PathMap([Rule("", "")]).to_native("a.1.b") == ("a.1.b", Swap.NEVER)
 
 
 def test_two_rules_for_one_path_are_a_mistake():
-    """Also in the direction back."""
+    """This includes the reverse direction."""
     with pytest.raises(ValueError, match="two rules for c"):
         PathMap([Rule("a", "c"), Rule("b", "c")])
 
 
 def test_a_template_has_no_numbers():
-    """Only whole segments count."""
+    """Only complete segments count."""
     assert template("blocks.12.linear_1.net.0") == "blocks.{}.linear_1.net.{}"

@@ -1,4 +1,4 @@
-"""Updating during the backward pass takes the same steps as afterwards, without keeping gradients."""
+"""Updating during the backward pass gives the same steps as updating afterwards, without keeping gradients."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def trained(name, *, early, limit=None, accumulation=1, steps=4):
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("name", EARLY)
 def test_the_weights_are_those_of_a_step_afterwards(name, accumulation):
-    """For all optimizers that can, also with gradients of several micro-batches."""
+    """This holds for all optimizers that support it, also with gradients of several micro-batches."""
     early, after = (trained(name, early=early, accumulation=accumulation) for early in (True, False))
     for one, other in zip(early, after, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
 
 
 def test_each_gradient_is_clipped_alone():
-    """As in OneTrainer; the norm that is reported is that of all gradients before."""
+    """As in OneTrainer; the reported norm is that of all gradients before clipping."""
     config, parameters = chosen("ADAMW", fused=False, fused_back_pass=True), weights()
     optimizer = optimizers.make_optimizer(config, groups(parameters, 0.0))
     seen = []
@@ -61,7 +61,7 @@ def test_each_gradient_is_clipped_alone():
 
 
 def test_an_overflow_leaves_the_weight_and_lowers_the_loss_scale():
-    """Only the weight whose gradient isn't finite keeps its value."""
+    """Only the weight with a non-finite gradient keeps its value."""
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     config, parameters = chosen("ADAMW", fused=False, fused_back_pass=True), weights()
     before = [weight.detach().clone() for weight in parameters]

@@ -1,4 +1,4 @@
-"""Every optimizer that can be tried on a CPU is created, trains, and resumes bit for bit.
+"""Every optimizer that works on a CPU is created, trains, and resumes bitwise identically.
 
 Covers ``engine/optimizers/``, ``config/optimizer_libraries.py``.
 """
@@ -23,7 +23,7 @@ STEPS, LONG = 4, 25
 
 
 def stepped(optimizer, parameters, start, end):
-    """Train from one step to another, and return the losses."""
+    """Train from one step to another and return the losses."""
     seen = []
     for step in range(start, end):
         optimizers.seed_rounding(optimizer, step)
@@ -42,7 +42,7 @@ def made(config, parameters):
 
 
 def reloaded(state):
-    """The state as a backup gives it back."""
+    """Return the state as a backup restores it."""
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -50,7 +50,7 @@ def reloaded(state):
 
 
 def test_there_is_a_recipe_for_each_of_the_43():
-    """No name is without a class."""
+    """Every name has a class."""
     assert set(RECIPES) == set(Optimizer)
 
 
@@ -67,7 +67,7 @@ def test_it_trains(name):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", AVAILABLE)
 def test_it_resumes_bit_for_bit(name, dtype):
-    """After the state was written and read, the weights take the same way as without."""
+    """After saving and loading the state, the weights are the same as without."""
     config, parameters = chosen(name), weights(dtype)
     optimizer = made(config, parameters)
     stepped(optimizer, parameters, 0, STEPS)
@@ -88,7 +88,7 @@ def test_it_resumes_bit_for_bit(name, dtype):
 
 
 def test_schedule_free_weights_are_averaged_within_the_block_only():
-    """What is sampled and saved is the average; afterwards the trained weights are back to the last bit."""
+    """Samples and saves use the average; afterwards the trained weights are restored bitwise."""
     config, parameters = chosen("SCHEDULE_FREE_ADAMW"), weights()
     optimizer = made(config, parameters)
     stepped(optimizer, parameters, 0, STEPS)
@@ -100,7 +100,7 @@ def test_schedule_free_weights_are_averaged_within_the_block_only():
 
 
 def test_adaptive_optimizers_report_the_rate_that_they_use():
-    """The estimate times the rate of the settings."""
+    """It is the estimate times the configured rate."""
     config, parameters = chosen("PRODIGY"), weights()
     optimizer = made(config, parameters)
     stepped(optimizer, parameters, 0, LONG)
@@ -110,7 +110,7 @@ def test_adaptive_optimizers_report_the_rate_that_they_use():
 
 
 def test_muon_trains_hidden_layers_and_adam_the_rest():
-    """Groups by component and kind, each with its learning rate; vectors are never hidden layers."""
+    """Groups are by component and kind, each with its learning rate; vectors are never hidden layers."""
     config, parameters = chosen("MUON", muon_hidden_layers="block,bias", muon_te1_adam_lr=0.25), weights()
     optimizer = made(config, parameters)
     assert optimizers.group_names(optimizer) == ("unet_muon", "text_encoder_muon", "text_encoder_adam")
@@ -127,7 +127,7 @@ def test_parameters_that_the_library_rejects_are_reported():
 
 @pytest.mark.parametrize("name", list(Optimizer))
 def test_a_missing_library_is_reported_with_the_command_that_installs_it(name, monkeypatch):
-    """On a GPU nothing but the library can be missing; without one, those that need it are refused for that."""
+    """On a GPU only the library can be missing; without one, optimizers that need a GPU are rejected for that."""
     run = {"training_method": "LORA", "output_model_format": "KOHYA_LORA", "concepts": [{"path": "x"}]}
     document = {**run, "optimizer": {"optimizer": name}}
     on_cpu = {item.message for item in refused({**document, "train_device": "cpu"}) if item.path == "optimizer.optimizer"}

@@ -1,7 +1,7 @@
-"""Each optimizer is created with the arguments that OneTrainer creates it with.
+"""Each optimizer is created with OneTrainer's arguments.
 
-The fixture holds what OneTrainer's own function passed to stand-ins for the classes: with the values that its form sets, with
-each of them changed, and with those empty that may be empty.
+The fixture has what OneTrainer's own function passed to stand-ins for the classes: with the values
+that its form sets, with each of them changed, and with optional ones empty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.engine.optimizers.toy import AVAILABLE
 
 RECORDED = json.loads((Path(__file__).parents[2] / "fixtures" / "onetrainer_optimizer_arguments.json").read_text("utf-8"))
 OWN = "onetrainer_gradio.engine.optimizers"
-# what this package adds to a class of another library, or has as one of its own
+# what this package adds to a class of another library, or implements itself
 REPLACED = {
     f"{OWN}.adafactor:SteppedAdafactor": "transformers.optimization:Adafactor",
     f"{OWN}.came:CAME": "modules.util.optimizer.CAME:CAME",
@@ -33,7 +33,7 @@ CASES = [(name, case) for name in Optimizer for case in ("defaults", "changed", 
 
 
 def settings(name: Optimizer, case: str) -> TrainConfig:
-    """The settings that a recorded case was made with."""
+    """Return the settings of a recorded case."""
     defaults = OPTIMIZERS[name].defaults
     nullable = {field for field, value in TrainOptimizerConfig.model_fields.items() if type(None) in _members(value.annotation)}
     values = {
@@ -51,7 +51,7 @@ def _members(annotation):
 
 
 def plain(value):
-    """A value as JSON has it."""
+    """Return a value as in JSON."""
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     return "inf" if isinstance(value, float) and math.isinf(value) else value
@@ -59,7 +59,7 @@ def plain(value):
 
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_the_arguments_are_onetrainers(name, case):
-    """Names and values, without those that only our subclasses take."""
+    """Names and values are the same, except for those that only our subclasses have."""
     config, recipe = settings(name, case), RECIPES[name]
     assert REPLACED.get(recipe.place, recipe.place) == RECORDED[name]["class"]
     values = {"lr": config.learning_rate, **recipe.values(config)}
@@ -80,7 +80,7 @@ def test_the_arguments_are_onetrainers(name, case):
 @pytest.mark.skipif(Optimizer.MUON not in AVAILABLE, reason="its library isn't installed")
 @pytest.mark.parametrize("case", ["defaults", "changed", "empty"])
 def test_the_groups_of_muon_are_onetrainers(case):
-    """Muon takes its parameters by group: the hidden layers', and the auxiliary Adam's."""
+    """Muon has parameters per group: the hidden layers', and the auxiliary Adam's."""
     import torch
 
     from onetrainer_gradio.engine.optimizers.muon import Muon

@@ -1,7 +1,7 @@
-"""Optimizers that step one weight at a time take the steps that OneTrainer's own loops took.
+"""Optimizers that step one weight at a time give the same steps as OneTrainer's own loops.
 
-The fixture holds the weights after six steps of OneTrainer's loops, with stochastic rounding on.
-Covers ``engine/optimizers/adam.py``, ``engine/optimizers/adafactor.py``, ``engine/optimizers/came.py``.
+The fixture has the weights after six steps of OneTrainer's loops, with stochastic rounding on. Covers
+``engine/optimizers/adam.py``, ``engine/optimizers/adafactor.py``, ``engine/optimizers/came.py``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ with safe_open(FILE, "pt") as recorded_steps:
 @pytest.mark.parametrize("early", [False, True], ids=["after", "during"])
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: f"{CASES[number]['optimizer']}-{number}")
 def test_the_weights_are_onetrainers(number, early):
-    """In float32 up to rounding, in bfloat16 with the same random numbers; after the backward pass and during it."""
+    """In float32 they are equal up to rounding, in bfloat16 with the same
+    random numbers; after the backward pass and during it.
+    """
     case = CASES[number]
     dtype = getattr(torch, case["dtype"])
     generator = torch.Generator().manual_seed(1)
@@ -56,5 +58,5 @@ def test_the_weights_are_onetrainers(number, early):
         assert weight.dtype == recorded.dtype
         if dtype == torch.float32:
             torch.testing.assert_close(weight.detach(), recorded, rtol=0, atol=1e-6)
-        else:  # another processor may round a few of the exact results to the other side
+        else:  # another CPU may round a few of the exact results differently
             assert (weight == recorded).float().mean() > 0.97

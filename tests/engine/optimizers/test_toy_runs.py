@@ -1,4 +1,6 @@
-"""Whole runs with optimizers that need more from the loop than a step, with a family of two layers (engine/training.py)."""
+"""Complete runs with optimizers that need more from the training loop than a
+step, with a two-layer family (engine/training.py).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ SPECIAL = [
 
 
 def chosen(toy, name, **changes):  # noqa: F811
-    """A run of twelve micro-batches with the parameters that the form sets."""
+    """Return a run of twelve micro-batches with the parameters that the form sets."""
     parameters = {"optimizer": name, **OPTIMIZERS[name].defaults, **WORKING.get(name, {}), **changes.pop("parameters", {})}
     rate = 1.0 if OPTIMIZERS[name].adaptive else 1e-2
     return toy(optimizer=parameters, learning_rate=rate, epochs=4, **changes)
@@ -42,7 +44,7 @@ def final(config):
 @pytest.mark.parametrize("early", [False, True], ids=["after", "during"])
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != SPECIAL[0])) for name in SPECIAL])
 def test_a_run_resumes_bit_for_bit(toy, train, tmp_path, name, early):  # noqa: F811
-    """bfloat16 weights, accumulation and samples: the resumed run takes the losses and the weights of the whole one."""
+    """With bfloat16 weights, accumulation and samples, the resumed run has the losses and weights of the uninterrupted one."""
     if early and not OPTIMIZERS[name].fused_back_pass:
         pytest.skip("it has no fused back pass")
     whole = chosen(
@@ -72,7 +74,7 @@ def test_a_run_resumes_bit_for_bit(toy, train, tmp_path, name, early):  # noqa: 
 
 @pytest.mark.skipif(Optimizer.SCHEDULE_FREE_ADAMW not in AVAILABLE, reason="its library isn't installed")
 def test_samples_of_a_schedule_free_optimizer_change_nothing(toy, train):  # noqa: F811
-    """They show the averaged weights; the losses are those of a run without samples."""
+    """They use the averaged weights; the losses equal those of a run without samples."""
     losses = []
     for samples in ([SAMPLE], []):
         config = chosen(
@@ -89,14 +91,14 @@ def test_samples_of_a_schedule_free_optimizer_change_nothing(toy, train):  # noq
 
 @pytest.mark.parametrize("name", [name for name in AVAILABLE if OPTIMIZERS[name].schedule_free])
 def test_a_schedule_free_run_begins_without_a_sample(toy, train, name):  # noqa: F811
-    """Nothing but the start of the loop puts the optimizer into its training mode."""
+    """The start of the loop alone switches the optimizer to its training mode."""
     config = chosen(toy, name, sample_after_unit="NEVER", learning_rate_warmup_steps=0)
     assert len(train(config)[1].steps) == 12
 
 
 @pytest.mark.skipif(Optimizer.MUON not in AVAILABLE, reason="its library isn't installed")
 def test_the_plan_names_the_groups_of_muon(toy, train):  # noqa: F811
-    """One rate for hidden layers, one for the rest."""
+    """There is one rate for hidden layers, one for the rest."""
     config = chosen(toy, Optimizer.MUON, parameters={"muon_hidden_layers": "image"}, learning_rate_warmup_steps=0)
     _, recorder = train(config)
     (plan,) = recorder.of(RunPlanned)

@@ -1,4 +1,4 @@
-"""Three weights of the shapes that models have, and a target that an optimizer moves them to."""
+"""Three weights with shapes of real models, and a target that an optimizer moves them to."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ WORKING = {
 
 
 def chosen(name: str, learning_rate: float = 1e-2, **parameters: Any) -> TrainConfig:
-    """The settings that the form makes when the optimizer is selected, with some parameters changed."""
+    """Return the settings that the form sets when the optimizer is selected, with some parameters changed."""
     optimizer = {"optimizer": name, **OPTIMIZERS[Optimizer(name)].defaults, **WORKING.get(name, {}), **parameters}
-    if "d0" in optimizer:  # a first learning rate with which something moves within a few steps
+    if "d0" in optimizer:  # an initial learning rate that shows an effect within a few steps
         optimizer["d0"] = 1e-3
     rate = 0.1 if OPTIMIZERS[Optimizer(name)].adaptive else learning_rate
     return from_document({"optimizer": optimizer, "learning_rate": rate, "learning_rate_warmup_steps": 0})[0]
 
 
 def weights(dtype: torch.dtype = torch.float32) -> tuple[Parameter, ...]:
-    """The weights before training."""
+    """Return the weights before training."""
     generator = torch.Generator().manual_seed(3)
     return tuple(Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in SHAPES.values())
 
 
 def groups(parameters: tuple[Parameter, ...], learning_rate: float) -> tuple[ParameterGroup, ...]:
-    """The matrices and the vector as a method describes them: two groups."""
+    """Return the matrices and the vector as a method describes them: two groups."""
     names = tuple(SHAPES)
     return (
         ParameterGroup("unet", "unet", parameters[:1], learning_rate, names[:1]),
@@ -53,6 +53,6 @@ def groups(parameters: tuple[Parameter, ...], learning_rate: float) -> tuple[Par
 
 
 def loss(parameters: tuple[Parameter, ...], step: int = 0) -> Tensor:
-    """The squared distance to a target, and a little of a term that differs in each step, so that gradients do."""
+    """Return the squared distance to a target, plus a small term that differs in each step, so that gradients do."""
     distance = sum((weight.float() - 0.5).square().sum() for weight in parameters)
     return distance + 0.01 * sum((weight.float() * (step % 3)).sum() for weight in parameters)
