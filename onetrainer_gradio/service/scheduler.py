@@ -54,16 +54,24 @@ class RunScheduler:
 
     ``token`` gives the Hugging Face token of a run that starts. The state is about the current run. One more run can wait for
     the end of its processes. Runs of the queue can train on other devices at the same time; when the current run is gone,
-    the oldest of them becomes the current one.
+    the oldest of them becomes the current one. ``freed`` is called when the processes of a run are gone or wait for the next one.
     """
 
-    def __init__(self, runs: RunStore, feed: Feed, settings: ServiceSettings, token: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        runs: RunStore,
+        feed: Feed,
+        settings: ServiceSettings,
+        token: Callable[[], str],
+        freed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.prepared: tuple[TrainConfig, RunOptions] | None = None
         """The configuration that is set for the next start; the state shows that there is one."""
         self._runs = runs
         self._feed = feed
         self._settings = settings
         self._token = token
+        self._freed = freed
         self._lock = threading.RLock()
         self._run_handle: RunHandle | None = None
         self._current: Run | None = None
@@ -201,6 +209,7 @@ class RunScheduler:
                 self._others.pop(run_handle.run.id)
                 found.follower.leave()
         self._follower.wake()
+        self._freed()
 
     def launch_on_other_device(self, run: Run) -> None:
         """Start a new run on a device that no other run uses, in separate processes.
@@ -321,6 +330,7 @@ class RunScheduler:
         with self._lock:
             if self._run_handle is run_handle and not self._closed:
                 self._start_waiting()
+        self._freed()
 
     def unload(self) -> bool:
         """Unload what the last run left loaded for the next one. Return whether there was anything."""
@@ -348,6 +358,7 @@ class RunScheduler:
                 if not self._closed:
                     self._start_waiting()
                     self._promote()
+        self._freed()
 
     def _promote(self) -> None:
         """Make the oldest run on another device the current run."""

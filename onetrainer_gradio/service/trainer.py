@@ -148,7 +148,9 @@ class TrainerService:
             changed=self._config_changed,
         )
         self.runs = RunStore(data / "runs")
-        self.scheduler = RunScheduler(self.runs, self.feed, self.settings, self.secrets.huggingface_token)
+        self.scheduler = RunScheduler(
+            self.runs, self.feed, self.settings, self.secrets.huggingface_token, freed=lambda: self.dispatcher.look_soon()
+        )
         self.overlay = Overlay(self.runs, MetricBlocks(data / "cache" / "metric_blocks"))
         self.imports = WorkspaceImport(self.runs, self._runs_changed)
         self.backup_pruning = BackupPruning(self._backups_in_use)

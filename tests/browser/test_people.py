@@ -140,9 +140,16 @@ def test_an_owner_is_set_up_adds_a_person_and_hands_out_a_link(tmp_path, chromiu
         assert phone.url.endswith("/shared")
         assert phone.evaluate("document.documentElement.scrollWidth") <= 390
         dialog.get_by_role("button", name="Revoke class").click()
+        dialog.get_by_role("button", name="Revoke class").wait_for(state="detached")
+        look_again(phone)
         phone.get_by_text("expired, was revoked").wait_for(timeout=15_000)
     finally:
         panel.end()
+
+
+def look_again(phone: Page) -> None:
+    """Let the page of a link do what it does when it is shown again."""
+    phone.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def tabs(page: Page, run_id: str) -> Iterator[str]:
@@ -370,6 +377,7 @@ def test_a_link_for_an_operator_stops_its_run_from_a_phone(studio: Studio, run_i
     controls.get_by_role("button", name="Stop").click()
     studio.wait(lambda state: not state["is_training"])
     expect(controls).to_be_hidden()
+    look_again(phones["viewer"])
     expect(phones["viewer"].locator("#state")).not_to_have_text("Training")
     expect(phones["viewer"].locator("#controls")).to_be_hidden()
     entries = studio.owner.get("/api/audit?search=shared").json()["entries"]

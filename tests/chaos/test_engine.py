@@ -55,7 +55,7 @@ def test_killed_around_the_final_save(tally, tmp_path):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
         try:
-            with panel(folder, backend="builtin", demo=True) as service:
+            with panel(folder, backend="builtin", demo=True, keep_loaded_s=60.0) as service:
                 assert service.configs.name() == DEMO_PRESET
                 first = started(service, folder)
                 assert until(lambda service=service: ended(service.get_state()), 120)

@@ -1,6 +1,9 @@
 // The page of a link: the state of one run, or the gallery, and nothing else. It polls, because a link has no live feed.
 const at = (id) => document.getElementById(id);
 const EVERY_MS = 5000;
+// After a command, its effect is shown soon.
+const OFTEN_MS = 1000;
+const OFTEN_FOR_MS = 10000;
 const WORDS = { idle: 'Ended', starting: 'Starting', running: 'Training', stopping: 'Stopping', completed: 'Finished', error: 'Failed' };
 const COMMANDS = { pause: 'Pause', resume: 'Resume', sample: 'Sample now', backup: 'Back up now', save: 'Save now', stop: 'Stop' };
 
@@ -8,6 +11,8 @@ const count = (number) => number.toLocaleString('en');
 
 let shown = null;
 let oldest = null;
+let timer = 0;
+let oftenUntil = 0;
 
 function made(tag, text = '', attributes = {}) {
   const element = document.createElement(tag);
@@ -87,6 +92,8 @@ function addControls(place) {
         .then(() => setMessage(`${label}: sent to the run.`))
         .catch((error) => setMessage(error.message, true));
       button.disabled = false;
+      oftenUntil = Date.now() + OFTEN_FOR_MS;
+      lookIn(OFTEN_MS / 4);
     });
     place.append(button);
   }
@@ -128,8 +135,15 @@ async function look() {
   } catch (error) {
     setMessage(error.message, true);
   }
-  setTimeout(look, document.hidden ? 4 * EVERY_MS : EVERY_MS);
+  lookIn(document.hidden ? 4 * EVERY_MS : Date.now() < oftenUntil ? OFTEN_MS : EVERY_MS);
 }
+
+function lookIn(milliseconds) {
+  clearTimeout(timer);
+  timer = setTimeout(look, milliseconds);
+}
+
+document.addEventListener('visibilitychange', () => document.hidden || lookIn(0));
 
 at('more').addEventListener('click', () => showSamples(true).catch((error) => setMessage(error.message, true)));
 look();

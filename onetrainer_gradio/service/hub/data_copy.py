@@ -75,6 +75,7 @@ class DataCopy:
         self._settles_s = settles_s
         self._retries_s = retries_s
         self._wanted = threading.Event()
+        self._at_once = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._pushed: dict[str, list[int]] | None = None
@@ -96,11 +97,13 @@ class DataCopy:
     def close(self) -> None:
         """Stop. A push that is running ends with the process; the repository keeps its last complete state."""
         self._closing.set()
+        self._at_once.set()
         self._wanted.set()
         self._unsubscribe()
 
     def request(self) -> None:
-        """Push soon."""
+        """Push at once."""
+        self._at_once.set()
         self._wanted.set()
 
     def state(self) -> dict[str, Any]:
@@ -118,8 +121,10 @@ class DataCopy:
         while not self._closing.is_set():
             wait_s = self._retries_s[min(failures, len(self._retries_s)) - 1] if failures else _EVERY_S
             self._wanted.wait(wait_s)
-            if self._closing.wait(self._settles_s):  # a save follows a backup at once
+            self._at_once.wait(self._settles_s)  # a save follows a backup at once
+            if self._closing.is_set():
                 return
+            self._at_once.clear()
             self._wanted.clear()
             try:
                 self.push()

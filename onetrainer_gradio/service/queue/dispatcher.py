@@ -137,6 +137,12 @@ class Dispatcher:
                 self._thread.start()
             self._wake.notify_all()
 
+    def look_soon(self) -> None:
+        """Look at the queue at once if it is being looked at, because a device may be free."""
+        with self._wake:
+            self._woken = True
+            self._wake.notify_all()
+
     def look_for_changes(self) -> None:
         """Look at the queue if another process changed it, such as the command line."""
         try:

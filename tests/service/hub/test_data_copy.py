@@ -249,6 +249,16 @@ def test_a_failure_is_a_warning_and_is_retried(data: Path, hub: FakeHub) -> None
         copy.close()
 
 
+def test_a_push_that_is_asked_for_waits_for_nothing(data: Path, hub: FakeHub) -> None:
+    copy = copy_of(data, settles_s=600.0)
+    copy.open()
+    try:
+        copy.request()
+        wait_until(lambda: copy.state()["pushed_at"])
+    finally:
+        copy.close()
+
+
 def test_a_push_that_keeps_failing_is_reported_once(data: Path) -> None:
     """Single retries and a single connection failure aren't reported."""
     pushes: list[str] = []

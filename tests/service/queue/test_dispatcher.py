@@ -81,6 +81,14 @@ def test_queued_runs_train_one_after_another(make_service: MakeService, tmp_path
     assert all(run.options().queue_item == each for run, each in zip(runs, ids, strict=True))
 
 
+def test_the_next_run_starts_when_the_device_is_free_and_not_at_the_next_look(make_service, tmp_path, monkeypatch):
+    monkeypatch.setattr("onetrainer_gradio.service.queue.dispatcher.LOOK_EVERY_S", 600.0)
+    service = make_service()
+    ids = [add(service, tmp_path, name) for name in ("one", "two", "three")]
+    finished(service, *ids)
+    assert starts(service) == ["one", "two", "three"]
+
+
 def test_a_paused_queue_starts_nothing_also_after_a_restart(make_service: MakeService, tmp_path):
     service = make_service()
     service.queue.pause()
