@@ -8,13 +8,17 @@ const BROWSER = 'og-notify'; // this browser shows notifications of its own
 const NOTIFIED = 'og-notified'; // the newest one that any tab of this browser has shown
 const READ = 'og-notifications-read';
 const PAGE = 20;
+const HELD_MS = 10_000;
 const TONES = { failure: 'bad', warning: 'warn', success: 'good' };
 
 const number = (name) => Number(localStorage.getItem(name) || 0);
 const supported = () => 'Notification' in window;
 
-/** A notification has come, or how a channel took one. `bell` shows that there is something unread. */
-export function arrived(notification, bell, connected = false) {
+/**
+ * A notification has come, or how a channel took one. `bell` shows that there is something unread.
+ * Each tab that is looked at shows a `fresh` one; of all tabs of this browser, one shows the browser's own notification.
+ */
+export async function arrived(notification, bell, { connected = false, fresh = false }) {
   if (connected && localStorage.getItem(NOTIFIED) === null) {
     // a browser that was never here: what happened before is no news
     localStorage.setItem(NOTIFIED, String(notification.id));
@@ -23,10 +27,30 @@ export function arrived(notification, bell, connected = false) {
   bell.toggleAttribute('data-unread', notification.id > number(READ) && !document.querySelector('.og-notifications'));
   bell.title = bell.hasAttribute('data-unread') ? 'Notifications (unread)' : 'Notifications';
   bell.setAttribute('aria-label', bell.title);
-  if (notification.id <= number(NOTIFIED) || !notification.show) return;
-  localStorage.setItem(NOTIFIED, String(notification.id));
-  toast(notification.title, TONES[notification.level] === 'bad' ? 'bad' : '');
+  if (!notification.show) return;
+  const here = fresh && !document.hidden;
+  const show = () => toast(notification.title, TONES[notification.level] === 'bad' ? 'bad' : '');
+  if (here) show();
+  if (!(await isFirst(notification.id))) return;
+  if (!here) show();
   if (localStorage.getItem(BROWSER) === 'on') notify(notification);
+}
+
+/** Whether this tab is the first of this browser that takes this notification. What a tab stores reaches others only later. */
+function isFirst(id) {
+  if (id <= number(NOTIFIED)) return false;
+  const take = () => localStorage.setItem(NOTIFIED, String(id));
+  if (!navigator.locks) {
+    take(); // over plain HTTP, where two tabs may be first
+    return true;
+  }
+  return new Promise((resolve) => {
+    navigator.locks.request(`${NOTIFIED}-${id}`, { ifAvailable: true }, (lock) => {
+      if (lock) take();
+      resolve(Boolean(lock));
+      return lock && new Promise((release) => setTimeout(release, HELD_MS));
+    });
+  });
 }
 
 /** Show a notification of the browser; a click on it comes to this page. */

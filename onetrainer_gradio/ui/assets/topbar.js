@@ -62,12 +62,18 @@ function bell() {
   const notices = () => import('./notifications.js');
   const onclick = () => notices().then((its) => its.open(node));
   const node = button('', { icon: 'bell', title: 'Notifications', kind: 'quiet og-bell', onclick });
-  const told = (/** @type {any} */ { type, notification: one }) => {
-    if (one && `${one.id}` !== localStorage.getItem('og-notified'))
-      notices().then((its) => its.arrived(one, node, type === 'connected'));
+  let newest = 0; // of those that this tab has received
+  const received = (/** @type {any} */ { type, notification: one }) => {
+    if (!one) return;
+    const connected = type === 'connected';
+    const fresh = !connected && one.id > newest; // otherwise the outcome of a channel
+    newest = Math.max(newest, one.id);
+    const read = Number(localStorage.getItem('og-notifications-read'));
+    if (fresh || one.id > read || `${one.id}` !== localStorage.getItem('og-notified'))
+      notices().then((its) => its.arrived(one, node, { connected, fresh }));
   };
-  on('connected', told);
-  on('notification', told);
+  on('connected', received);
+  on('notification', received);
   return node;
 }
 
