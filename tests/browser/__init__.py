@@ -1,1 +1,1 @@
-"""Tests with a browser; a package, so that the browser ends with them."""
+"""Tests with a browser; a package, so that the browser ends with its tests."""

@@ -1,4 +1,4 @@
-"""The rehearsal at a pace that a browser can watch: for runs that the page itself starts, which cannot say how to rehearse."""
+"""The rehearsal at a pace that a browser can follow, for runs that the page itself starts without rehearsal options."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ PACE = ("steps=2000", "epoch_steps=100", "step_s=0.03", "load_s=0.3", "cache_s=0
 
 
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
-    """Rehearse as the options say, or else at the pace of this module."""
+    """Rehearse with the options, or by default at the pace of this module."""
     told = options if options.tags else options.model_copy(update={"tags": PACE})
     return rehearsal.run(config, emit, control, told)

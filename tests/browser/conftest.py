@@ -1,4 +1,4 @@
-"""A real browser before a real panel: the server is a process of its own, its runs are rehearsals."""
+"""A real browser with a real panel: the server is a separate process, and its runs are rehearsals."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ABSENT = "(absent)"
 
 
 def becomes(read: Callable[[], Any], wanted: Any, timeout_s: float = 15.0) -> None:
-    """Assert that what is read becomes what is wanted: the page shows a change before the panel has it."""
+    """Wait until the value becomes the expected one: the page shows a change before the panel has it."""
     give_up_at = time.monotonic() + timeout_s
     while (found := read()) != wanted and time.monotonic() < give_up_at:
         time.sleep(0.05)
@@ -69,7 +69,7 @@ def at(value: Any, place: str) -> Any:
 
 @dataclass
 class Panel:
-    """A panel in a process of its own, which can be ended and started again at the same address."""
+    """A panel in a separate process, which can be ended and started again at the same address."""
 
     folder: Path
     arguments: tuple[str, ...] = ("--backend", BRISK, "--in-process")
@@ -88,7 +88,7 @@ class Panel:
     def start(self) -> Panel:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(ROOT / "app.py"), "--port", str(self.port), "--data", str(self.folder), "--no-open"]
-        command.append("--no-find-onetrainer")  # whatever lies on the machine that runs the tests
+        command.append("--no-find-onetrainer")  # whatever is on the machine that runs the tests
         self.log = (self.folder / "panel.log").open("ab")
         self.process = subprocess.Popen(
             [*command, *self.arguments], cwd=self.folder, env=environment, stdout=self.log, stderr=self.log
@@ -141,7 +141,7 @@ class Panel:
                     raise
 
     def settings(self, *places: str) -> dict[str, Any]:
-        """The settings at dotted places; `ABSENT` where there is none."""
+        """Return the settings at dotted paths; `ABSENT` if there is none."""
         config = self.get("api/config/current")["config"]
         return {place: at(config, place) for place in places}
 
@@ -149,20 +149,20 @@ class Panel:
         return self.settings(place)[place]
 
     def expect_settings(self, **wanted: Any) -> None:
-        """Assert that the settings become these, by dotted place."""
+        """Wait until the settings have these values, by dotted path."""
         becomes(lambda: self.settings(*wanted), wanted)
 
     def wait(self, predicate: Callable[[dict[str, Any]], bool], timeout_s: float = 20.0) -> None:
-        """Wait until the state is as asked."""
+        """Wait until the state satisfies the condition."""
         give_up_at = time.monotonic() + timeout_s
         while not predicate(self.get("api/training/status")):
             assert time.monotonic() < give_up_at, "the panel's state did not come"
             time.sleep(0.05)
 
     def idle(self) -> None:
-        """Stop what runs and put the settings back."""
+        """Stop what runs and restore the settings."""
         if self.get("api/training/status")["is_training"]:
-            with contextlib.suppress(urllib.error.HTTPError):  # it has ended, or is stopping, meanwhile
+            with contextlib.suppress(urllib.error.HTTPError):  # it has ended or is stopping in the meantime
                 self.send("POST", "api/training/stop")
         self.wait(lambda state: not state["process_running"])
         self.send("PUT", "api/config/current", {"config": self.document, "name": "small"})
@@ -174,7 +174,7 @@ class Panel:
 
 @pytest.fixture(scope="package")
 def launcher() -> Iterator[Any]:
-    """Playwright's Chromium; skipped with the reason where it isn't installed.
+    """Return Playwright's Chromium, or skip with the reason if it isn't installed.
 
     It ends with this folder's tests: as long as it runs, no other test can run an event loop in this thread.
     """
@@ -182,13 +182,13 @@ def launcher() -> Iterator[Any]:
         from playwright.sync_api import expect, sync_playwright
     except ImportError:
         no_browser("playwright is not installed")
-    expect.set_options(timeout=15_000)  # the machines that run this are shared; what is waited for is what counts
+    expect.set_options(timeout=15_000)  # the machines that run this are shared; only the awaited result counts
     with sync_playwright() as playwright:
         yield playwright.chromium
 
 
 def launched(launch: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """A started Chromium; skipped with the reason where none can be started."""
+    """Start Chromium, or skip with the reason if it can't be started."""
     from playwright.sync_api import Error
 
     path = os.environ.get(BROWSER) or next(filter(None, map(shutil.which, NAMES)), None)
@@ -200,7 +200,7 @@ def launched(launch: Callable[..., Any], *arguments: Any, **options: Any) -> Any
 
 @pytest.fixture(scope="package")
 def chromium(launcher: Any) -> Iterator[Any]:
-    """A Chromium whose contexts know nothing of each other, and load and compile all scripts again."""
+    """A Chromium whose contexts are independent, and load and compile all scripts again."""
     browser = launched(launcher.launch)
     yield browser
     browser.close()
@@ -208,9 +208,9 @@ def chromium(launcher: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="package")
 def profile(launcher: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The profile of somebody who has been here before: the page's scripts are cached and compiled.
+    """The profile of a returning user: the page's scripts are cached and compiled.
 
-    A page opens with 0.7 s of processor time instead of 1.9 s.
+    A page opens with 0.7 s of CPU time instead of 1.9 s.
     """
     context = launched(launcher.launch_persistent_context, tmp_path_factory.mktemp("profile"), viewport=DESKTOP)
     yield context
@@ -233,7 +233,7 @@ def panel(shared_panel: Panel) -> Panel:
 
 @dataclass
 class Visitor:
-    """Somebody with a browser, that notes what must not happen."""
+    """A person with a browser that records forbidden events."""
 
     context: Any
     base: str
@@ -245,7 +245,7 @@ class Visitor:
     listening: list[tuple[Any, str, Callable[[Any], None]]] = field(default_factory=list)
 
     def open(self, tab: str = "configuration", panel: Panel | None = None) -> Any:
-        """A page that shows the tab and is connected."""
+        """Open a page that shows the tab and is connected."""
         page = self.blank()
         page.goto(f"{panel.url if panel else self.base}#{tab}")
         page.locator(".og-link[data-state=live]").wait_for()
@@ -254,8 +254,8 @@ class Visitor:
         return page
 
     def blank(self) -> Any:
-        """A page on which errors and violations of the Content-Security-Policy are noted."""
-        reuse = self.ready is not None and not self.listening and not self.script  # a script can't be taken back
+        """Open a page on which errors and violations of the Content-Security-Policy are recorded."""
+        reuse = self.ready is not None and not self.listening and not self.script  # a script can't be removed
         page = self.ready if reuse else self.context.new_page()
         if self.script:
             page.add_init_script(self.script)
@@ -271,7 +271,7 @@ class Visitor:
         self.listening.append((page, event, handler))
 
     def leave(self) -> None:
-        """Close the pages. The one that was there before is emptied, with nothing left of the visit."""
+        """Close the pages. The first one is emptied, with nothing left of the visit."""
         from playwright.sync_api import Error
 
         for page in self.context.pages[1:]:
@@ -292,13 +292,13 @@ class Visitor:
             self.ready.close()
 
     def note(self, request: Any) -> None:
-        """Note a request that leaves this machine."""
+        """Record a request that leaves this machine."""
         if "://127.0.0.1:" not in request.url and not request.url.startswith(("data:", "blob:")):
             self.faults.append(f"request off this machine: {request.url}")
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[Visitor]:
-        """Watch the requests; at the end nothing may have gone wrong."""
+        """Watch the requests; at the end there may be no errors."""
         self.context.on("request", self.note)
         yield self
         self.context.remove_listener("request", self.note)
@@ -307,7 +307,7 @@ class Visitor:
         assert self.faults == []
 
 
-# What stands on a tab when its scripts have filled it.
+# What a tab contains when its scripts have filled it.
 READY = {tab.key: f"[data-og={tab.places[-1]}][data-og-filled=yes]" for tab in TABS} | {
     "configuration": ".og-rows > *",
     "training": "#og-start",
@@ -319,7 +319,7 @@ MORE_TABS = ".overflow-menu:visible"
 
 
 def tab_button(page: Any, tab: str) -> Any:
-    """The button of a tab. Where the window is narrow, Gradio puts tabs into a menu, which is then opened."""
+    """Return the button of a tab. In a narrow window Gradio puts tabs into a menu, which is then opened."""
     page.locator("#og-tabs [role=tab]").first.wait_for()
     button = page.get_by_role("tab", name=TITLES[tab], exact=True)
     if not button.count():
@@ -335,7 +335,7 @@ STORED = "local_storage,session_storage,indexeddb,service_workers,cache_storage,
 
 @pytest.fixture
 def visitor(profile: Any, panel: Panel) -> Iterator[Visitor]:
-    """A desktop browser that has the page's scripts, and nothing else of a visit before."""
+    """A desktop browser with the page's scripts cached, and nothing else of an earlier visit."""
     profile.clear_cookies()
     session = profile.new_cdp_session(profile.pages[0])  # the empty page that keeps the profile open
     session.send("Storage.clearDataForOrigin", {"origin": panel.url.rstrip("/"), "storageTypes": STORED})
@@ -347,7 +347,7 @@ def visitor(profile: Any, panel: Panel) -> Iterator[Visitor]:
 
 @pytest.fixture
 def newcomer(chromium: Any, panel: Panel) -> Iterator[Visitor]:
-    """A desktop browser that has never seen the page: everything is loaded and compiled."""
+    """A desktop browser that has never opened the page: everything is loaded and compiled."""
     context = chromium.new_context(viewport=DESKTOP)
     with Visitor(context, panel.url).watched() as visitor:
         yield visitor

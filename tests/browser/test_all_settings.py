@@ -1,4 +1,4 @@
-"""The settings form in a browser: every setting of OneTrainer, with editors for what is a list or a structure."""
+"""The settings form in a browser: every setting of OneTrainer, with editors for lists and structures."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.core import core
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# For each type and method: change the settings as somebody else would, wait until the page shows that, then open each group
-# of the navigation and note the rows in it that belong to no card, and what the server says the settings are.
+# For each type and method: change the settings as another person would, wait until the page shows that, then open each group
+# of the navigation and record its rows outside of cards, and the settings that the server reports.
 ROWS = """async (pairs) => {
   const headers = { 'Content-Type': 'application/json' };
   const send = async (method, path, body) => (await fetch(path, { method, headers, body: JSON.stringify(body) })).json();
@@ -71,7 +71,7 @@ def saved(page: Any, edit: Callable[[], None]) -> None:
 
 
 def expected_rows(document: dict[str, Any], prefix: str = "") -> set[str]:
-    """The settings that apply under a document, but for units, which stand beside their number."""
+    """Return the settings that apply to a document, except for units, which are next to their number."""
     config, _ = from_document(document)
     units = {entry.setting.unit_of for entry in CATALOGUE.values()}
     found = set()
@@ -88,7 +88,7 @@ PAIRS = [(model_type.value, method.value) for model_type, model in MODELS.items(
 
 
 def kinds(pair: tuple[str, str]) -> frozenset[str]:
-    """What a pair is an example of: its family with the method, and each setting that it shows."""
+    """Return what a pair is an example of: its family with the method, and each setting that it shows."""
     model_type, method = pair
     family = next(each.__name__ for each in FAMILIES if any(facts.type == model_type for facts in each.MODELS))
     return frozenset({f"{family} {method}", *expected_rows({"model_type": model_type, "training_method": method})})
@@ -98,14 +98,14 @@ CHOSEN = core(PAIRS, kinds)
 
 
 def test_the_chosen_pairs_have_every_family_with_every_method_and_every_setting() -> None:
-    """So `.ci/run` looks at each setting, and at each family with each of its methods."""
+    """So `.ci/run` covers each setting, and each family with each of its methods."""
     assert len(PAIRS) == 88
     assert frozenset().union(*map(kinds, CHOSEN)) == frozenset().union(*map(kinds, PAIRS))
 
 
 @pytest.mark.parametrize("pairs", [CHOSEN, pytest.param(PAIRS, marks=pytest.mark.exhaustive)], ids=["chosen", "all"])
 def test_every_setting_that_applies_has_its_row(visitor: Visitor, panel: Panel, pairs: list[tuple[str, str]]) -> None:
-    """At expert level the groups together show each setting that applies, once, and no other: for every type and method."""
+    """At expert level the groups together show each setting that applies, once, and no other, for every type and method."""
     page = expert(visitor)
     group(page, "model")
     for pair, found in zip(pairs, page.evaluate(ROWS, pairs), strict=True):
@@ -116,7 +116,7 @@ def test_every_setting_that_applies_has_its_row(visitor: Visitor, panel: Panel, 
 
 
 def test_a_concept_shows_all_its_settings(visitor: Visitor, panel: Panel) -> None:
-    """The sections of a card fold out to every setting of the concept that applies, and fold in again."""
+    """The sections of a card expand to every setting of the concept that applies, and collapse again."""
     page = expert(visitor)
     group(page, "concepts")
     card = page.locator(".og-item-wrap")
@@ -124,14 +124,14 @@ def test_a_concept_shows_all_its_settings(visitor: Visitor, panel: Panel) -> Non
         card.locator(".og-section summary", has_text=title).click()
     expect(field(page, "concepts.0.image.enable_random_flip")).to_be_visible()
     rows = set(card.locator("[data-row]").evaluate_all("all => all.map((each) => each.dataset.row)"))
-    # the switch of a concept stands on its card
+    # the switch of a concept is on its card
     assert rows | {"concepts.0.enabled"} == expected_rows(panel.get("api/config/current")["config"], "concepts.0.")
     field(page, "concepts.0.image.enable_resolution_override").check()
     expect(field(page, "concepts.0.image.resolution_override")).to_be_visible()
 
 
 def test_cards_move_and_copies_get_their_own_seed(visitor: Visitor, panel: Panel) -> None:
-    """A copied concept has all settings of the other but its seed; cards change places; many can be filtered."""
+    """A copied concept has all settings of the original except the seed; cards can be moved, and many can be filtered."""
     panel.change(**{"concepts.0.seed": 7})
     page = visitor.open()
     group(page, "concepts")
@@ -148,7 +148,7 @@ def test_cards_move_and_copies_get_their_own_seed(visitor: Visitor, panel: Panel
 
 
 def test_a_layer_preset_writes_its_pattern(visitor: Visitor, panel: Panel) -> None:
-    """Choosing a preset is one change of preset, pattern and kind of pattern; a pattern of one's own makes it custom."""
+    """Choosing a preset is one change of preset, pattern and kind of pattern; editing the pattern makes it custom."""
     page = expert(visitor)
     patches: list[Any] = []
     page.on("request", lambda request: patches.append(request.post_data_json["changes"]) if request.method == "PATCH" else None)
@@ -166,7 +166,7 @@ def test_a_layer_preset_writes_its_pattern(visitor: Visitor, panel: Panel) -> No
 
 
 def test_choices_follow_the_model_and_a_strange_one_stays_visible(visitor: Visitor, panel: Panel) -> None:
-    """Only what the model can do is offered, in words; a value that does not fit is marked and not lost."""
+    """Only what the model supports is offered, by its label; an invalid value is marked and not lost."""
     panel.change(training_method="EMBEDDING")
     page = visitor.open()
     options = page.locator("#og-f-training_method option")
@@ -179,7 +179,7 @@ def test_choices_follow_the_model_and_a_strange_one_stays_visible(visitor: Visit
 
 
 def test_an_optimizer_shows_its_parameters_and_remembers_them(visitor: Visitor, panel: Panel) -> None:
-    """Switching there and back brings an edit back; one button brings the usual values; the Adam beside Muon is edited too."""
+    """Switching to another optimizer and back restores an edit; one button sets the defaults; Muon's Adam can be edited too."""
     panel.change(**{"optimizer.optimizer": "PRODIGY"})
     page = expert(visitor)
     group(page, "optimizer")
@@ -200,7 +200,7 @@ def test_an_optimizer_shows_its_parameters_and_remembers_them(visitor: Visitor, 
 
 
 def test_findings_lead_to_their_setting_and_are_fixed_by_a_button(visitor: Visitor, panel: Panel) -> None:
-    """Each finding has a way to its field; where one change is right, a button makes it and the finding goes."""
+    """Each finding links to its field; if one change is right, a button makes it and the finding disappears."""
     panel.change(train_device="cuda", base_model_name="/nowhere/model")
     page = visitor.open()
     group(page, "problems")
@@ -214,7 +214,7 @@ def test_findings_lead_to_their_setting_and_are_fixed_by_a_button(visitor: Visit
 
 
 def test_search_finds_what_is_hidden_and_says_why(visitor: Visitor, panel: Panel) -> None:
-    """JSON paths, settings of each concept, and paths without a control are found; what is not used now says why."""
+    """JSON paths, settings of each concept, and paths without a control are found; unused ones show the reason."""
     page = visitor.open()
     search = page.locator("#og-search")
     search.fill("transformer.attention_mask")
@@ -228,7 +228,7 @@ def test_search_finds_what_is_hidden_and_says_why(visitor: Visitor, panel: Panel
 
 
 def test_edits_are_taken_back_and_made_again(visitor: Visitor, panel: Panel) -> None:
-    """Undo and redo go through one's own edits, one change at a time; edits of others stay."""
+    """Undo and redo go through the user's own edits, one change at a time; edits of others stay."""
     page = visitor.open()
     group(page, "optimization")
     commit(field(page, "epochs"), "7")
@@ -246,7 +246,7 @@ def test_edits_are_taken_back_and_made_again(visitor: Visitor, panel: Panel) -> 
 
 
 def test_the_settings_can_be_edited_as_json(visitor: Visitor, panel: Panel) -> None:
-    """What does not fit is refused with its path and nothing changes; what fits is taken, and can be taken back."""
+    """Invalid JSON is rejected with its path and nothing changes; valid JSON is applied, and can be undone."""
     page = visitor.open()
     group(page, "optimization")
     page.get_by_role("button", name="JSON").click()
@@ -268,7 +268,7 @@ def test_the_settings_can_be_edited_as_json(visitor: Visitor, panel: Panel) -> N
 
 
 def test_arguments_of_a_schedule_are_pairs(visitor: Visitor, panel: Panel) -> None:
-    """Names and values are added line by line and arrive as OneTrainer keeps them."""
+    """Names and values are added row by row and are stored as OneTrainer does."""
     panel.change(learning_rate_scheduler="CUSTOM")
     page = expert(visitor)
     group(page, "optimization")
@@ -281,7 +281,7 @@ def test_arguments_of_a_schedule_are_pairs(visitor: Visitor, panel: Panel) -> No
 
 
 def test_a_value_that_cannot_be_used_is_an_issue_and_refuses_every_start(visitor: Visitor, panel: Panel) -> None:
-    """Counted and listed with its field; no page starts with the old value, until it is corrected or its page is closed."""
+    """It is counted and listed with its field; no page starts with the old value until it is corrected or its page is closed."""
     page = visitor.open()
     group(page, "optimization")
     commit(field(page, "epochs"), "abc")

@@ -1,4 +1,4 @@
-"""What axe-core finds on the page, and the one main heading of each tab."""
+"""axe-core finds no problems, and each tab has one main heading."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def violations(page: Any) -> list[str]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_axe_finds_nothing(visitor: Visitor, panel: Panel, width: int, theme: str) -> None:
-    """On every tab, with and without an active run, everything unfolded, there is one h1 and no violation of any rule."""
+    """Every tab, with and without an active run and everything unfolded, has one h1 and no violation of any rule."""
     tags = ["steps=30", "step_s=0.001", "print=1", "sample_every=5", "backup_every=5", "fail_at=25"]
     panel.send("POST", "api/training/start", {"options": {"tags": tags, "name": "failed"}})
     panel.wait(lambda state: not state["process_running"])
@@ -51,7 +51,7 @@ def test_axe_finds_nothing(visitor: Visitor, panel: Panel, width: int, theme: st
 
 
 def test_the_table_of_processes_scrolls_by_keyboard(visitor: Visitor) -> None:
-    """Where it has no room, it gets the focus and arrows move it."""
+    """In a narrow window it can be focused, and arrow keys scroll it."""
     page = visitor.open("system")
     page.set_viewport_size({"width": 320, "height": 600})
     table = page.get_by_role("region", name="Table of processes")

@@ -1,4 +1,4 @@
-"""Files that aren't trained as they are can be converted from the list of issues."""
+"""Files that can't be trained on unchanged can be converted from the list of issues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_captions_and_images_are_converted_from_the_issues(visitor: Visitor, panel: Panel) -> None:
-    """One click each; the finding goes away, and the originals stay."""
+    """It takes one click each; the finding disappears, and the originals stay."""
     folder = panel.folder / "converted"
     folder.mkdir(exist_ok=True)
     Image.new("RGB", (64, 64)).save(folder / "a.png")

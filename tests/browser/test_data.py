@@ -1,4 +1,4 @@
-"""The Data tab: from files on this machine to captioned and masked images, by mouse and by keyboard."""
+"""The Data tab: from local files to captioned and masked images, by mouse and by keyboard."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def dataset(panel: Panel, name: str, images: int, captions: bool = True) -> Path
 
 
 def opened(visitor: Visitor, name: str, width: int = 1440) -> Any:
-    """The Data tab with a dataset."""
+    """Open the Data tab with a dataset."""
     visitor.script = f"localStorage.setItem('og-dataset', 'datasets/{name}')"
     page = visitor.open("data")
     page.set_viewport_size({"width": width, "height": 900})
@@ -49,7 +49,7 @@ def opened(visitor: Visitor, name: str, width: int = 1440) -> Any:
 
 
 def test_files_are_uploaded_into_a_new_dataset(visitor: Visitor, panel: Panel) -> None:
-    """Images and captions appear in the grid, what doesn't belong there is listed, and the page says what was added."""
+    """Images and captions appear in the grid, other files are listed, and the page reports what was added."""
     page = visitor.open("data")
     page.get_by_role("button", name="New dataset").click()
     page.get_by_label("Name", exact=True).fill("uploaded")
@@ -68,7 +68,7 @@ def test_files_are_uploaded_into_a_new_dataset(visitor: Visitor, panel: Panel) -
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_a_caption_is_edited_saved_and_undone_by_keyboard(visitor: Visitor, panel: Panel, width: int) -> None:
-    """From the grid into the field and back; what is typed is in the file without a button."""
+    """The focus moves from the grid to the field and back; typed text is saved to the file without a button."""
     name = f"keys{width}"
     folder = dataset(panel, name, 6)
     page = opened(visitor, name, width)
@@ -96,7 +96,7 @@ def test_a_caption_is_edited_saved_and_undone_by_keyboard(visitor: Visitor, pane
 
 
 def test_a_change_of_another_program_is_shown_with_both_texts(visitor: Visitor, panel: Panel) -> None:
-    """Nothing is overwritten until someone decides."""
+    """Nothing is overwritten until the user decides."""
     folder = dataset(panel, "conflict", 2)
     page = opened(visitor, "conflict")
     page.locator(TILE).first.click()
@@ -110,7 +110,7 @@ def test_a_change_of_another_program_is_shown_with_both_texts(visitor: Visitor, 
 
 
 def test_captions_are_changed_in_bulk_after_a_preview(visitor: Visitor, panel: Panel) -> None:
-    """A filter selects, the preview shows, and the tags view has the result."""
+    """A filter selects, the preview shows the changes, and the tags view has the result."""
     folder = dataset(panel, "bulk", 5)
     page = opened(visitor, "bulk")
     page.get_by_role("searchbox", name="Search").fill("tag 3")
@@ -135,7 +135,7 @@ def test_captions_are_changed_in_bulk_after_a_preview(visitor: Visitor, panel: P
 
 
 def test_the_balance_between_concepts_is_shown(visitor: Visitor, panel: Panel) -> None:
-    """As shares of the images per epoch, of the enabled concepts only; repeats count."""
+    """They are shares of the images per epoch, of the enabled concepts only; repeats count."""
     for name, images in (("many", 6), ("few", 2), ("unused", 4)):
         dataset(panel, f"balance {name}", images)
     concepts = [
@@ -172,7 +172,7 @@ def test_images_are_deleted_and_restored(visitor: Visitor, panel: Panel) -> None
 
 
 def test_duplicates_are_found_and_dealt_with_by_one_click(visitor: Visitor, panel: Panel) -> None:
-    """And the page says when nothing is left."""
+    """The page reports when nothing is left."""
     folder = dataset(panel, "problems", 3)
     (folder / "copy.png").write_bytes((folder / "0.png").read_bytes())
     (folder / "broken.png").write_bytes(b"x")
@@ -188,13 +188,13 @@ def test_duplicates_are_found_and_dealt_with_by_one_click(visitor: Visitor, pane
 
 
 def test_a_mask_is_drawn_and_written(visitor: Visitor, panel: Panel) -> None:
-    """White where it was drawn, in the size of the image."""
+    """It is white where it was drawn, in the size of the image."""
     folder = dataset(panel, "masks", 1)
     page = opened(visitor, "masks")
     page.locator(TILE).first.click()
     page.get_by_role("button", name="Draw mask…").click()
     canvas = page.locator(".og-data-canvas canvas")
-    page.wait_for_function("document.querySelector('.og-data-canvas img').naturalWidth > 0")  # it gives the canvas its place
+    page.wait_for_function("document.querySelector('.og-data-canvas img').naturalWidth > 0")  # it gives the canvas its size
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.down()
@@ -207,7 +207,7 @@ def test_a_mask_is_drawn_and_written(visitor: Visitor, panel: Panel) -> None:
 
 
 def test_a_stroke_is_added_to_the_mask_that_was_there(visitor: Visitor, panel: Panel) -> None:
-    """Drawing begins when the mask is loaded, however long that takes; the grid shows it over the image."""
+    """Drawing starts when the mask has loaded, however long that takes; the grid shows it over the image."""
     folder = dataset(panel, "drawn", 2)
     mask = np.zeros((64, 96), np.uint8)
     mask[:, 60:] = 255
@@ -239,7 +239,7 @@ def test_a_stroke_is_added_to_the_mask_that_was_there(visitor: Visitor, panel: P
 
 
 def test_an_image_is_cropped(visitor: Visitor, panel: Panel) -> None:
-    """By numbers, which a keyboard can enter."""
+    """The crop is entered as numbers, which also works by keyboard."""
     folder = dataset(panel, "crops", 1)
     page = opened(visitor, "crops")
     page.locator(TILE).first.click()
@@ -252,7 +252,7 @@ def test_an_image_is_cropped(visitor: Visitor, panel: Panel) -> None:
 
 @pytest.mark.alone
 def test_ten_thousand_images_are_usable_at_once_and_scroll_without_holes(visitor: Visitor, panel: Panel) -> None:
-    """The first images within 1.5 s, the last ones after a jump, and never more than a window of them in the document."""
+    """The first images come within 1.5 s, the last ones after a jump, and only a window of them is in the document."""
     dataset(panel, "many", 10_000, captions=False)
     visitor.script = "localStorage.setItem('og-dataset', 'datasets/many')"
     shown = "[...document.querySelectorAll('.og-data-tile img')].filter((each) => each.complete && each.naturalWidth).length"

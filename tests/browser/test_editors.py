@@ -1,4 +1,4 @@
-"""What the page shows beside settings: the draw of timesteps, the layers of a filter, pictures and captions of concepts."""
+"""Displays next to settings: timestep sampling, the layers of a filter, images and captions of concepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.browser.test_settings import field, group
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# How much of a canvas is painted in its own colour, so that an empty one is seen.
+# How much of a canvas has its own color, so that an empty one is detected.
 INKED = """canvas => {
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     let inked = 0;
@@ -34,7 +34,7 @@ def expert(visitor: Visitor) -> Any:
 
 
 def test_the_first_view_loads_no_editor(newcomer: Visitor, panel: Panel) -> None:
-    """Plot, layers and cards of concepts cost nothing before somebody looks at them."""
+    """Plot, layers and concept cards cost nothing before someone opens them."""
     asked: list[str] = []
     newcomer.context.on("request", lambda request: asked.append(request.url))
     page = newcomer.open()
@@ -44,7 +44,7 @@ def test_the_first_view_loads_no_editor(newcomer: Visitor, panel: Panel) -> None
 
 
 def test_the_memory_meter_follows_what_is_typed(visitor: Visitor, panel: Panel) -> None:
-    """Its bar has a text alternative with every part, a larger batch raises the activations, and it says how reliable it is."""
+    """Its bar has a text alternative with every part, a larger batch raises the activations, and its reliability is shown."""
     panel.change(base_model_name=str(MODEL_FOLDER))  # a small one: the estimate is a dry run of its layers
     page = visitor.open()
     group(page, "optimization")
@@ -61,7 +61,9 @@ def test_the_memory_meter_follows_what_is_typed(visitor: Visitor, panel: Panel) 
 
 
 def test_what_makes_a_run_fit_is_shown_beside_the_model(visitor: Visitor, panel: Panel) -> None:
-    """On request below the base model, because a first view asks for nothing: what doesn't fit says so, and what to change."""
+    """It appears on request below the base model, because the first view
+    requests nothing: what doesn't fit, and what to change.
+    """
     panel.change(batch_size=16)
     page = visitor.open()
     gpu_bytes: list[int] = []
@@ -82,7 +84,7 @@ def test_what_makes_a_run_fit_is_shown_beside_the_model(visitor: Visitor, panel:
 
 
 def test_the_draw_of_timesteps_follows_what_is_typed(visitor: Visitor, panel: Panel) -> None:
-    """The plot moves while a number is being typed, before it is saved; what cannot be drawn is explained."""
+    """The plot follows a number being typed before it is saved; invalid settings are explained."""
     page = expert(visitor)
     group(page, "noise")
     keys = page.locator(".og-draw-keys")
@@ -101,7 +103,7 @@ def test_the_draw_of_timesteps_follows_what_is_typed(visitor: Visitor, panel: Pa
 
 
 def test_dynamic_shifting_shows_a_curve_for_each_resolution(visitor: Visitor, panel: Panel) -> None:
-    """Sizes and their shifts stand below the plot."""
+    """The resolutions and their shifts are below the plot."""
     panel.change(model_type="FLUX_DEV_1", resolution="512,1024", dynamic_timestep_shifting=True)
     page = expert(visitor)
     group(page, "noise")
@@ -110,7 +112,7 @@ def test_dynamic_shifting_shows_a_curve_for_each_resolution(visitor: Visitor, pa
 
 
 def test_a_layer_filter_says_what_it_takes(visitor: Visitor, panel: Panel) -> None:
-    """How many layers a preset takes, pattern by pattern as it is typed, and the list of them on demand."""
+    """It shows how many layers a preset selects, pattern by pattern as it is typed, and the list of them on demand."""
     page = expert(visitor)
     group(page, "layers")
     count = page.locator(".og-layer-count")
@@ -126,7 +128,7 @@ def test_a_layer_filter_says_what_it_takes(visitor: Visitor, panel: Panel) -> No
 
 
 def write_images(folder: Path, *sizes: tuple[int, int], captions: str | None = "sks cat, red, sitting") -> None:
-    """Pictures of these sizes (width, height), a caption beside each."""
+    """Write images of these sizes (width, height), with a caption next to each."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, size in enumerate(sizes):
         Image.linear_gradient("L").resize(size).convert("RGB").save(folder / f"{number}.png")
@@ -135,7 +137,7 @@ def write_images(folder: Path, *sizes: tuple[int, int], captions: str | None = "
 
 
 def concepts(visitor: Visitor, panel: Panel, *made: dict[str, Any], **settings: Any) -> Any:
-    """The page at the list of these concepts, which lie below a folder of their own."""
+    """Open the page at the list of these concepts, which are in a separate folder."""
     document = panel.document | {"resolution": "64", **settings}
     document["concepts"] = [{"image": {}, "text": {}, **concept} for concept in made]
     panel.send("PUT", "api/config/current", {"config": document, "name": "concepts"})
@@ -152,7 +154,7 @@ def images(panel: Panel, tmp_path: Path) -> Path:
 
 
 def test_a_card_shows_an_image_and_what_lies_in_its_folder(visitor: Visitor, panel: Panel, images: Path) -> None:
-    """Thumbnail, counts, captions, shapes and sums; a folder that is not there says so."""
+    """It has thumbnail, counts, captions, aspect ratios and totals; a missing folder is reported."""
     page = concepts(
         visitor,
         panel,
@@ -179,7 +181,7 @@ def test_a_card_shows_an_image_and_what_lies_in_its_folder(visitor: Visitor, pan
 
 
 def test_an_edit_is_followed_by_a_new_look(visitor: Visitor, panel: Panel, images: Path) -> None:
-    """A new folder or balance shows in the card without anybody asking."""
+    """A new folder or balancing appears on the card without a request."""
     page = concepts(visitor, panel, {"name": "cats", "path": str(images / "cats")})
     line = page.locator(".og-concept-line")
     expect(line).to_have_text("3 images")
@@ -223,7 +225,9 @@ def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, pa
 
 
 def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, images: Path) -> None:
-    """Nothing random: one draw. With changes: several, other ones on demand, and at once while a number is typed."""
+    """Without random augmentation there is one sample; with it several, new ones
+    on demand, and immediately while a number is typed.
+    """
     page = concepts(visitor, panel, {"name": "cats", "path": str(images / "cats")})
     page.get_by_role("button", name="Advanced").click()
     page.locator("[data-part=draw] > summary").click()
@@ -250,7 +254,7 @@ def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, i
 
 
 def test_texts_of_files_reach_the_page_as_texts(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
-    """Markup in a caption or in the name of a file is shown, not run."""
+    """Markup in a caption or file name is shown, not executed."""
     bad = "<img src=x onerror=document.title='run'>"
     write_images(tmp_path / "x", (64, 64), (64, 64), captions=f"{bad}, other")
     for kind in ("png", "txt"):
@@ -266,7 +270,7 @@ def test_texts_of_files_reach_the_page_as_texts(visitor: Visitor, panel: Panel, 
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_editors_fit_their_window_and_name_their_controls(visitor: Visitor, panel: Panel, images: Path, width: int) -> None:
-    """No sideways scrolling on a phone or a desktop, and no control without a name, with everything folded out."""
+    """Nothing scrolls sideways on a phone or a desktop, and every control has a name, with everything expanded."""
     cats = {"name": "cats", "path": str(images / "cats"), "image": {"enable_random_flip": True}}
     page = concepts(visitor, panel, cats, {**cats, "name": "c" * 80}, cats)
     page.set_viewport_size({"width": width, "height": 844})

@@ -12,10 +12,10 @@ from tests.browser.conftest import BRISK, READY, TITLES, Panel, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# a desktop, a phone, a phone with its keyboard open, a desktop and a phone enlarged to 200 %
+# a desktop, a phone, a phone with its keyboard open, a desktop and a phone zoomed to 200%
 SIZES = {"wide": (1440, 900), "narrow": (390, 844), "keyboard": (390, 400), "wide-200": (720, 450), "narrow-200": (195, 422)}
 
-# Whether a person sees the element whole and can click it: inside the window, nothing over it.
+# Whether the element is fully visible and clickable: inside the window, with nothing over it.
 IN_VIEW = """node => {
   const { left, top, right, bottom } = node.getBoundingClientRect();
   const inside = left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight && right > left && bottom > top;
@@ -36,13 +36,13 @@ UNMOVED = """() => new Promise((resolve) => {
 
 
 def seen(page: Any, what: str) -> str:
-    """Empty when what the selector names is in view, else where it is."""
+    """Return an empty string if the selected element is in view, otherwise where it is."""
     return str(page.locator(what).evaluate(IN_VIEW))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_state_and_stop_stay_in_view(visitor: Visitor, panel: Panel, size: str) -> None:
-    """At the bottom of every tab the state, the tabs and exactly one Stop are in view, and Stop stops."""
+    """At the bottom of every tab the state, the tabs and exactly one Stop are in view, and Stop works."""
     width, height = SIZES[size]
     page = visitor.open("configuration")
     page.set_viewport_size({"width": width, "height": height})
@@ -89,7 +89,7 @@ def test_a_lost_connection_is_in_view_wherever_one_is(visitor: Visitor, tmp_path
 
 
 def test_what_has_the_focus_is_not_below_the_header(visitor: Visitor) -> None:
-    """Going back with Shift+Tab, each control that gets the focus is in view, not behind what sticks to the top."""
+    """With Shift+Tab, each focused control is in view, not behind the sticky header."""
     page = visitor.open("configuration")
     page.set_viewport_size({"width": 720, "height": 450})
     page.locator("[data-level=expert]").click()
@@ -103,7 +103,7 @@ def test_what_has_the_focus_is_not_below_the_header(visitor: Visitor) -> None:
 
 
 def test_back_and_forward_move_between_tabs(visitor: Visitor) -> None:
-    """Each tab is a step in the history, opened by click or link; a reload opens the tab that the address names."""
+    """Each tab is a step in the history, opened by click or link; a reload opens the tab in the address."""
     # the link is on an empty tab, and other tests that share the panel leave samples
     visitor.context.route("**/api/samples/list*", lambda route: route.fulfill(json={"samples": [], "total": 0}))
     page = visitor.open("configuration")
@@ -127,7 +127,7 @@ def test_back_and_forward_move_between_tabs(visitor: Visitor) -> None:
 
 
 def test_a_tab_that_has_no_room_is_in_a_menu_and_opens_all_the_same(visitor: Visitor) -> None:
-    """On a very narrow window the address, Back and links reach the tabs that Gradio puts into its menu."""
+    """In a very narrow window the address, Back and links reach the tabs that Gradio puts into its menu."""
     page = visitor.open("configuration")
     page.set_viewport_size({"width": 195, "height": 422})
     expect(page.get_by_label("More tabs")).to_be_visible()
@@ -138,10 +138,10 @@ def test_a_tab_that_has_no_room_is_in_a_menu_and_opens_all_the_same(visitor: Vis
 
 
 def test_each_tab_keeps_where_it_was_scrolled(visitor: Visitor) -> None:
-    """Another tab begins at its top, and back again the first one is where it was left."""
+    """Another tab starts at its top, and the first one returns to its position."""
     page = visitor.open("system")
     page.wait_for_load_state("networkidle")
-    page.wait_for_function(UNMOVED)  # a card that is filled in later moves what stands below it
+    page.wait_for_function(UNMOVED)  # a card that is filled in later moves what is below it
     page.evaluate(LONG)
     page.evaluate("scrollTo(0, 700)")
     page.wait_for_function("scrollY === 700")

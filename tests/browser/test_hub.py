@@ -1,4 +1,4 @@
-"""Models from a stand-in for the hub in New LoRA, and publishing a run to it."""
+"""Models from a stand-in for the Hugging Face Hub in New LoRA, and publishing a run to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    """The stand-in, which panels that start later reach."""
+    """The stand-in, which panels that start later use."""
     with FakeHub() as stand_in:
         stand_in.account("hf_writer", "ada")
         monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
@@ -32,7 +32,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def connected(hub: FakeHub, tmp_path: Path) -> Iterator[Panel]:
-    """A panel of the stand-in with the demo's settings and a token."""
+    """A panel connected to the stand-in, with the demo's settings and a token."""
     panel = Panel(tmp_path, ("--demo",)).start()
     panel.send("PUT", "api/secrets", {"huggingface_token": "hf_writer"})
     yield panel
@@ -40,7 +40,7 @@ def connected(hub: FakeHub, tmp_path: Path) -> Iterator[Panel]:
 
 
 def narrow(page: Any, name: str) -> None:
-    """Look at the page on a phone and in the dark."""
+    """View the page on a phone and in dark mode."""
     shot(page, f"{name}-1440")
     page.emulate_media(color_scheme="dark")
     shot(page, f"{name}-1440-dark")
@@ -53,7 +53,7 @@ def narrow(page: Any, name: str) -> None:
 
 
 def test_a_model_is_searched_and_downloaded_in_new_lora(profile: Any, connected: Panel, hub: FakeHub) -> None:
-    """Found by name, downloaded with pause and resume, and then on this machine."""
+    """It is found by name, downloaded with pause and resume, and then local."""
     add_model(hub, size=6_000_000, downloads=1234).tags = ["diffusers", "diffusers:StableDiffusionPipeline", "license:mit"]
     add_model(hub, "maker/tiny-video", downloads=5).tags = ["diffusers", "diffusers:HunyuanVideoPipeline"]
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=1_500_000)
@@ -81,7 +81,7 @@ def test_a_model_is_searched_and_downloaded_in_new_lora(profile: Any, connected:
 
 
 def test_a_base_model_is_searched_in_the_form(profile: Any, connected: Panel, hub: FakeHub) -> None:
-    """Only models of the current type are found; the chosen one becomes the base model."""
+    """Only models of the current type are found; the selected one becomes the base model."""
     add_model(hub, size=600_000).tags = ["diffusers", "diffusers:StableDiffusionPipeline"]
     add_model(hub, "maker/tiny-video").tags = ["diffusers", "diffusers:HunyuanVideoPipeline"]
     with Visitor(profile, connected.url).watched() as visitor:
@@ -100,7 +100,7 @@ def test_a_base_model_is_searched_in_the_form(profile: Any, connected: Panel, hu
 
 
 def test_a_run_is_published_from_its_page(profile: Any, connected: Panel, hub: FakeHub) -> None:
-    """The card is shown before; a repository that exists asks for a new revision."""
+    """The card is shown first; an existing repository asks for a new revision."""
     connected.send("POST", "api/training/start", {"options": {"name": "short", "max_steps": 2}})
     connected.wait(lambda state: not state["process_running"], 120)
     run_id = connected.get("api/runs")["runs"][0]["id"]
@@ -134,7 +134,7 @@ def test_a_run_is_published_from_its_page(profile: Any, connected: Panel, hub: F
 def test_the_copy_of_the_data_folder_shows_its_last_push_and_why_one_failed(
     profile: Any, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The System tab shows it, and pushes at once."""
+    """The System tab shows it, and pushes on request."""
     monkeypatch.setenv("ONETRAINER_GRADIO_PUSH_TO", "ada/panel-data")
     panel = Panel(tmp_path).start()
     panel.send("PUT", "api/secrets", {"huggingface_token": "hf_writer"})

@@ -1,4 +1,4 @@
-"""One journey from the first look to the finished file."""
+"""One complete use of the page, from opening it to the output file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.browser.conftest import BRISK, Panel, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# The demo's model is trained by the project and committed; before that the journey is made with a rehearsal.
+# The demo's model is trained by the project and committed; before that, this test uses a rehearsal.
 DEMO_MODEL = PLACEHOLDERS["{demo}"] / "model" / "model_index.json"
 
 
 @pytest.fixture
 def demo(profile: Any, tmp_path: Path) -> Iterator[Panel]:
-    """A panel as `--demo` starts it, its runs in processes of their own."""
+    """A panel as `--demo` starts it, with its runs in separate processes."""
     arguments = ("--demo",) if DEMO_MODEL.exists() else ("--backend", BRISK)
     panel = Panel(tmp_path, arguments)
     panel.start()
@@ -34,7 +34,7 @@ def demo(profile: Any, tmp_path: Path) -> Iterator[Panel]:
 
 
 def test_from_the_first_look_to_the_finished_file(visitor: Visitor, demo: Panel, tmp_path: Path) -> None:
-    """Open, start, watch, reload, a second viewer, a sample, pause, stop, take the file, go on from the backup."""
+    """Open, start, watch, reload, a second viewer, a sample, pause, stop, download the file, resume from the backup."""
     page = visitor.open("configuration", demo)
     if DEMO_MODEL.exists():
         expect(page.locator("#og-config")).to_contain_text(DEMO_PRESET)

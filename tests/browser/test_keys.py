@@ -26,7 +26,7 @@ def until(page: Any, test: Any) -> None:
 
 
 def test_undo_and_redo_by_key(visitor: Visitor, panel: Panel) -> None:
-    """Ctrl+Z and Ctrl+Y act on the settings, but in a field that is being edited on the field."""
+    """Ctrl+Z and Ctrl+Y apply to the settings, except in a field that is being edited."""
     page = visitor.open("configuration")
     page.locator("#og-search").fill("epochs")
     field = page.locator("#og-f-epochs")
@@ -76,7 +76,7 @@ def test_save_search_sheet_and_start_by_key(visitor: Visitor, panel: Panel) -> N
 
 
 def test_a_value_that_cannot_be_used_is_not_started_by_key(visitor: Visitor, panel: Panel) -> None:
-    """Ctrl+Enter says so instead of starting with the value before."""
+    """Ctrl+Enter reports it instead of starting with the previous value."""
     page = visitor.open("configuration")
     page.locator("#og-search").fill("learning rate")
     page.locator("#og-f-learning_rate").fill("abc")
@@ -86,7 +86,7 @@ def test_a_value_that_cannot_be_used_is_not_started_by_key(visitor: Visitor, pan
 
 
 def test_single_keys_can_be_turned_off(visitor: Visitor) -> None:
-    """For people whose keys are typed by speech."""
+    """Speech input may press single keys."""
     page = visitor.open("configuration")
     page.locator(".og-keys").click()
     page.get_by_label("Enable single keys").uncheck()
@@ -98,7 +98,7 @@ def test_single_keys_can_be_turned_off(visitor: Visitor) -> None:
 
 
 def test_an_error_names_each_place_once_and_notices_do_not_pile_up(visitor: Visitor, panel: Panel) -> None:
-    """A file with a wrong value is refused with one notice, whose message has the path once; more of them share it."""
+    """A file with a wrong value is rejected with one notice, whose message has the path once; repeated ones share it."""
     page = visitor.open("configuration")
     for _ in range(4):
         page.locator("input[type=file][accept*=json]").first.set_input_files(
@@ -111,7 +111,7 @@ def test_an_error_names_each_place_once_and_notices_do_not_pile_up(visitor: Visi
 
 
 def test_a_refused_start_and_the_json_editor_name_a_setting_once(visitor: Visitor, panel: Panel) -> None:
-    """Where the message begins with the name that stands before it, it isn't repeated."""
+    """If the message begins with the name shown before it, the name isn't repeated."""
     page = visitor.open("training")
     entry = {"path": "learning_rate", "message": "learning_rate is 'abc'.", "suggestion": ""}
     page.evaluate(
@@ -132,7 +132,7 @@ def test_a_refused_start_and_the_json_editor_name_a_setting_once(visitor: Visito
 
 
 def test_ctrl_enter_in_another_form_does_not_start(visitor: Visitor, panel: Panel) -> None:
-    """In the form for a sample of one's own it would be taken for that form's button."""
+    """In the form for a custom sample it would be expected to press that form's button."""
     page = visitor.open("samples")
     page.locator(".og-fold > summary").click()
     page.get_by_label("Prompt", exact=True).fill("a cat")

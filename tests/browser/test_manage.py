@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture
 def tidy(panel: Panel) -> Iterator[None]:
-    """Takes away what was saved and added."""
+    """Remove what was saved and added."""
     yield
     for item in panel.get("api/config/list")["configs"]:
         if item["kind"] == "saved":
@@ -37,13 +37,13 @@ def dialog(page: Any, name: str) -> Any:
 
 
 def rehearsed(panel: Panel, name: str) -> None:
-    """A finished run with the present settings."""
+    """Return a finished run with the current settings."""
     panel.send("POST", "api/training/start", {"options": {"name": name, "tags": ["steps=2"]}})
     panel.wait(lambda state: state["status"] == "completed" and not state["process_running"])
 
 
 def test_settings_stand_beside_those_of_a_run(visitor: Visitor, panel: Panel) -> None:
-    """Both values of each difference, in words; one press uses the other value; sides can be chosen and swapped."""
+    """Each difference has both values as text; one press uses the other value; sides can be selected and swapped."""
     rehearsed(panel, "first try")
     panel.change(epochs=7, concepts=[*panel.document["concepts"], {"name": "blue"}])
     page = visitor.open()
@@ -68,7 +68,7 @@ def test_settings_stand_beside_those_of_a_run(visitor: Visitor, panel: Panel) ->
 
 
 def test_marks_compare_with_the_last_run(visitor: Visitor, panel: Panel) -> None:
-    """Marks, list and reset follow what they are compared with; it is remembered, and one press takes all back."""
+    """Marks, list and reset follow what they are compared with; the choice is remembered, and one press reverts all."""
     panel.change(epochs=20)
     rehearsed(panel, "second try")
     panel.change(epochs=7, batch_size=3)
@@ -90,7 +90,7 @@ def test_marks_compare_with_the_last_run(visitor: Visitor, panel: Panel) -> None
 
 
 def test_a_run_in_the_list_leads_to_the_comparison(visitor: Visitor, panel: Panel) -> None:
-    """Its button opens the configuration with that run on the left."""
+    """Its button opens the comparison with that run on the left."""
     rehearsed(panel, "third try")
     panel.change(epochs=8)
     page = visitor.open("training")
@@ -104,7 +104,7 @@ def test_a_run_in_the_list_leads_to_the_comparison(visitor: Visitor, panel: Pane
 
 @pytest.mark.usefixtures("tidy")
 def test_saved_settings_are_renamed_copied_exported_and_deleted(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
-    """All of it in the dialog; a name that is taken is said there, and nothing is written over without a question."""
+    """Everything happens in the dialog; an existing name is reported there, and nothing is overwritten without confirmation."""
     panel.send("POST", "api/config/save", {"name": "mine"})
     panel.send("POST", "api/config/save", {"name": "taken"})
     page = visitor.open()
@@ -147,7 +147,7 @@ def test_saved_settings_are_renamed_copied_exported_and_deleted(visitor: Visitor
 
 @pytest.mark.usefixtures("tidy")
 def test_a_folder_of_presets_is_added_with_the_picker(visitor: Visitor, panel: Panel) -> None:
-    """Its presets stand in the list, read-only, open like the others, and go when the folder is taken off."""
+    """Its presets are listed read-only, open like the others, and disappear when the folder is removed."""
     folder = panel.folder / "OneTrainer" / "training_presets"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "#flux.json").write_text(json.dumps({"model_type": "FLUX_DEV_1", "training_method": "LORA", "epochs": 77}))
@@ -174,7 +174,7 @@ def test_a_folder_of_presets_is_added_with_the_picker(visitor: Visitor, panel: P
 
 
 def test_a_path_that_is_typed_while_a_folder_is_being_read_stays(visitor: Visitor, panel: Panel) -> None:
-    """On a slow disk the answer to the first question comes when somebody has written where to go instead."""
+    """On a slow disk, the first folder's response arrives after another path was typed."""
     wanted = panel.folder / "elsewhere"
     wanted.mkdir(exist_ok=True)
     (wanted / "here.safetensors").write_text("x")
@@ -195,7 +195,7 @@ def test_a_path_that_is_typed_while_a_folder_is_being_read_stays(visitor: Visito
 
 
 def test_what_no_engine_can_train_is_marked_and_can_be_hidden(visitor: Visitor, panel: Panel) -> None:
-    """The reason is at the preset; hiding it also hides such choices in the settings."""
+    """The preset shows the reason; hiding it also hides such choices in the settings."""
     reason = "This engine cannot do that."
     visitor.context.route(
         "**/api/engines/unavailable/presets",
@@ -227,7 +227,7 @@ def test_what_no_engine_can_train_is_marked_and_can_be_hidden(visitor: Visitor, 
 
 
 def test_the_picker_shows_the_images_of_a_folder(visitor: Visitor, panel: Panel) -> None:
-    """A folder of 20 images and their captions is not empty: it has a count and thumbnails."""
+    """A folder of 20 images and their captions has a count and thumbnails."""
     images = panel.folder / "images"
     images.mkdir(exist_ok=True)
     for number in range(20):
@@ -245,7 +245,7 @@ def test_the_picker_shows_the_images_of_a_folder(visitor: Visitor, panel: Panel)
 
 
 def test_paths_are_chosen_on_the_machine_of_the_panel(visitor: Visitor, panel: Panel) -> None:
-    """A model is a folder or a file of its kind; an output has a name; a file list can be narrowed and shown whole."""
+    """A model is a folder or a file of its kind; an output has a name; a file list can be filtered and shown in full."""
     models = panel.folder / "models"
     models.mkdir(exist_ok=True)
     for name in ("a.safetensors", "b.safetensors", "notes.txt"):
@@ -281,7 +281,9 @@ def test_paths_are_chosen_on_the_machine_of_the_panel(visitor: Visitor, panel: P
 
 
 def test_a_folder_is_made_in_the_picker(visitor: Visitor, panel: Panel) -> None:
-    """A name that is taken is named and can be corrected; the picker then stands in the new folder; not where files are read."""
+    """An existing name is reported and can be corrected; the picker then opens
+    the new folder; it isn't offered where files are read.
+    """
     (panel.folder / "taken").mkdir(exist_ok=True)
     page = visitor.open()
     group(page, "general")
@@ -314,7 +316,7 @@ def test_a_folder_is_made_in_the_picker(visitor: Visitor, panel: Panel) -> None:
 
 
 def test_a_protected_panel_can_be_left(visitor: Visitor, tmp_path: Path) -> None:
-    """With a password the top line has a way out, and the page behind it asks for the password again; without one it has none."""
+    """With a password the top line has a logout, after which the page asks for the password again; without one it has none."""
     expect(visitor.open().get_by_role("button", name="Log out")).to_be_hidden()
     (tmp_path / "data").mkdir()
     password = "correct horse battery"
@@ -338,7 +340,7 @@ def test_a_protected_panel_can_be_left(visitor: Visitor, tmp_path: Path) -> None
 
 
 def test_a_preset_keeps_concepts_and_samples_and_undo_crosses_it_and_a_reload(visitor: Visitor, panel: Panel) -> None:
-    """Opening, importing and resetting are changes like any other: one undo each, also after a reload, and others' edits stay."""
+    """Opening, importing and resetting can each be undone in one step, also after a reload, and others' edits stay."""
     panel.change(concepts=[{"name": "dog", "path": "/images/dog"}], samples=[{"prompt": "my own prompt"}])
     page = visitor.open()
     group(page, "optimization")
@@ -370,7 +372,7 @@ def test_a_preset_keeps_concepts_and_samples_and_undo_crosses_it_and_a_reload(vi
     page.reload()
     panel.change(debug_dir="theirs")
     taken_back, give_up_at = 0, time.monotonic() + 30
-    while taken_back < 3:  # an undo that crosses a change of someone else is refused, and asked for again
+    while taken_back < 3:  # an undo across someone else's change is rejected, and requested again
         with page.expect_response(lambda reply: reply.url.endswith("api/config/undo")) as undone:
             undo.click()
         taken_back += undone.value.ok

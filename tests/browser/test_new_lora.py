@@ -38,14 +38,14 @@ def files(*shades: int) -> list[dict[str, Any]]:
 
 
 def shot(page: Any, name: str) -> None:
-    """With SCREENSHOTS=FOLDER, look at it."""
+    """With SCREENSHOTS=FOLDER, take a screenshot."""
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
 
 
 @pytest.mark.parametrize("width", [1440, 390])
 def test_from_images_to_a_run(visitor: Visitor, panel: Panel, width: int) -> None:
-    """Images, a trigger word, the demo model, and Start: the run trains these images with samples of the word."""
+    """With images, a trigger word and the demo model, Start trains these images with samples of the word."""
     page = visitor.open("new-lora")
     page.set_viewport_size({"width": width, "height": 900})
     page.get_by_label("Upload files", exact=True).last.set_input_files(files(3, 5, 7, 5))
@@ -73,7 +73,7 @@ def test_from_images_to_a_run(visitor: Visitor, panel: Panel, width: int) -> Non
 
 
 def test_what_is_missing_is_said_where_it_is_asked(visitor: Visitor, panel: Panel) -> None:
-    """Start without images and trigger word: nothing starts, and nothing changes."""
+    """Start without images and trigger word starts and changes nothing."""
     before = panel.send("GET", "api/config/current")["config"]
     page = visitor.open("new-lora")
     page.locator(".og-new-option", has_text="Demo model").click()
@@ -96,7 +96,7 @@ def test_the_settings_open_in_the_form(visitor: Visitor, panel: Panel) -> None:
 
 
 def test_captions_are_generated_and_written_here(visitor: Visitor, panel: Panel) -> None:
-    """A model on this machine is chosen already; what it writes can be changed, and missing captions are counted."""
+    """A local model is preselected; its captions can be edited, and missing captions are counted."""
     write_blip(panel.folder / "captioners" / "tiny")
     page = visitor.open("new-lora")
     page.get_by_label("Upload files", exact=True).last.set_input_files(files(3, 5))
@@ -139,7 +139,7 @@ def test_an_image_is_pasted_whatever_has_the_focus(visitor: Visitor, panel: Pane
 
 
 def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
-    """A smooth random image that resembles no other."""
+    """Return a smooth random image unlike any other."""
     small = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
@@ -151,7 +151,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def flawed(seed: int) -> list[dict[str, Any]]:
-    """Two fine images, and one with each problem."""
+    """Return two good images, and one with each problem."""
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate to show
     one = saved(scene(seed), "PNG")
@@ -179,7 +179,7 @@ PROBLEMS = [
 
 
 def test_each_problem_of_the_images_is_dealt_with_by_one_click(visitor: Visitor, panel: Panel) -> None:
-    """One at a time, and then all of those that another upload brings."""
+    """Problems are fixed one at a time, and then all those of another upload at once."""
     page = visitor.open("new-lora")
     page.locator(".og-new-option", has_text="Demo model").click()
     chooser = page.get_by_label("Upload files", exact=True).last
@@ -203,7 +203,7 @@ def test_each_problem_of_the_images_is_dealt_with_by_one_click(visitor: Visitor,
 
 
 def test_images_that_are_added_during_an_upload_follow_it(visitor: Visitor, panel: Panel) -> None:
-    """Into the same dataset; the page counts those that wait."""
+    """They go into the same dataset; the page counts the waiting ones."""
     page = visitor.open("new-lora")
     chooser = page.get_by_label("Upload files", exact=True).last
     pieces = re.compile(r"/api/datasets/uploads/\w+\?")
@@ -221,7 +221,7 @@ def test_images_that_are_added_during_an_upload_follow_it(visitor: Visitor, pane
     assert {file.name for file in folder.glob("*.png")} == {"photo 0.png", "later photo 0.png", "later photo 1.png"}
 
 
-# A folder in a drop: entries, as the browser gives them.
+# A dropped folder: entries as the browser provides them.
 DROP_FOLDER = """(node, files) => {
   const bytes = (data) => Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
   const entries = files.map(([name, data]) => ({
@@ -241,7 +241,7 @@ DROP_FOLDER = """(node, files) => {
 
 
 def test_a_dropped_folder_is_uploaded_with_its_subfolders(visitor: Visitor, panel: Panel) -> None:
-    """All parts of a folder that the browser lists in parts, captions too, and nothing else."""
+    """All batches of a folder's listing are read, with captions, and nothing else."""
     dropped = [("one.png", png(3)), ("one.txt", b"zorble, one"), ("notes.exe", b"no image"), ("two.png", png(5))]
     page = visitor.open("new-lora")
     zone = page.locator(".og-new-drop")
@@ -276,7 +276,7 @@ def test_a_dropped_zip_is_unpacked(visitor: Visitor, panel: Panel) -> None:
 
 
 def test_a_base_model_in_a_folder_of_this_machine_is_trained(visitor: Visitor, panel: Panel) -> None:
-    """It is chosen in the file picker, is a row of the list, and is what the run trains; the list leads back to the others."""
+    """It is chosen in the file picker, is a row of the list, and is trained; the list leads back to the others."""
     own = panel.folder / "models" / "my model"
     shutil.copytree(MODEL_FOLDER, own, dirs_exist_ok=True)
     page = visitor.open("new-lora")
@@ -296,7 +296,7 @@ def test_a_base_model_in_a_folder_of_this_machine_is_trained(visitor: Visitor, p
     expect(page.get_by_text("of memory. Estimate")).to_be_visible(timeout=60_000)
     assert violations(page) == []
     shot(page, "new-lora-own-model")
-    with page.expect_response(plan_of("")):  # plans of earlier answers may still arrive
+    with page.expect_response(plan_of("")):  # responses with earlier plans may still arrive
         demo.click()
     added.click()
     page.get_by_role("button", name="Open in the form").click()
@@ -305,19 +305,19 @@ def test_a_base_model_in_a_folder_of_this_machine_is_trained(visitor: Visitor, p
 
 
 def plan_of(base_model: str) -> Callable[[Any], bool]:
-    """Whether a response is the plan for this base model."""
+    """Return whether a response is the plan for this base model."""
     return lambda response: (
         response.url.endswith("/api/new_lora/plan") and response.request.post_data_json["base_model"] == base_model
     )
 
 
 def page_folder(page: Any) -> str:
-    """The folder of the images, as the page shows it."""
+    """Return the folder of the images, as the page shows it."""
     return str(page.locator(".og-new-drop [role=status]").text_content()).split(" in ")[1].rstrip(".")
 
 
 def test_the_check_and_the_differences_are_shown_before_the_start(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
-    """Memory, time, what differs from the preset; and the whole as a file for OneTrainer."""
+    """It shows memory, time and the differences from the preset, and exports everything as a file for OneTrainer."""
     for run in panel.get("api/runs")["runs"]:  # the time follows an earlier run of the model
         panel.send("DELETE", f"api/runs/{run['id']}")
     page = visitor.open("new-lora")
@@ -338,7 +338,7 @@ def test_the_check_and_the_differences_are_shown_before_the_start(visitor: Visit
 
 @pytest.fixture
 def unused(tmp_path: Path) -> Iterator[Panel]:
-    """A panel that nobody has used."""
+    """An unused panel."""
     panel = Panel(tmp_path).start()
     yield panel
     panel.stop()
@@ -346,7 +346,7 @@ def unused(tmp_path: Path) -> Iterator[Panel]:
 
 @pytest.mark.parametrize("width", [1440, 390])
 def test_a_new_panel_shows_three_ways_to_begin(profile: Any, unused: Panel, width: int) -> None:
-    """New LoRA, settings of OneTrainer, the demo; whoever has settings isn't asked."""
+    """They are New LoRA, OneTrainer settings, and the demo; a user with settings isn't asked."""
     with Visitor(profile, unused.url).watched() as visitor:
         page = visitor.open("configuration")
         page.set_viewport_size({"width": width, "height": 900})
@@ -372,7 +372,7 @@ def test_a_new_panel_shows_three_ways_to_begin(profile: Any, unused: Panel, widt
 
 
 def test_one_click_starts_the_demo(profile: Any, unused: Panel) -> None:
-    """Its run is on the Training tab; once there is a run, the page begins with the settings."""
+    """Its run is on the Training tab; once there is a run, the page starts with the settings."""
     with Visitor(profile, unused.url).watched() as visitor:
         page = visitor.open("configuration")
         page.get_by_role("button", name="Try the demo").click()
@@ -385,7 +385,7 @@ def test_one_click_starts_the_demo(profile: Any, unused: Panel) -> None:
 
 
 def test_the_first_view_of_a_new_panel_is_light(chromium: Any, unused: Panel) -> None:
-    """With the three ways to begin, it keeps the limits of every first view."""
+    """With the three ways to begin, it stays within the limits of every first view."""
     page = chromium.new_context().new_page()
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")

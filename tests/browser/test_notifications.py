@@ -1,4 +1,4 @@
-"""Notifications in a browser: the dialog, a channel on this machine, the browser's own, and the page's title and icon."""
+"""Notifications in a browser: the dialog, a local channel, the browser's own, and the page's title and icon."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fakes.sinks import http_sink
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-# What the browser is asked to show; a headless one has no place for it.
+# What the browser is requested to show; a headless one can't show it.
 RECORDED = """
 window.shown = [];
 window.Notification = class {
@@ -69,7 +69,7 @@ def test_a_channel_is_added_tested_and_gets_the_end_of_a_run(visitor, panel):
 
 
 def test_a_tab_in_the_background_shows_a_browser_notification_once(visitor, panel):
-    """Asked for by a button; a second tab of the same browser shows none of its own, but what happened, also after a reload."""
+    """A button requests it; a second tab shows only what happened, and no other notification, also after a reload."""
     from playwright.sync_api import expect
 
     visitor.script = RECORDED
@@ -96,7 +96,7 @@ def test_a_tab_in_the_background_shows_a_browser_notification_once(visitor, pane
 
 
 def test_title_and_icon_show_state_and_percent(visitor, panel):
-    """While a run trains, and how it ended."""
+    """They show it while a run trains, and how it ended."""
     from playwright.sync_api import expect
 
     page = visitor.open("training")
@@ -110,7 +110,7 @@ def test_title_and_icon_show_state_and_percent(visitor, panel):
 
 
 def test_a_planned_resume_is_shown_and_can_be_cancelled(visitor, panel):
-    """When it resumes and which attempt it is."""
+    """The page shows when it resumes and which attempt it is."""
     from playwright.sync_api import expect
 
     page = visitor.open("training")
@@ -124,7 +124,7 @@ def test_a_planned_resume_is_shown_and_can_be_cancelled(visitor, panel):
 
 
 def test_the_limits_are_changed(visitor, panel):
-    """In the units of the page; a value that isn't allowed is not sent."""
+    """They have the page's units; an invalid value is not sent."""
     from playwright.sync_api import expect
 
     page = visitor.open("training")
@@ -146,7 +146,7 @@ def test_the_limits_are_changed(visitor, panel):
 
 
 def test_the_dialog_fits_a_phone(visitor, panel):
-    """No sideways scrolling at 390 pixels, with everything unfolded."""
+    """Nothing scrolls sideways at 390 pixels, with everything unfolded."""
     page = visitor.open("training")
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("button", name="Notifications").click()

@@ -1,4 +1,4 @@
-"""The page with a OneTrainer checkout: who trains, its own settings in the form, and the card on the System tab."""
+"""The page with a OneTrainer checkout: the training engine, additional settings in the form, and the card on the System tab."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def panel(profile: Any, tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator[Panel]:
-    """A panel with the built-in engine that knows a checkout of a later revision."""
+    """A panel with the built-in engine that has a checkout of a later revision registered."""
     arguments = ("--onetrainer", str(checkout))
     panel = Panel(tmp_path_factory.mktemp("panel"), arguments).start()
     panel.wait(lambda _: panel.get("api/onetrainer/checkouts")["checkouts"][0]["settings"]["state"] == "ready")
@@ -42,14 +42,14 @@ def settings(panel: Panel) -> None:
 
 @contextlib.contextmanager
 def made_again(control: Any) -> Iterator[None]:
-    """Within this, the form follows the declarations of another engine, which replaces every control."""
+    """Wait until the form follows the declarations of another engine, which replaces every control."""
     before = control.element_handle()
     yield
     control.page.wait_for_function("control => !control.isConnected", arg=before)
 
 
 def test_the_page_says_who_trains_and_lets_choose(visitor: Visitor, panel: Panel) -> None:
-    """With an open choice the first that can; choosing one that cannot is explained, with the way to one that can."""
+    """Without a choice it is the first that can train; choosing one that can't is explained, with the way to one that can."""
     page = visitor.open()
     words = page.locator(".og-engine-words")
     expect(words).to_contain_text("Runs will use the built-in engine")
@@ -64,7 +64,7 @@ def test_the_page_says_who_trains_and_lets_choose(visitor: Visitor, panel: Panel
 
 
 def test_without_a_checkout_the_way_to_one_is_shown(visitor: Visitor, panel: Panel) -> None:
-    """Where the built-in engine is alone and cannot train the kind of model, the page leads to where OneTrainer is added."""
+    """If there is only the built-in engine and it can't train the model type, the page leads to where OneTrainer is added."""
     (known,) = panel.get("api/onetrainer/checkouts")["checkouts"]
     panel.send("DELETE", f"api/onetrainer/checkouts/{known['id']}")
     page = visitor.open()
@@ -80,7 +80,7 @@ def test_without_a_checkout_the_way_to_one_is_shown(visitor: Visitor, panel: Pan
 
 
 def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: Visitor, panel: Panel) -> None:
-    """It stands in a group of its own under Expert, is saved, marked as changed, and reset; what the checkout lacks says so."""
+    """It is in a separate group under Expert, can be saved, marked as changed, and reset; missing ones are marked."""
     page = visitor.open()
     page.get_by_role("button", name="Expert", exact=True).click()
     page.locator('[data-group="checkout"]').click()
@@ -101,7 +101,7 @@ def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: 
 
 
 def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor: Visitor, panel: Panel) -> None:
-    """What cannot be read, or does not fit, is named and stays in its field, over a reload too; what fits is saved and reset."""
+    """An invalid value is reported and stays in its field, also after a reload; a valid one is saved and reset."""
     page = visitor.open()
     page.get_by_role("button", name="Expert", exact=True).click()
     page.locator('[data-group="checkout"]').click()
@@ -138,7 +138,7 @@ def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor
     page.locator("#og-f-tag_weights").fill("")
     page.locator("#og-f-tag_weights").press("Tab")
     expect(page.locator('[data-row="tag_weights"]')).not_to_have_class(re.compile("changed"))
-    # within the elements of a list of ours
+    # within the elements of one of our lists
     page.locator('[data-group="concepts"]').click()
     page.locator("#og-f-concepts-0-neighbours").fill('["left", "right"]')
     page.locator("#og-f-concepts-0-neighbours").press("Tab")
@@ -147,7 +147,7 @@ def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor
 
 
 def test_a_new_sample_prompt_begins_as_the_model_wants_it(visitor: Visitor, panel: Panel) -> None:
-    """With the numbers of the model type, of a checkout its own; so does a picture of one's own where there is no prompt."""
+    """It has the model type's values, or the checkout's; so does a custom sample without a prompt."""
     panel.change(samples=[])
     page = visitor.open("samples")
     page.get_by_text("Generate a sample").click()
@@ -167,7 +167,7 @@ def test_a_new_sample_prompt_begins_as_the_model_wants_it(visitor: Visitor, pane
     ):
         page.locator('[data-group="model"]').click()
         model_type = page.locator("#og-f-model_type")
-        # each engine begins a prompt by its own declarations
+        # each engine's declarations define a new prompt
         with made_again(model_type) if engine == "builtin" else contextlib.nullcontext():
             page.locator("#og-engine").select_option(engine)
         model_type.select_option(model)
@@ -179,7 +179,7 @@ def test_a_new_sample_prompt_begins_as_the_model_wants_it(visitor: Visitor, pane
 
 
 def test_a_card_stays_open_when_the_form_follows_another_engine(visitor: Visitor, panel: Panel) -> None:
-    """The declarations of another engine may arrive late: what was added and typed meanwhile stays, and so does the focus."""
+    """The other engine's declarations may arrive late: additions, typed text and the focus stay."""
     panel.change(samples=[{"prompt": "a"}, {"prompt": "b"}])
     page = visitor.open()
     held: list[Any] = []
@@ -204,7 +204,7 @@ def test_a_card_stays_open_when_the_form_follows_another_engine(visitor: Visitor
 
 
 def test_the_form_follows_another_choice_at_once(visitor: Visitor, panel: Panel) -> None:
-    """With the built-in engine the settings of the checkout leave the form, and come back with it."""
+    """With the built-in engine the checkout's settings leave the form, and come back with it."""
     page = visitor.open()
     page.get_by_role("button", name="Expert", exact=True).click()
     group = page.locator('[data-group="checkout"]')
@@ -216,7 +216,7 @@ def test_the_form_follows_another_choice_at_once(visitor: Visitor, panel: Panel)
 
 
 def test_the_training_tab_says_who_trains(visitor: Visitor, panel: Panel) -> None:
-    """The same choice stands by the Start button."""
+    """The same choice is next to the Start button."""
     page = visitor.open("training")
     select = page.locator("#og-engine-run")
     expect(page.locator("#og-status .og-engine-words")).to_contain_text("Runs will use the built-in engine")
@@ -225,7 +225,7 @@ def test_the_training_tab_says_who_trains(visitor: Visitor, panel: Panel) -> Non
 
 
 def test_a_run_says_who_trains_it_while_it_goes_on_and_after(visitor: Visitor, panel: Panel, checkout: Path) -> None:
-    """In the state card and in the list of runs, whatever is chosen meanwhile."""
+    """It is in the state card and in the list of runs, whatever is selected in the meantime."""
     (known,) = panel.get("api/onetrainer/checkouts")["checkouts"]
     panel.send("PUT", "api/engines", {"engine": f"onetrainer:{known['id']}"})
     panel.change(tensorboard=False)
@@ -249,7 +249,7 @@ def test_a_run_says_who_trains_it_while_it_goes_on_and_after(visitor: Visitor, p
 
 
 def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
-    """What is missing is said in words; the lists of a checkout come into the settings."""
+    """Missing parts are listed; a checkout's lists can be imported into the settings."""
     bare = set_up(tmp_path / "bare", python=False)
     page = visitor.open("system")
     card = page.get_by_role("region", name="OneTrainer")
@@ -279,7 +279,7 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
 
 
 def test_what_stays_loaded_is_said_and_can_be_let_go(visitor: Visitor, panel: Panel, checkout: Path) -> None:
-    """After a run the card says until when OneTrainer waits for the next one; Unload ends it."""
+    """After a run the card shows until when OneTrainer stays loaded; Unload ends it."""
     known = panel.get("api/onetrainer/checkouts")["checkouts"]
     if not known:
         known = [panel.send("POST", "api/onetrainer/checkouts", {"folder": str(checkout)})["checkout"]]

@@ -1,4 +1,4 @@
-"""What holds for the page as a whole: weight, shape, names of controls, stillness, many viewers."""
+"""What applies to the page as a whole: size, layout, names of controls, no motion, many viewers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.browser.conftest import BRISK, READY, Panel, Visitor, tab_button
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TABS = tuple(READY)
-# a control of each tab that is there once the others are
+# a control of each tab that exists once the others do
 LATE = READY | {
     "configuration": "#og-f-base_model_name",
     "training": ".og-run > summary",
     "samples": ".og-tile, #og-gallery-kind",
     "system": "#og-checkout-folder",
 }
-# what has the focus, whether that shows, and its markup
+# the focused element, whether the focus is visible, and its markup
 FOCUSED = """() => {
   const [node, style] = [document.activeElement, getComputedStyle(document.activeElement)];
   return [node.tagName, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2, node.outerHTML.slice(0, 160)];
@@ -37,7 +37,7 @@ UNNAMED = """() => [...document.querySelectorAll('button, input, select, textare
 
 
 def test_the_first_view_is_light(newcomer: Visitor, panel: Panel) -> None:
-    """At most 350 kB and 60 requests, none of them twice, fewer than 1500 elements, no heartbeat connection."""
+    """It takes at most 350 kB and 60 requests, none of them twice, fewer than 1500 elements, and no heartbeat connection."""
     page = newcomer.context.new_page()
     session = newcomer.context.new_cdp_session(page)
     session.send("Network.enable")
@@ -48,7 +48,7 @@ def test_the_first_view_is_light(newcomer: Visitor, panel: Panel) -> None:
     page.goto(panel.url)
     page.locator(READY["configuration"]).first.wait_for()
     page.locator("#og-tabs").wait_for()
-    page.wait_for_timeout(1000)  # what comes late counts as well
+    page.wait_for_timeout(1000)  # late requests count as well
     assert len(requests) <= 60, "\n".join(requests)
     assert [request for request, times in Counter(requests).items() if times > 1] == []
     assert sum(loaded) < 350_000
@@ -57,7 +57,7 @@ def test_the_first_view_is_light(newcomer: Visitor, panel: Panel) -> None:
 
 
 def test_the_form_is_there_before_gradio(newcomer: Visitor, panel: Panel) -> None:
-    """It takes input while Gradio's front end is still on its way, and keeps text and focus when that arrives."""
+    """It accepts input while Gradio's front end is loading, and keeps text and focus when that arrives."""
     page = newcomer.context.new_page()
     waiting = []
     page.route("**/assets/Blocks-*.js", lambda route: waiting.append(route))
@@ -93,7 +93,9 @@ def test_a_tab_can_be_chosen_before_gradio(newcomer: Visitor, panel: Panel) -> N
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_every_tab_fits_its_window_and_names_its_controls(visitor: Visitor, panel: Panel, width: int) -> None:
-    """No sideways scrolling on a phone or a desktop, all tabs within reach, no control without a name, with and without a run."""
+    """Nothing scrolls sideways on a phone or a desktop, all tabs can be reached,
+    and every control has a name, with and without a run.
+    """
     page = visitor.open("configuration")
     page.set_viewport_size({"width": width, "height": 844})
     for started in (False, True):
@@ -110,7 +112,7 @@ def test_every_tab_fits_its_window_and_names_its_controls(visitor: Visitor, pane
 
 
 def test_whoever_uses_the_keyboard_sees_where_they_are(visitor: Visitor, panel: Panel) -> None:
-    """Each control of each tab that the Tab key reaches shows a ring, from the tab's button to the end of the page."""
+    """Each control of each tab that the Tab key reaches shows a focus ring, from the tab's button to the end of the page."""
     panel.send("POST", "api/training/start", {"options": {"tags": ["steps=30", "step_s=0.001", "print=1"]}})
     panel.wait(lambda state: not state["process_running"])
     page = visitor.open("training")
@@ -149,7 +151,7 @@ def test_nothing_moves_by_itself(visitor: Visitor, panel: Panel) -> None:
 
 
 def test_ten_pages_follow_a_run_at_once(visitor: Visitor, panel: Panel) -> None:
-    """Ten tabs of one browser load and stay live, the buttons of the last one work."""
+    """Ten tabs of one browser load and stay live, and the last one's buttons work."""
     panel.send("POST", "api/training/start")
     pages = [visitor.open("training") for _ in range(10)]
     for page in pages:
@@ -161,7 +163,7 @@ def test_ten_pages_follow_a_run_at_once(visitor: Visitor, panel: Panel) -> None:
 
 
 def test_where_sockets_are_blocked_the_page_polls(visitor: Visitor, panel: Panel) -> None:
-    """A proxy that lets no WebSocket through costs a second of delay, nothing else."""
+    """A proxy without WebSockets only costs a second of delay."""
     visitor.script = """window.WebSocket = class {
       static OPEN = 1;
       readyState = 3;
@@ -176,7 +178,7 @@ def test_where_sockets_are_blocked_the_page_polls(visitor: Visitor, panel: Panel
 
 
 def test_text_from_outside_stays_text(visitor: Visitor, panel: Panel) -> None:
-    """Markup and template syntax in names, prompts and logs are shown as they are and never run."""
+    """Markup and template syntax in names, prompts and logs are shown unchanged and never executed."""
     evil = "<img src=x onerror='window.ran=1'>${window.ran=1}{{constructor}}"
     concept = {**panel.document["concepts"][0], "name": evil}
     panel.change(concepts=[concept], samples=[{**panel.document["samples"][0], "prompt": evil}])
@@ -209,7 +211,7 @@ def keyboard(page: Any, *keys: str) -> None:
 
 
 def test_the_gallery_works_by_keyboard(visitor: Visitor, panel: Panel) -> None:
-    """Enter opens a sample, arrows go through them, Esc closes and gives the focus back."""
+    """Enter opens a sample, arrow keys switch between them, Esc closes it and restores the focus."""
     run_id = panel.send("POST", "api/training/start", {"options": {"tags": ["steps=6", "sample_every=2"]}})["run_id"]
     page = visitor.open("samples")
     page.locator("#og-gallery-run").select_option(run_id)
@@ -233,7 +235,7 @@ def test_the_gallery_works_by_keyboard(visitor: Visitor, panel: Panel) -> None:
 
 
 def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor, panel: Panel) -> None:
-    """The cause stands on the Training tab with what to change; the setting's name leads to its field."""
+    """The cause and what to change are on the Training tab; the setting's name links to its field."""
     tags = ["fail_at=3", "step_s=0.01"]
     panel.send("POST", "api/training/start", {"options": {"tags": tags, "name": "too large"}})
     page = visitor.open("training")
@@ -246,7 +248,7 @@ def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor
 
 
 def test_what_ended_a_process_is_said_once(visitor: Visitor, tmp_path: Path) -> None:
-    """The signal stands in the sentence and not again behind it; a command that a killed process left says its name in words."""
+    """The signal is in the sentence and not repeated; an unfinished command of a killed process has its label."""
     panel = Panel(tmp_path, arguments=("--backend", BRISK)).start()
     try:
         panel.send("PUT", "api/config/current", {"config": panel.document, "name": "small"})
@@ -264,7 +266,7 @@ def test_what_ended_a_process_is_said_once(visitor: Visitor, tmp_path: Path) -> 
 
 
 def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> None:
-    """What the check finds is said before Start is pressed, then by Start itself with the setting's name: in one place each."""
+    """The findings are shown before Start is pressed, and then by Start itself with the setting's name, in one place each."""
     page = visitor.open("training")
     panel.change(base_model_name="/nowhere/model")
     expect(page.locator(".og-ready")).to_contain_text("Can’t start yet: The model /nowhere/model doesn't exist")
@@ -281,7 +283,7 @@ def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> 
 
 
 def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> None:
-    """Each reading of a card has its place with history; what a card does not tell has none; without cards there is none."""
+    """Each available reading of a GPU has a row with history; without GPUs there is none."""
     page = visitor.open("system")
     expect(page.locator(".og-meter")).to_have_count(3)
     readings = panel.get("api/system/resources")
@@ -306,7 +308,7 @@ def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> N
 
 
 def test_the_curve_of_an_earlier_run_can_be_shown(visitor: Visitor, panel: Panel) -> None:
-    """From the list of runs the chart, console and problems go to another run, and back to the present one."""
+    """From the list of runs, the chart, console and problems switch to another run and back to the current one."""
     for name, steps in (("earlier", 30), ("later", 50)):
         panel.send("POST", "api/training/start", {"options": {"name": name, "tags": [f"steps={steps}", "step_s=0.001"]}})
         panel.wait(lambda state: not state["process_running"])
@@ -325,7 +327,7 @@ def test_the_curve_of_an_earlier_run_can_be_shown(visitor: Visitor, panel: Panel
 
 
 def test_the_list_says_what_a_run_does_as_the_top_of_the_page_does(visitor: Visitor, panel: Panel) -> None:
-    """Not that it starts while its model is being loaded."""
+    """It doesn't show that the run is starting while its model is loading."""
     options = {"name": "slow to load", "tags": ["load_s=60", "steps=5"]}
     panel.send("POST", "api/training/start", {"options": options})
     page = visitor.open("training")
@@ -337,7 +339,7 @@ def test_the_list_says_what_a_run_does_as_the_top_of_the_page_does(visitor: Visi
 
 
 def test_only_a_run_with_a_backup_offers_to_go_on_from_it(visitor: Visitor, panel: Panel) -> None:
-    """Of one that failed before its first backup the list offers curve, settings and removal only."""
+    """For a run that failed before its first backup, the list offers only chart, settings and removal."""
     for name, told in (("with", ["backup_every=5"]), ("without", ["fail_at=2"])):
         options = {"name": f"{name} a backup", "tags": ["steps=10", "step_s=0.001", *told]}
         panel.send("POST", "api/training/start", {"options": options})
@@ -351,7 +353,7 @@ def test_only_a_run_with_a_backup_offers_to_go_on_from_it(visitor: Visitor, pane
 
 
 def test_deleting_a_run_tells_what_is_lost(visitor: Visitor, panel: Panel) -> None:
-    """The question names the run, the space that is freed, and models that exist only here."""
+    """The question names the run, the freed space, and models that exist only here."""
     for weights in ("first", "other"):
         options = {"name": f"the {weights} one", "tags": ["steps=3", f"weights={weights * 400}"]}
         panel.send("POST", "api/training/start", {"options": options})
@@ -368,7 +370,7 @@ def test_deleting_a_run_tells_what_is_lost(visitor: Visitor, panel: Panel) -> No
 
 
 def test_a_custom_sample_begins_with_values_that_fit(visitor: Visitor, panel: Panel) -> None:
-    """The form takes size and steps from the first sample prompt, is closed to use without a run, and says why."""
+    """The form uses size and steps of the first sample prompt, is disabled without a run, and shows why."""
     page = visitor.open("samples")
     page.get_by_text("Generate a sample").click()
     expect(page.get_by_label("Width")).to_have_value("32")
@@ -382,7 +384,7 @@ def test_a_custom_sample_begins_with_values_that_fit(visitor: Visitor, panel: Pa
 
 
 def test_what_is_drawn_follows_the_last_word_about_its_visibility(visitor: Visitor) -> None:
-    """A busy page hears of several changes in one message; hidden first and shown last means shown."""
+    """A busy page gets several changes in one message; hidden first and shown last means shown."""
     page = visitor.open()
     drawn = page.evaluate(
         """async () => {

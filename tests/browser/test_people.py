@@ -1,4 +1,4 @@
-"""A panel with accounts in the browser: it is set up, shows to each role what it may do, and a link opens on a phone."""
+"""A panel with accounts in the browser: it is set up, shows each role what it may do, and a link opens on a phone."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Studio:
         self.contexts: list[Any] = []
 
     def login(self, name: str, **options: Any) -> Page:
-        """The login page of a new browser, with name and password entered. Requests that are refused are noted."""
+        """Open the login page in a new browser with name and password entered. Rejected requests are recorded."""
         context = self.chromium.new_context(**options)
         self.contexts.append(context)
         page = context.new_page()
@@ -109,7 +109,7 @@ def run_id(studio: Studio) -> Iterator[str]:
 
 
 def test_an_owner_is_set_up_adds_a_person_and_hands_out_a_link(tmp_path, chromium):
-    """From the code in the terminal to the gallery on a phone, which shows nothing else."""
+    """The way leads from the code in the terminal to the gallery on a phone, which shows nothing else."""
     panel = Running(tmp_path, "--accounts", "--backend", REHEARSAL)
     try:
         code = re.search(r"Set-up code[^:]*: (\S+)", panel.said)[1]
@@ -163,7 +163,7 @@ def tabs(page: Page, run_id: str) -> Iterator[str]:
 
 
 def test_a_viewer_finds_nothing_enabled_that_is_refused(studio: Studio, run_id: str) -> None:
-    """On each tab, also for what comes later, and without a single request that the server refuses; the run is seen live."""
+    """This covers each tab and what loads later, without a single rejected request; the run is followed live."""
     page = studio.enter("Vera")
     for tab in tabs(page, run_id):
         page.wait_for_function(f"() => ({ENABLED})().length === 0")
@@ -215,7 +215,7 @@ def test_an_operator_starts_and_stops_but_does_not_delete(studio: Studio, run_id
 
 
 def test_an_owner_shares_a_run(studio: Studio, run_id: str) -> None:
-    """The dialog has the run chosen; the link opens the run on a phone, and nothing overlaps in the top bar there."""
+    """The dialog has the run selected; the link opens the run on a phone, where nothing overlaps in the top bar."""
     page = studio.enter("Ada", permissions=["clipboard-read", "clipboard-write"])
     page.evaluate(f"location.hash = 'runs/{run_id}'")
     page.get_by_role("button", name="Share…").click()
@@ -242,7 +242,7 @@ def test_an_owner_shares_a_run(studio: Studio, run_id: str) -> None:
 
 
 def test_a_link_for_operators_offers_what_the_run_can_do_now(studio: Studio, run_id: str) -> None:
-    """Pause while it trains, Resume while it is paused; numbers are written as on the other pages."""
+    """It shows Pause while the run trains and Resume while it is paused; numbers have the format of the other pages."""
     asked = {"name": "class", "shows": "run", "role": "operator", "days": 1, "run_id": run_id}
     context = studio.chromium.new_context(viewport=PHONE)
     studio.contexts.append(context)
@@ -261,7 +261,7 @@ def test_a_link_for_operators_offers_what_the_run_can_do_now(studio: Studio, run
 
 
 def test_an_app_is_set_up_asked_for_and_turned_off(studio: Studio) -> None:
-    """With recovery codes that are shown once; sessions are listed and ended."""
+    """Recovery codes are shown once; sessions are listed and ended."""
     page = studio.enter("Vera")
     other = studio.enter("Vera")
     page.get_by_role("button", name="Account", exact=True).click()
@@ -303,7 +303,7 @@ def test_an_app_is_set_up_asked_for_and_turned_off(studio: Studio) -> None:
 
 
 def test_an_owner_ends_the_sessions_of_a_person(studio: Studio) -> None:
-    """Their open page goes to the login page at once."""
+    """Their open page goes to the login page immediately."""
     theirs = studio.enter("Otto")
     page = studio.enter("Ada")
     page.get_by_role("button", name="Account", exact=True).click()
@@ -314,7 +314,10 @@ def test_an_owner_ends_the_sessions_of_a_person(studio: Studio) -> None:
 
 
 def test_an_owner_sets_quotas_and_fair_share(studio: Studio) -> None:
-    """The list of people shows their usage, and an empty field removes a quota. Covers ``ui/assets/people-quotas.js``."""
+    """The list of people shows their usage, and an empty field removes a quota.
+
+    Covers ``ui/assets/people-quotas.js``.
+    """
     page = studio.enter("Ada", viewport=PHONE)
     page.get_by_role("button", name="Account", exact=True).click()
     dialog = page.locator(".og-people")
@@ -341,9 +344,9 @@ def test_an_owner_sets_quotas_and_fair_share(studio: Studio) -> None:
     studio.owner.put("/api/queue/fair-share", json={"days": 0}).raise_for_status()
 
 
-@pytest.mark.usefixtures("run_id")  # the button is there while a run trains
+@pytest.mark.usefixtures("run_id")  # the button exists while a run trains
 def test_too_many_requests_are_explained(studio: Studio) -> None:
-    """The notice has the seconds to wait, and other people aren't slowed down. ``tests/js`` shows that it is sent again."""
+    """The notice has the seconds to wait, and other people aren't slowed down. ``tests/js`` tests that it is sent again."""
     page = studio.enter("Otto", viewport=PHONE)
     address, invalid = f"{studio.address}/api/queue", {"item": 1}
     replies = (page.request.post(address, data=invalid) for _ in range(200))
@@ -363,7 +366,7 @@ def test_too_many_requests_are_explained(studio: Studio) -> None:
 
 
 def test_a_link_for_an_operator_stops_its_run_from_a_phone(studio: Studio, run_id: str) -> None:
-    """Without an account, and recorded. The buttons are there while the run trains; a viewer has none."""
+    """It needs no account and is recorded. The buttons exist while the run trains; a viewer has none."""
     phones = {}
     for role in ("viewer", "operator"):
         link = {"name": f"for a phone, {role}", "shows": "run", "run_id": run_id, "role": role, "days": 1}
@@ -386,7 +389,7 @@ def test_a_link_for_an_operator_stops_its_run_from_a_phone(studio: Studio, run_i
 
 
 def test_someone_signs_in_with_a_provider_and_sets_a_password(tmp_path: Path, chromium: Any) -> None:
-    """The account has no password at first, so no current one is asked for, and there is no authenticator app to set up."""
+    """The account has no password at first, so no current one is requested, and there is no authenticator app to set up."""
     provider = FakeProvider()
     words = (
         "--oidc-issuer",

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy in a real browser: the page lives with it, and what came in from outside doesn't run."""
+"""The Content-Security-Policy in a real browser: the page works with it, and injected scripts don't run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 def test_no_tab_violates_the_policy(visitor, panel):
-    """Every tab, with a run, its sample and its chart; each violation would be a fault of the visitor."""
+    """The visitor fails on any violation on any tab, with a run, its sample and its chart."""
     for tab in READY:
         visitor.open(tab).close()
     page = visitor.open("training")

@@ -1,4 +1,4 @@
-"""The page behind a reverse proxy that shows the panel below a path of its own."""
+"""The page behind a reverse proxy that serves the panel below a path."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TOKEN = "a-token-for-programs"
 
 @dataclass
 class Proxy:
-    """Takes ``PREFIX`` off what is asked, names it to the panel, and keeps what was asked outside of it.
+    """Removes ``PREFIX`` from requests, reports it to the panel, and records requests outside of it.
 
-    One request a connection, so that only its head has to be read; a WebSocket is passed on as it comes.
+    There is one request per connection, so that only its head has to be read; a WebSocket is passed on unchanged.
     """
 
     target: int
@@ -74,7 +74,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
-        pass  # one of the two has gone, which ends the other
+        pass  # one of the two has closed, which ends the other
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def proxy(chromium, tmp_path_factory) -> Iterator[Proxy]:
 
 
 def test_the_whole_page_works_below_a_prefix(chromium, proxy):
-    """Login, all tabs, the socket, a run by Gradio's buttons, its pictures, signing out: nothing is asked outside the prefix."""
+    """Login, all tabs, the socket, a run by Gradio's buttons, its images and logout make no request outside the prefix."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     faults: list[str] = []
@@ -123,10 +123,10 @@ def test_the_whole_page_works_below_a_prefix(chromium, proxy):
     page.goto(f"{at}docs")
     page.get_by_text("/api/training/status").first.wait_for()
     page.goto(at)
-    page.wait_for_load_state("networkidle")  # a request that is still open would be answered 401 after the logout
+    page.wait_for_load_state("networkidle")  # a pending request would be answered 401 after the logout
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url(f"{at}login**")
     context.close()
     assert faults == []
-    # a browser looks for a picture of the site by itself
+    # a browser requests an icon of the site by itself
     assert [path for path in proxy.outside if path != "/favicon.ico"] == []

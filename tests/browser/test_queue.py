@@ -47,7 +47,7 @@ def line(page: Any, name: str) -> Any:
 
 
 def shown(visitor: Visitor, size: tuple[int, int], count: int) -> Any:
-    """The tab with the queue, with this many lines."""
+    """Open the tab with the queue, with this many rows."""
     page = visitor.open("runs")
     page.set_viewport_size({"width": size[0], "height": size[1]})
     expect(page.locator(".og-queue-item")).to_have_count(count)
@@ -55,7 +55,7 @@ def shown(visitor: Visitor, size: tuple[int, int], count: int) -> Any:
 
 
 def drag(page: Any, name: str, to: str, below: bool) -> None:
-    """Drag a line by its handle onto the upper or lower part of another."""
+    """Drag a row by its handle to the upper or lower part of another."""
     line(page, name).scroll_into_view_if_needed()
     handle = line(page, name).locator(".og-queue-handle").bounding_box()
     target = line(page, to).bounding_box()
@@ -81,7 +81,7 @@ def test_runs_are_reordered_by_drag(visitor: Visitor, paused: Panel, size: tuple
 
 @pytest.mark.parametrize("size", SIZES)
 def test_runs_are_reordered_by_keyboard(visitor: Visitor, paused: Panel, size: tuple[int, int]) -> None:
-    """Alt with an arrow moves the run and keeps the focus on it; the buttons do the same; both are announced."""
+    """Alt with an arrow key moves the run and keeps its focus; the buttons do the same; both are announced."""
     add(paused, "one", "two", "three")
     page = shown(visitor, size, 3)
     line(page, "three").focus()
@@ -125,7 +125,7 @@ def test_a_run_is_edited_copied_held_and_removed(visitor: Visitor, paused: Panel
 
 
 def test_a_run_is_added_with_a_start_time_and_a_run_to_wait_for(visitor: Visitor, paused: Panel) -> None:
-    """The dialog sets all that REST sets, and the line says what the run waits for."""
+    """The dialog sets everything that REST does, and the row shows what the run waits for."""
     add(paused, "one")
     page = shown(visitor, SIZES[0], 1)
     page.get_by_role("button", name="Add run…").click()
@@ -196,7 +196,7 @@ def test_a_sweep_is_shown_and_then_added(visitor: Visitor, paused: Panel) -> Non
 
 
 def test_while_a_run_trains_another_is_added_and_starts_after_it(visitor: Visitor, paused: Panel) -> None:
-    """Add to queue is there only while something trains; the next run starts when the queue is resumed."""
+    """Add to queue exists only while something trains; the next run starts when the queue is resumed."""
     page = visitor.open("training")
     expect(page.locator("#og-add-to-queue")).to_be_hidden()
     page.locator("#og-start").click()

@@ -1,4 +1,4 @@
-"""The page over a panel that goes away and comes back."""
+"""The page with a panel that ends and restarts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def change_while_gone(page: Any, panel: Panel, how: signal.Signals, epochs: str) -> None:
-    """End the panel, edit a setting, start it again: the edit is kept, told as unsaved, and then saved."""
+    """End the panel, edit a setting, start the panel again: the edit is kept, shown as unsaved, and then saved."""
     field, errors = page.locator("#og-f-epochs"), page.locator("#og-f-epochs-error")
     panel.stop(how)
     expect(page.locator(".og-banner")).to_contain_text("Disconnected from the panel")
@@ -30,7 +30,7 @@ def change_while_gone(page: Any, panel: Panel, how: signal.Signals, epochs: str)
 
 
 def test_a_restarted_panel_takes_up_edits_and_the_run(visitor: Visitor, tmp_path: Path) -> None:
-    """Ended or killed, even while a button streams: no reload, no edit lost, the run goes on and the buttons work."""
+    """Ended or killed, even while a button streams: no reload, no lost edit, the run continues and the buttons work."""
     panel = Panel(tmp_path, ("--backend", BRISK)).start()
     try:
         panel.idle()

@@ -39,7 +39,7 @@ def names(page: Any) -> list[str]:
 
 
 def opened(page: Any, panel: Panel, place: str) -> Any:
-    """Go to an address of the tab, as a link from elsewhere does."""
+    """Open an address of the tab, like a link from elsewhere."""
     page.goto(f"{panel.url}#runs/{place}")
     page.reload()
     page.locator(".og-run-plot canvas").first.wait_for()
@@ -47,7 +47,7 @@ def opened(page: Any, panel: Panel, place: str) -> Any:
 
 
 def test_the_table_searches_filters_and_sorts(visitor: Visitor, panel: Panel) -> None:
-    """The server does it for all runs; the order is announced, and a click on a heading changes it."""
+    """The server does it for all runs; the order is announced, and clicking a heading changes it."""
     for name, tag in (("alpha zebra", "cats"), ("beta zebra", "dogs"), ("gamma zebra", "cats")):
         finished(panel, name, tag)
     page = visitor.open("runs")
@@ -76,7 +76,7 @@ def test_columns_are_chosen_and_kept(visitor: Visitor, panel: Panel) -> None:
 
 
 def test_many_runs_are_tagged_archived_and_deleted_at_once(visitor: Visitor, panel: Panel) -> None:
-    """With the keyboard alone; the deletion says first what it frees."""
+    """It works with the keyboard alone; the deletion first shows what it frees."""
     for name in ("bulk one", "bulk two"):
         finished(panel, name)
     page = visitor.open("runs")
@@ -103,7 +103,7 @@ def test_many_runs_are_tagged_archived_and_deleted_at_once(visitor: Visitor, pan
 
 
 def test_a_run_has_a_page_with_an_address(visitor: Visitor, panel: Panel) -> None:
-    """A link opens it, Back returns to the table, and what is changed there is in the table."""
+    """A link opens it, Back returns to the table, and changes there are in the table."""
     run_id = finished(panel, "linked", "sample_every=20", "backup_every=20", "print=1")
     page = visitor.open("runs")
     page.get_by_role("link", name="linked").first.click()
@@ -126,7 +126,7 @@ def test_a_run_has_a_page_with_an_address(visitor: Visitor, panel: Panel) -> Non
 
 
 def test_a_resumed_run_is_one_curve_with_a_mark(visitor: Visitor, panel: Panel) -> None:
-    """The page of the later run begins where the first one began, and links to it."""
+    """The page of the later run starts where the first one did, and links to it."""
     first = finished(panel, "before", "backup_every=20")
     backup = next(each for each in panel.get(f"api/runs/{first}/files")["files"] if each["kind"] == "backup")
     second = panel.send("POST", f"api/runs/{first}/resume", {"backup": backup["id"]})["run_id"]
@@ -138,7 +138,7 @@ def test_a_resumed_run_is_one_curve_with_a_mark(visitor: Visitor, panel: Panel) 
 
 
 def test_backups_are_deleted_by_a_rule_with_a_preview(visitor: Visitor, panel: Panel) -> None:
-    """The preview names what goes and what stays; a pinned backup stays."""
+    """The preview lists what is deleted and kept; a pinned backup stays."""
     run_id = finished(panel, "rules", "backup_every=10")
     for backup in panel.get(f"api/runs/{run_id}/backups")["backups"]:
         folder = Path(backup["written_to"])
@@ -191,7 +191,7 @@ def test_a_run_is_started_again_or_resumed_through_the_queue_while_another_train
 
 
 def test_a_resume_shows_how_the_settings_in_the_form_differ(visitor: Visitor, panel: Panel) -> None:
-    """From any backup; the new run has the settings that were chosen."""
+    """It starts from any backup; the new run has the selected settings."""
     run_id = finished(panel, "differs", "backup_every=20", learning_rate=1e-4)
     panel.change(learning_rate=2e-4)
     page = opened(visitor.blank(), panel, run_id)
@@ -248,7 +248,7 @@ def test_runs_are_compared_in_charts_and_a_table(visitor: Visitor, panel: Panel)
 
 
 def drawn(page: Any) -> str:
-    """The image of the first chart."""
+    """Return the image of the first chart."""
     return str(page.locator(".og-run-plot canvas").first.evaluate("canvas => canvas.toDataURL()"))
 
 
@@ -272,7 +272,7 @@ def test_axis_smoothing_and_scale_change_the_chart_and_are_remembered(visitor: V
 
 
 def test_the_settings_of_a_run_are_compared_with_those_of_another(visitor: Visitor, panel: Panel) -> None:
-    """Of all runs, one is found by its words; only what differs is listed."""
+    """Any run can be found by search; only differences are listed."""
     finished(panel, "something else")
     first = finished(panel, "slow learner", learning_rate=1e-5)
     second = finished(panel, "fast learner", learning_rate=3e-3)
@@ -288,12 +288,12 @@ def test_the_settings_of_a_run_are_compared_with_those_of_another(visitor: Visit
     expect(table).to_contain_text("0.003")
     expect(table.locator("tbody tr")).to_have_count(1)
     fold.get_by_label("Search runs to compare with").fill("no run has these words")
-    expect(fold.locator("optgroup option")).to_have_count(1)  # the chosen one stays
+    expect(fold.locator("optgroup option")).to_have_count(1)  # the selected one stays
     expect(fold.get_by_role("combobox", name="Compare with")).to_have_value(f"run:{first}")
 
 
 def test_runs_of_onetrainer_are_added_from_their_workspace(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
-    """The dialog lists each start; an added run has its curve and samples, and can be compared with the panel's own."""
+    """The dialog lists each start; an imported run has its curve and samples, and can be compared with the panel's own."""
     own = finished(panel, "own", "sample_every=20")
     write_workspace(tmp_path)
     page = visitor.open("runs")
@@ -319,7 +319,7 @@ def test_runs_of_onetrainer_are_added_from_their_workspace(visitor: Visitor, pan
 
 
 def test_a_run_is_replayed_by_keyboard(visitor: Visitor, panel: Panel) -> None:
-    """The slider moves through the steps: values, samples and events are those of each."""
+    """The slider moves through the steps, each with its values, samples and events."""
     run_id = finished(panel, "replayed", "sample_every=20")
     page = opened(visitor.blank(), panel, run_id)
     page.get_by_text("Replay", exact=True).click()
@@ -340,7 +340,7 @@ def test_a_run_is_replayed_by_keyboard(visitor: Visitor, panel: Panel) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_every_page_of_the_tab_fits_and_has_no_violation(visitor: Visitor, panel: Panel, width: int, theme: str) -> None:
-    """Table, run and comparison, unfolded: nothing is wider than the window, and axe finds nothing."""
+    """Table, run and comparison, unfolded, are no wider than the window, and axe finds nothing."""
     ids = [finished(panel, name, "sample_every=20", "backup_every=20") for name in ("fits one", "fits two")]
     page = visitor.open("runs")
     page.set_viewport_size({"width": width, "height": 844})
@@ -370,7 +370,7 @@ def test_the_list_on_the_training_tab_leads_to_the_page_of_a_run(visitor: Visito
 
 
 def test_a_lora_of_a_run_is_converted_in_a_dialog(visitor: Visitor, panel: Panel) -> None:
-    """The format is chosen, the new file is offered for download, and a file without weights is explained."""
+    """The format is selected, the new file is offered for download, and a file without weights is explained."""
     run_id = finished(panel, "to convert")
     page = opened(visitor.open("runs"), panel, run_id)
     page.get_by_text("Files", exact=True).click()

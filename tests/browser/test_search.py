@@ -1,4 +1,4 @@
-"""Search in the settings puts what was meant first."""
+"""Search in the settings shows the most likely result first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.conftest import Panel, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# what is typed -> path of the first result
+# search text -> path of the first result
 FIRST = {
     "optimizer": "optimizer.optimizer",
     "lr": "learning_rate",
@@ -34,7 +34,7 @@ FIRST = {
 
 
 def test_the_closest_setting_comes_first(visitor: Visitor, panel: Panel) -> None:
-    """The exact label, a name of another trainer, then the key, then help texts; a part inside of a word is no match."""
+    """The order is exact label, another trainer's name, key, help texts; a part inside a word doesn't match."""
     page = visitor.open()
     search = page.locator("#og-search")
     search.fill("loads the search")
@@ -50,7 +50,7 @@ def test_the_closest_setting_comes_first(visitor: Visitor, panel: Panel) -> None
 
 
 def test_all_results_are_one_click_away(visitor: Visitor, panel: Panel) -> None:
-    """The closest 40 are shown at first, every one after a click."""
+    """The 40 closest are shown first, all of them after a click."""
     page = visitor.open()
     page.locator("#og-search").fill("t")
     expect(page.locator(".og-rows [data-row]")).to_have_count(40)

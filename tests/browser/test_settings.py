@@ -22,7 +22,7 @@ def field(page: Any, path: str) -> Any:
 
 
 def test_an_edit_is_one_patch_and_outlives_a_reload(visitor: Visitor, panel: Panel) -> None:
-    """Leaving a changed field sends one PATCH with that setting alone; a reload shows it, marked and with what it was."""
+    """Leaving a changed field sends one PATCH with only that setting; a reload shows it, marked and with its old value."""
     page = visitor.open()
     patches: list[Any] = []
     page.on("request", lambda request: patches.append(request.post_data_json) if request.method == "PATCH" else None)
@@ -41,7 +41,7 @@ def test_an_edit_is_one_patch_and_outlives_a_reload(visitor: Visitor, panel: Pan
 
 
 def test_a_refused_value_is_explained_at_its_field_and_kept_there(visitor: Visitor, panel: Panel) -> None:
-    """What the server refuses stays in the field with the reason below it; the settings do not change."""
+    """The value stays in the field with the reason below it; the settings don't change."""
     page = visitor.open()
     group(page, "optimization")
     for typed, reason in (("-3", "more than 0"), ("lots", "a number")):
@@ -57,7 +57,7 @@ def test_a_refused_value_is_explained_at_its_field_and_kept_there(visitor: Visit
 
 
 def test_a_setting_that_depends_on_another_comes_and_goes(visitor: Visitor, panel: Panel) -> None:
-    """Changing the method takes the settings of the adapter away; search still finds them and says why they are not used."""
+    """Changing the method hides the adapter's settings; search still finds them and shows why they are not used."""
     page = visitor.open()
     expect(page.locator(".og-nav button[data-group=lora]")).to_be_visible()
     field(page, "training_method").select_option("FINE_TUNE")
@@ -85,7 +85,7 @@ def test_concepts_are_cards(visitor: Visitor, panel: Panel) -> None:
 
 
 def test_an_edit_that_is_taken_back_on_its_way_is_taken_back(visitor: Visitor, panel: Panel) -> None:
-    """Typed, and typed back before the panel has answered: the old value is what it keeps."""
+    """Typed and reverted before the panel has answered, the old value is kept."""
     page = visitor.open()
     group(page, "optimization")
     held: list[Any] = []
@@ -103,7 +103,7 @@ def test_an_edit_that_is_taken_back_on_its_way_is_taken_back(visitor: Visitor, p
 
 
 def test_a_click_is_not_lost_while_the_form_changes(visitor: Visitor, panel: Panel) -> None:
-    """The counts beside the groups change between pressing and releasing the button: the group opens all the same."""
+    """The counts next to the groups change between pressing and releasing the button, and the group still opens."""
     page = visitor.open()
     group(page, "optimization")
     field(page, "epochs").fill("7")
@@ -118,7 +118,7 @@ def test_a_click_is_not_lost_while_the_form_changes(visitor: Visitor, panel: Pan
 
 
 def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel: Panel) -> None:
-    """Another person's change shows up; a change of the same field by both asks whose is wanted."""
+    """Another person's change appears; if both change the same field, the page asks which value to keep."""
     page = visitor.open()
     group(page, "optimization")
     expect(field(page, "epochs")).to_have_value("100")
@@ -139,7 +139,7 @@ def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel
 
 
 def test_what_was_typed_before_a_reload_is_not_lost_and_not_forced_on_others(visitor: Visitor, panel: Panel) -> None:
-    """A field that was not left before the page was reloaded is saved then, unless somebody else changed it meanwhile."""
+    """A field that was still focused before the reload is saved, unless someone else changed it in the meantime."""
     page = visitor.open()
     group(page, "optimization")
     page.route("**/current", lambda route: route.abort() if route.request.method == "PATCH" else route.continue_())
@@ -159,7 +159,7 @@ def test_what_was_typed_before_a_reload_is_not_lost_and_not_forced_on_others(vis
 
 
 def test_presets_are_opened_saved_exported_and_imported(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
-    """A preset opens; what was changed saves under a name, leaves as a file, and comes back from it."""
+    """A preset opens; changes can be saved under a name, exported to a file, and imported from it."""
     page = visitor.open()
     page.locator("#og-config").click()
     chooser = page.get_by_role("dialog")

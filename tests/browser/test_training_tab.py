@@ -24,7 +24,7 @@ def finished(panel: Panel, name: str, *tags: str) -> str:
 
 
 def contrast(page: Any, what: str) -> float:
-    """The contrast of a text with the card behind it, as WCAG defines it."""
+    """Return the contrast of a text with its card's background, as WCAG defines it."""
     return float(
         page.locator(what).first.evaluate(
             """node => {
@@ -61,7 +61,7 @@ def test_a_failure_is_reported_in_full_once(visitor: Visitor, panel: Panel) -> N
 
 
 def test_a_failure_while_start_streams_is_reported_in_full_once(visitor: Visitor, panel: Panel) -> None:
-    """What the button streams names the end and leaves the cause to its place."""
+    """The button's stream names the end and leaves the cause to the list."""
     page = visitor.open("training")
     page.evaluate(
         """() => document.dispatchEvent(new CustomEvent('og-outcome', {detail: {
@@ -71,7 +71,7 @@ def test_a_failure_while_start_streams_is_reported_in_full_once(visitor: Visitor
 
 
 def test_the_console_of_a_successful_run_tells_what_it_did(visitor: Visitor, panel: Panel) -> None:
-    """Phases, epochs, samples, backups and the model are lines; the log downloads whole."""
+    """It has lines for phases, epochs, samples, backups and the model; the log can be downloaded in full."""
     finished(panel, "fine", "steps=20", "sample_every=10", "backup_every=10")
     page = visitor.open("training")
     for part in (
@@ -89,9 +89,9 @@ def test_the_console_of_a_successful_run_tells_what_it_did(visitor: Visitor, pan
 
 
 def test_the_newest_samples_are_beside_the_curve(visitor: Visitor, panel: Panel) -> None:
-    """They arrive while the run is active, also after a reload, as thumbnails; below the curve on a narrow page.
+    """They arrive while the run is active, also after a reload, as thumbnails; below the chart on a narrow page.
 
-    A click opens the large view of that sample.
+    A click opens that sample's large view.
     """
     panel.send("POST", "api/training/start", {"options": {"tags": ["steps=400", "step_s=0.02", "sample_every=30"]}})
     page = visitor.open("training")
@@ -120,7 +120,7 @@ def test_the_newest_samples_are_beside_the_curve(visitor: Visitor, panel: Panel)
 
 
 def test_a_run_offers_all_its_files(visitor: Visitor, panel: Panel) -> None:
-    """All samples with thumbnails, in pages; as a zip all of them, a kind, or those that were ticked."""
+    """All samples have thumbnails, in pages; a zip contains all of them, a kind, or the selected ones."""
     finished(panel, "many", "steps=30", "sample_every=1", "backup_every=10")
     page = visitor.open("training")
     run = page.locator(".og-run", has_text="many").first
@@ -157,7 +157,9 @@ def test_the_legend_is_readable_in_both_themes(visitor: Visitor, panel: Panel) -
 
 
 def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor: Visitor, panel: Panel) -> None:
-    """The tile, the sentence below the chart and REST agree, whatever the chart's own average; the seam is marked."""
+    """The tile, the sentence below the chart and REST have the same value,
+    whatever the chart's own average; the resume is marked.
+    """
     first = finished(panel, "first", "steps=20", "backup_every=10")
     backup = next(each for each in panel.get(f"api/runs/{first}/files")["files"] if each["kind"] == "backup")
     panel.send("POST", f"api/runs/{first}/resume", {"backup": backup["id"]})
@@ -175,7 +177,7 @@ def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor
 
 
 def test_a_finished_run_is_resumed_with_more_epochs(visitor: Visitor, panel: Panel) -> None:
-    """The page asks for the number of epochs when the backup has none left."""
+    """The page asks for the number of epochs if the backup has none left."""
     first = finished(panel, "all-trained", "steps=4", "backup_every=2")
     config = panel.get(f"api/runs/{first}")["config"]
     epochs, backups = config["epochs"], Path(config["workspace_dir"]) / "backup"
@@ -199,7 +201,7 @@ def test_a_finished_run_is_resumed_with_more_epochs(visitor: Visitor, panel: Pan
 
 
 def test_resuming_while_another_run_trains_adds_to_the_queue(visitor: Visitor, panel: Panel) -> None:
-    """The button of the list resumes at once only if nothing trains."""
+    """The list's button resumes immediately only if nothing trains."""
     panel.send("POST", "api/queue/pause")
     first = finished(panel, "resumed-later", "steps=4", "backup_every=2", "fail_at=3")
     panel.send("POST", "api/training/start", {"options": {"name": "trains", "tags": ["steps=100000", "step_s=0.01"]}})
@@ -216,7 +218,7 @@ def test_resuming_while_another_run_trains_adds_to_the_queue(visitor: Visitor, p
 
 
 def test_a_command_given_while_the_run_loads_is_shown(visitor: Visitor, panel: Panel) -> None:
-    """The state names what was accepted and waits, until it is done."""
+    """The state shows the accepted command as pending until it is done."""
     page = visitor.open("training")
     panel.send("POST", "api/training/start", {"options": {"tags": ["steps=500", "step_s=0.02", "load_s=6"], "name": "loads"}})
     panel.send("POST", "api/samples/default")
@@ -228,7 +230,7 @@ def test_a_command_given_while_the_run_loads_is_shown(visitor: Visitor, panel: P
 
 
 def test_a_stopped_run_has_no_final_model(visitor: Visitor, panel: Panel) -> None:
-    """Its output says at which of how many steps it was stopped, beside the state and in the list."""
+    """Next to the state and in the list, its output shows at which of how many steps it was stopped."""
     panel.send("POST", "api/training/start", {"options": {"tags": ["steps=500", "step_s=0.02"], "name": "halved"}})
     panel.wait(lambda state: state["update_step"] > 3)
     panel.send("POST", "api/training/stop")

@@ -22,7 +22,7 @@ PROMPT = "a zorble in the middle on a white background"
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Iterator[Panel]:
-    """A panel with a run of the demo that ended after two steps, with a save and a backup of its first one."""
+    """A panel with a run of the demo that ended after two steps, with a save and a backup of its first step."""
     panel = Panel(tmp_path, ("--demo",)).start()
     panel.change(save_every=1, save_every_unit="STEP", backup_after=1, backup_after_unit="STEP")
     panel.send("POST", "api/training/start", {"options": {"name": "short", "max_steps": 2}})
@@ -32,7 +32,7 @@ def trained(tmp_path: Path) -> Iterator[Panel]:
 
 
 def opened(visitor: Visitor, panel: Panel, section: str) -> Page:
-    """The page of the run with a section unfolded."""
+    """Open the page of the run with a section unfolded."""
     run_id = panel.get("api/runs")["runs"][0]["id"]
     page = visitor.open("runs")
     page.goto(f"{panel.url}#runs/{run_id}")
@@ -47,7 +47,7 @@ def narrow(page: Page) -> None:
 
 
 def seen(page: Page, name: str) -> None:
-    """With SCREENSHOTS=FOLDER, look at what is in view."""
+    """With SCREENSHOTS=FOLDER, take a screenshot of the current view."""
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
@@ -57,8 +57,9 @@ def dark(page: Page) -> None:
 
 
 def test_a_result_is_tried_next_to_the_base_model(profile: Any, trained: Panel) -> None:
-    """Two results at two strengths and the base model: the images can be looked at, compared by keyboard and pointer, kept
-    as a sample, and are there after a reload and after a restart of the panel."""
+    """Two results at two strengths and the base model: the images can be viewed, compared by keyboard and
+    pointer, kept as a sample, and still exist after a reload and a restart of the panel.
+    """
     with Visitor(profile, trained.url).watched() as visitor:
         page = opened(visitor, trained, "Try it")
         page.get_by_label("Prompts, one per line").fill(PROMPT)
@@ -99,7 +100,7 @@ def test_a_result_is_tried_next_to_the_base_model(profile: Any, trained: Panel) 
 
 
 def _look_closer(page: Page) -> None:
-    """The large view of the second image: by keyboard alone, then with the pointer."""
+    """Use the large view of the second image, first by keyboard alone, then with the pointer."""
     page.locator(".og-try-open").nth(1).focus()
     page.keyboard.press("Enter")
     view = page.get_by_role("dialog", name="Generated image")

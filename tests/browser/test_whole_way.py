@@ -31,7 +31,7 @@ SOON_MS = 120_000
 
 
 def photo(seed: int) -> bytes:
-    """An image of the demo model's size that resembles no other."""
+    """Return an image of the demo model's size unlike any other."""
     out = io.BytesIO()
     small = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
     Image.fromarray(small).resize((128, 128), Image.Resampling.BICUBIC).save(out, "PNG")
@@ -39,7 +39,7 @@ def photo(seed: int) -> bytes:
 
 
 def photos() -> dict[str, bytes]:
-    """Twenty files: one is a copy of another, one isn't an image."""
+    """Return twenty files: one is a copy of another, one isn't an image."""
     found = {f"photo {number:02}.png": photo(number) for number in range(18)}
     return {**found, "photo copy.png": found["photo 03.png"], "photo broken.png": b"\x89PNG\r\n\x1a\n" + b"no image" * 50}
 
@@ -54,7 +54,7 @@ DROP = """(node, files) => {
 
 @dataclass
 class Person:
-    """Someone at the page; what they do is counted."""
+    """A person at the page whose actions are counted."""
 
     page: Any
     clicks: int = 0
@@ -72,7 +72,7 @@ class Person:
         target.click()
 
     def choose(self, target: Any) -> None:
-        """A decision, unless it is the default."""
+        """Make a decision, unless it is the default."""
         if not target.is_checked():
             self.clicks += 1
             self.decisions += 1
@@ -84,7 +84,7 @@ class Person:
 
 
 class KeyboardPerson(Person):
-    """Someone without a mouse: Tab reaches everything, Enter, Space and arrows do the rest."""
+    """A person without a mouse: Tab reaches everything; Enter, Space and arrow keys do the rest."""
 
     def reach(self, target: Any) -> None:
         target.wait_for()
@@ -127,7 +127,7 @@ class KeyboardPerson(Person):
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A stand-in for the hub, which the panel reaches instead of the real one."""
+    """A stand-in for the Hugging Face Hub, which the panel uses instead of the real one."""
     with FakeHub() as stand_in:
         stand_in.account("hf_writer", "ada")
         monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
@@ -137,7 +137,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def fresh(hub: FakeHub, tmp_path: Path) -> Iterator[Panel]:
-    """A panel that nobody has used, with a captioner on its machine and a token of the hub."""
+    """An unused panel, with a local captioner and a Hugging Face token."""
     write_blip(tmp_path / "captioners" / "tiny")
     panel = Panel(tmp_path, ()).start()
     panel.send("PUT", "api/secrets", {"huggingface_token": "hf_writer"})
@@ -146,7 +146,7 @@ def fresh(hub: FakeHub, tmp_path: Path) -> Iterator[Panel]:
 
 
 def shorten(page: Any) -> None:
-    """Let Start end the run after a few steps, with samples and a save before its end; everything else about it stays."""
+    """Make Start end the run after a few steps, with samples and a save before its end, without other changes."""
 
     def start(route: Any) -> None:
         body = route.request.post_data_json
@@ -156,7 +156,7 @@ def shorten(page: Any) -> None:
 
 
 def to_start(page: Any, person: Person) -> None:
-    """From the first view to a run."""
+    """Go from the first view to a run."""
     person.press(page.get_by_role("button", name="New LoRA", exact=True))
     page.locator(".og-new-drop").wait_for()
     person.bring(photos())
@@ -182,7 +182,7 @@ def to_start(page: Any, person: Person) -> None:
 
 
 def to_first_try(page: Any, person: Person) -> None:
-    """From the end of the run to images of its result at two strengths, next to the base model."""
+    """Go from the end of the run to images of its result at two strengths, next to the base model."""
     person.press(page.locator(".og-status").get_by_role("link", name="Try it"))
     person.press(page.get_by_role("button", name="Generate", exact=True))
     expect(page.locator(".og-try-cells img").first).to_be_visible(timeout=SOON_MS)
@@ -214,7 +214,7 @@ def test_from_photos_to_a_published_lora(profile: Any, fresh: Panel, hub: FakeHu
 
 
 def publish(page: Any, person: Person, hub: FakeHub) -> None:
-    """Publish the result from the page of its run, which proposes a private repository and the trigger word."""
+    """Publish the result from the page of its run, which suggests a private repository and the trigger word."""
     person.press(page.locator("summary", has_text="Publish"))
     expect(page.get_by_label("Repository")).to_have_value("ada/new-lora", timeout=SOON_MS)
     expect(page.locator(".og-hub-form").get_by_label("Trigger word")).to_have_value("zorble")

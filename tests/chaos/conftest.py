@@ -1,4 +1,4 @@
-"""What the chaos tests share: seeded randomness, a bounded number of rounds, and the table of what went wrong.
+"""Fixtures of the chaos tests: seeded randomness, a bounded number of rounds, and the table of failures.
 
 ``ONETRAINER_GRADIO_CHAOS_ROUNDS`` sets the rounds of each scenario (2), ``ONETRAINER_GRADIO_CHAOS_SEED`` the seed (8).
 """
@@ -22,7 +22,7 @@ KINDS = ("lost", "mislabelled", "unreachable", "unstopped", "torn", "stray")
 
 @dataclass
 class Tally:
-    """What went wrong in the rounds of one scenario."""
+    """The failures in the rounds of one scenario."""
 
     scenario: str
     rounds: int = 0
@@ -31,18 +31,18 @@ class Tally:
     all: ClassVar[list[Tally]] = []
 
     def round(self, number: int) -> Random:
-        """The random numbers of a round; the same for the same seed."""
+        """Return the random numbers of a round; the same for the same seed."""
         self.rounds += 1
         return Random(f"{SEED} {self.scenario} {number}")
 
     def count(self, kind: str, note: str) -> None:
-        """Note that something went wrong."""
+        """Record a failure."""
         assert kind in KINDS
         self.wrong[kind] += 1
         self.notes.append(f"{kind}: {note}")
 
     def check(self, kind: str, fine: object, note: object) -> None:
-        """Note it unless it is fine."""
+        """Record a failure unless the check passes."""
         if not fine:
             self.count(kind, str(note))
 
@@ -52,7 +52,7 @@ class Tally:
 
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Tally:
-    """The tally of this test; every count has to be 0 in the end."""
+    """Return the tally of this test; every count has to be 0 in the end."""
     tally = Tally(request.node.name.removeprefix("test_").replace("_", " "))
     Tally.all.append(tally)
     return tally

@@ -1,4 +1,4 @@
-"""Panels to be killed, and a look at what is left: is all of it there, whole, reachable and called by its name?"""
+"""Panels to be killed, and a check of what they leave: is everything there, complete, reachable and correctly reported?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_S = 40.0
 ROLES = ("supervisor", "worker", "child_process")
 
-# A run of about two seconds with everything in it.
+# A run of about two seconds with all kinds of output.
 TAGS = ("steps=60", "step_s=0.01", "load_s=0.2", "cache_s=0.2", "sample_every=20", "backup_every=20", "write_s=0.1", "print=5")
 
 PANEL = """
@@ -53,7 +53,7 @@ class NoGpu:
 
 @contextlib.contextmanager
 def panel(folder: Path, **settings: Any) -> Iterator[TrainerService]:
-    """An opened service on ``folder / "data"``."""
+    """Open a service on ``folder / "data"``."""
     given = {"data_folder": folder / "data", "backend": REHEARSAL} | settings
     service = TrainerService(ServiceSettings(**given), gpus=NoGpu)
     service.open()
@@ -64,7 +64,7 @@ def panel(folder: Path, **settings: Any) -> Iterator[TrainerService]:
 
 
 def killed_panel(folder: Path, wait_s: float, *tags: str) -> str:
-    """The id of a run that another panel started; that panel is killed this long after it began to start it."""
+    """Return the id of a run that another panel started; that panel is killed this long after it began to start it."""
     command = [sys.executable, "-c", PANEL, str(folder), REHEARSAL, *tags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -75,12 +75,12 @@ def killed_panel(folder: Path, wait_s: float, *tags: str) -> str:
 
 
 def ended(state: dict[str, Any]) -> bool:
-    """Whether nothing is left of the run."""
+    """Return whether no process of the run is left."""
     return not state["is_training"] and not state["process_running"]
 
 
 def until(predicate: Callable[[], Any], timeout_s: float = PATIENCE_S) -> bool:
-    """Whether it comes true in time."""
+    """Return whether the condition becomes true in time."""
     give_up_at = time.monotonic() + timeout_s
     while not predicate():
         if time.monotonic() >= give_up_at:
@@ -90,20 +90,20 @@ def until(predicate: Callable[[], Any], timeout_s: float = PATIENCE_S) -> bool:
 
 
 def identities(run_folder: Path) -> dict[str, ProcessIdentity]:
-    """The processes that work for a run and live."""
+    """Return the living processes that work for a run."""
     found = {role: ProcessIdentity.from_dict(read_json(run_folder / f"{role}.json")) for role in ROLES}
     return {role: each for role, each in found.items() if each is not None and each.alive() and each.pid != os.getpid()}
 
 
 def end_all(folder: Path) -> None:
-    """Kill what still works for any run."""
+    """Kill all processes of any run."""
     for run_folder in (folder / "data" / "runs").glob("*"):
         for each in identities(run_folder).values():
             kill(each.pid)
 
 
 def examine(tally: Tally, service: TrainerService, run: Run, expected: set[str]) -> None:
-    """Hold an ended run against its files: end, journal, records, results, processes and what should not be left."""
+    """Compare an ended run with its files: end, journal, records, results, processes and leftovers."""
     state = run.state()
     events = [entry.body for entry in run.journal.since(0, 100_000)]
     ends = [event["reason"] for event in events if event["type"] == "run_ended"]
@@ -127,7 +127,7 @@ def examine(tally: Tally, service: TrainerService, run: Run, expected: set[str])
 
 
 def strays(folder: Path) -> list[str]:
-    """Files that a write left half done; those of a panel that is just writing are gone a moment later."""
+    """Return partial files of interrupted writes; those of a writing panel are gone a moment later."""
     marks = (".tmp", ".unfinished", ".partial")
 
     def found() -> list[str]:
@@ -138,12 +138,12 @@ def strays(folder: Path) -> list[str]:
 
 
 def checksums(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its content."""
+    """Return every file below a folder with its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A copy of a whole folder."""
+    """Return a copy of a whole folder."""
     shutil.copytree(source, target, symlinks=True)
     return target
 

@@ -1,4 +1,4 @@
-"""Automatic resumes while panels are killed, restarted in storms, and given wrong clocks: no resume is lost or made twice."""
+"""Automatic resumes while panels are killed, restarted repeatedly, and have wrong clocks: no resume is lost or made twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.fakes.configs import small_config
 pytestmark = pytest.mark.slow
 
 ATTEMPTS = 3
-# Fails at step 30 each time, with a whole backup at step 20.
+# Fails at step 30 each time, with a complete backup at step 20.
 TAGS = ("steps=60", "step_s=0.01", "backup_every=20", "fail_at=30")
 WATCH = """
 import sys, time
@@ -44,7 +44,7 @@ def options(first_wait_s: float = 0.0, tags: tuple[str, ...] = TAGS) -> RunOptio
 
 
 def panel_for(folder: Path, seconds: float) -> None:
-    """Another panel on the folder, killed so long after it was opened."""
+    """Start another panel on the folder, killed this long after it was opened."""
     with subprocess.Popen(
         [sys.executable, "-c", WATCH, str(folder / "data"), REHEARSAL], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
@@ -55,13 +55,13 @@ def panel_for(folder: Path, seconds: float) -> None:
 
 
 def over(service: TrainerService) -> bool:
-    """Whether the last attempt has ended and its end is decided."""
+    """Return whether the last attempt has ended and its end is decided."""
     newest = service.runs.ids()[0]
     return ended(service.get_state()) and service.auto_resume.status(newest)["state"] == "exhausted"
 
 
 def examine(tally: Tally, service: TrainerService) -> None:
-    """One run for each attempt, each resuming the one before it, and one notification for each end."""
+    """Check for one run per attempt, each resuming the one before it, and one notification per end."""
     runs = [service.runs.get(run_id) for run_id in reversed(service.runs.ids())]
     attempts = [run.options().resumption.attempt if run.options().resumption else 0 for run in runs]
     tally.check("lost", set(range(ATTEMPTS + 1)) <= set(attempts), f"attempts {attempts}")
@@ -78,7 +78,7 @@ def examine(tally: Tally, service: TrainerService) -> None:
 
 
 def test_panels_killed_during_automatic_resumes(tally, tmp_path):
-    """A storm of restarts: each panel lives for a moment, and the last one finds everything as it should be."""
+    """Each panel lives for a moment, and the last one finds everything as it should be."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
@@ -116,7 +116,7 @@ def power_cut(tally: Tally, folder: Path, more_s: float) -> None:
 
 
 def test_power_cuts_during_automatic_resumes(tally, tmp_path):
-    """All processes die at once and the machine starts again: the run is lost, and resumes from its newest whole backup."""
+    """All processes die at once and the machine restarts: the run has crashed, and resumes from its newest complete backup."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
@@ -147,7 +147,7 @@ def clock_jump(tally: Tally, folder: Path, jump: float) -> None:
 
 
 def test_clock_jumps_before_a_resume(tally, tmp_path):
-    """A clock that was set forward resumes at once, one that was set back can be overruled; the state names the time."""
+    """A clock that was set forward resumes immediately, one that was set back can be overruled; the state has the time."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()

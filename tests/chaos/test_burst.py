@@ -1,4 +1,4 @@
-"""Bursts of every kind of request at the same time, and a stop among them."""
+"""Bursts of every kind of request at the same time, including a stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 
 def test_burst_of_requests_with_stop(tally, tmp_path):
-    """The state and the stop are answered at once, the run ends, and the panel is itself again afterwards."""
+    """The state and the stop are answered immediately, the run ends, and the panel recovers afterwards."""
     panel = Running(tmp_path / "data", "--backend", REHEARSAL, "--demo")
     try:
         for number in range(ROUNDS):
@@ -38,7 +38,7 @@ def test_burst_of_requests_with_stop(tally, tmp_path):
                     return [*took, await asyncio.to_thread(asked, panel.address, "POST", "/api/training/stop")]
 
             took = asyncio.run(burst())
-            # a burst of everything is more than a machine with two busy cores answers in a second
+            # a burst of everything takes more than a second on a machine with two busy cores
             tally.check("unreachable", max(took) < 2 * AT_ONCE_S, took)
             began = time.monotonic()
             over = until(lambda: ended(httpx.get(panel.address + "/api/training/status", timeout=30).json()), 30)

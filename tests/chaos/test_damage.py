@@ -1,4 +1,4 @@
-"""Data folders whose files were damaged while no panel ran, and disks that are full."""
+"""Data folders whose files were damaged while no panel was running, and full disks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def damage(random: Random, path: Path) -> str:
-    """Damage one file; says how."""
+    """Damage one file and return how."""
     content = path.read_bytes()
     at = random.randrange(len(content) + 1)
     ways = {
@@ -62,7 +62,7 @@ def damage(random: Random, path: Path) -> str:
 
 
 def look(tally: Tally, client: TestClient, what: str) -> None:
-    """Everything that the page reads is answered."""
+    """Request everything that the page reads."""
     paths = ["/api/training/status", "/api/runs", "/api/config/current", "/api/config/list", "/api/samples/list", "/api/events"]
     paths += ["/api/engines", "/api/config/libraries", "/api/onetrainer/checkouts", "/api/system/resources", "/api/secrets"]
     listed = client.get("/api/runs")
@@ -81,7 +81,7 @@ def look(tally: Tally, client: TestClient, what: str) -> None:
 
 
 def test_damaged_files(tally, whole, tmp_path):
-    """One to three files at random: the panel starts, shows the runs that are whole as they were, and trains."""
+    """With one to three random files damaged, the panel starts, shows the undamaged runs unchanged, and trains."""
     with panel(whole, in_process=True) as service:
         before = {row["id"]: row["end_reason"] for row in service.runs.list()}
     for number in range(6 * ROUNDS):
@@ -113,7 +113,7 @@ def test_damaged_files(tally, whole, tmp_path):
 
 
 def test_torn_journals(tally, whole, tmp_path):
-    """A completed run stays completed, wherever its journal is cut: how its process ended was recorded apart."""
+    """A completed run stays completed wherever its journal is cut, because the end of its process was recorded separately."""
     newest = max(path for path in (whole / "data" / "runs").iterdir())
     content = (newest / "journal.jsonl").read_bytes()
     for number in range(4 * ROUNDS):
@@ -133,7 +133,9 @@ def test_torn_journals(tally, whole, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts a small disk")
 def test_disk_full(tally, tmp_path):
-    """A disk that fills up at a random moment: the run ends truly, the panel answers, and works again when there is room."""
+    """When the disk fills up at a random moment, the run's end is correct, the
+    panel responds, and works again when there is space.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600m", "none", str(disk)], check=False).returncode:
@@ -163,7 +165,7 @@ def test_disk_full(tally, tmp_path):
             with panel(folder) as service:
                 tally.check("lost", run_id in service.runs.ids(), "the run is gone")
                 state = service.runs.get(run_id).state()
-                # where the disk took no record at all, not even that the worker began, nobody knows how it ended
+                # if the disk took no record at all, not even that the worker started, the cause of the end is unknown
                 tally.check("mislabelled", state["end_reason"] in {"completed", "failed", "stopped", "lost"}, state["end_reason"])
                 run_id = service.start(small_config(folder), RunOptions(tags=("steps=3",)))
                 tally.check("unstopped", until(lambda service=service: ended(service.get_state())), "the next run")
@@ -177,7 +179,7 @@ def test_disk_full(tally, tmp_path):
 
 
 def fill(disk: Path) -> None:
-    """Leave no room."""
+    """Fill the disk."""
     with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
         while file.write(b"\\0" * 4096):
             pass

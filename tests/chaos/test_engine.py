@@ -1,4 +1,4 @@
-"""The built-in engine with a tiny model, killed around its saves: results of earlier runs stay, and nothing half written does."""
+"""The built-in engine with a tiny model is killed around its saves: results of earlier runs stay, and no partial file does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def started(service: TrainerService, folder: Path) -> Run:
-    """The demo's model with the first concept alone and without samples, so that the processes are soon at their saves."""
+    """Start a run of the demo's model with only the first concept and no samples, so that it saves soon."""
     current = service.configs.current()
     revision, concepts = current.revision, current.config["concepts"]
     changes = {
@@ -44,13 +44,13 @@ def model_of(run: Run) -> bytes:
 
 
 def whole(content: bytes) -> bool:
-    """Whether these are all bytes of a safetensors file."""
+    """Return whether these are all bytes of a safetensors file."""
     size = struct.unpack("<Q", content[:8])[0] if len(content) > 8 else 0
     return bool(size) and content[8 : 8 + size].strip().endswith(b"}")
 
 
 def test_killed_around_the_final_save(tally, tmp_path):
-    """The second of three runs with the same settings is killed as it saves, the first one's result stays byte for byte."""
+    """The second of three runs with the same settings is killed while saving; the first one's result stays byte for byte."""
     for number in range(max(1, ROUNDS // 2)):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()

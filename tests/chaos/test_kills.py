@@ -1,4 +1,4 @@
-"""Runs whose processes are killed or stopped at random moments."""
+"""Runs whose processes are killed or suspended at random moments."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def started(service: TrainerService, folder: Path, *tags: str) -> Run:
 
 
 def aim(service: TrainerService, run: Run, role: str) -> int:
-    """The process of a role, once it is there."""
+    """Return the process of a role, once it exists."""
     assert until(lambda: role in identities(run.folder) or run.ended(), 20)
     found = identities(run.folder).get(role)
     return found.pid if found else 0
 
 
 def usable(tally: Tally, service: TrainerService, folder: Path) -> None:
-    """Another run can be started and ends well; nothing half written is left."""
+    """Check that another run can be started and completes, without partial files."""
     run = started(service, folder, "steps=3")
     tally.check("unreachable", until(lambda: ended(service.get_state())), "the next run does not end")
     tally.check("mislabelled", run.state()["end_reason"] == "completed", f"the next run: {run.state()['end_reason']}")
@@ -44,7 +44,7 @@ def usable(tally: Tally, service: TrainerService, folder: Path) -> None:
 
 
 def test_panel_killed(tally, tmp_path):
-    """The run goes on without the panel, and the next panel finds it."""
+    """The run continues without the panel, and the next panel finds it."""
     for number in range(ROUNDS + 1):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
@@ -64,7 +64,7 @@ def test_panel_killed(tally, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=["kill", "segv"])
 def test_worker_killed(tally, tmp_path, number):
-    """The true cause, everything saved before is whole, and the run goes on from its newest backup."""
+    """The actual cause is reported, everything saved before is complete, and the run resumes from its newest backup."""
     for turn in range(ROUNDS):
         random, folder = tally.round(turn), tmp_path / str(turn)
         folder.mkdir()
@@ -90,7 +90,7 @@ def test_worker_killed(tally, tmp_path, number):
 
 
 def test_supervisor_killed(tally, tmp_path):
-    """The run goes on and is called what it was."""
+    """The run continues and keeps its name."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
@@ -109,7 +109,7 @@ def test_supervisor_killed(tally, tmp_path):
 
 
 def test_suspended_supervisor_and_stop(tally, tmp_path):
-    """A supervisor that does nothing keeps no run from stopping, and no other from starting."""
+    """A suspended supervisor neither keeps its run from stopping nor another one from starting."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
@@ -134,7 +134,7 @@ def test_suspended_supervisor_and_stop(tally, tmp_path):
 
 
 def test_run_folder_deleted(tally, tmp_path):
-    """The processes notice and end within seconds, what was backed up stays, and the panel can start the next run."""
+    """The processes notice it and end within seconds, backups stay, and the panel can start the next run."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
@@ -164,7 +164,7 @@ def test_run_folder_deleted(tally, tmp_path):
 
 @pytest.mark.parametrize("in_process", [True, False], ids=["thread", "process"])
 def test_status_after_a_start(tally, tmp_path, in_process):
-    """From the answer to a start on, the state speaks of the new run, also while the process of the last one is still going."""
+    """From the response to a start on, the state is that of the new run, also while the last one's process is ending."""
     with panel(tmp_path, in_process=in_process) as service:
         for number in range((4 if in_process else 1) * ROUNDS + 1):
             random = tally.round(number)

@@ -1,4 +1,6 @@
-"""The built-in engine, killed at any moment of a run of each kind of method: its files are whole, and the run can be resumed."""
+"""The built-in engine is killed at any moment of a run with each kind of
+method: its files are complete, and the run can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,7 @@ def start(folder: Path, document: dict[str, object]) -> subprocess.Popen[str]:
 
 
 def killed(child: subprocess.Popen[str], phase: str, delay_s: float) -> bool:
-    """Kill it some time after it enters a phase; False if it ended before."""
+    """Kill it some time after it enters a phase; return False if it ended before."""
     assert child.stdout is not None
     with child:
         for line in child.stdout:
@@ -67,7 +69,7 @@ def killed(child: subprocess.Popen[str], phase: str, delay_s: float) -> bool:
 
 
 def results(folder: Path) -> list[Path]:
-    """The weights that the run finished: of backups that count, saves, and the final model."""
+    """Return the weights that the run finished: of valid backups, saves, and the final model."""
     backups = backups_in(folder / "workspace", whole=True)
     places = [*backups, folder / "workspace" / "save", folder / "out"]
     return [file for place in places for file in place.rglob("*.safetensors") if not _hidden(file, folder)]
@@ -79,7 +81,7 @@ def _hidden(file: Path, folder: Path) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_any_moment_and_resumed(kind, tally, tmp_path):
-    """Each file of a backup, save or model is whole after the kill; the next run completes, from the last backup if any."""
+    """Each file of a backup, save or model is complete after the kill; the next run completes, from the last backup if any."""
     from tests.models.tiny import write_model
 
     model, images = write_model(TYPE, tmp_path / "model"), write_data(tmp_path / "images")

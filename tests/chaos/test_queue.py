@@ -58,7 +58,7 @@ def all_ended(service: TrainerService, ids: list[str], timeout_s: float = 90.0) 
 
 
 def examine(tally: Tally, service: TrainerService, ids: list[str]) -> None:
-    """Each item was one run, which ended well; no run is there that no item names."""
+    """Check that each item was one run, which completed, and that every run belongs to an item."""
     runs = {run.id: run for run in service.runs.all()}
     named = Counter(service.queue.get(each)["run_id"] for each in ids)
     for run_id, count in named.items():
@@ -82,7 +82,7 @@ def killed(folder: Path, wait_s: float) -> None:
 
 
 def test_panels_killed_while_items_start(tally, tmp_path):
-    """A storm of restarts: whatever moment a panel dies in, each item runs once and to its end."""
+    """Whatever moment a panel dies in, each item runs once and to its end."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
@@ -99,7 +99,7 @@ def test_panels_killed_while_items_start(tally, tmp_path):
 
 
 def test_two_clients_reorder_and_remove_at_once(tally, tmp_path):
-    """What nobody removed is there once, with a place of its own; what someone removed is gone."""
+    """Every item that was not removed exists once, with a unique position; removed items are gone."""
     with panel(tmp_path, in_process=True) as service:
         service.queue.pause()
         for number in range(ROUNDS):
@@ -136,7 +136,7 @@ def test_two_clients_reorder_and_remove_at_once(tally, tmp_path):
 
 
 def test_two_hundred_items(tally, tmp_path):
-    """All of them run, in their order, and the list answers at once meanwhile."""
+    """All of them run in order, and the list responds immediately in the meantime."""
     count = 200 if ROUNDS > 2 else 25
     tally.round(0)
     with panel(tmp_path, in_process=True) as service:
@@ -156,7 +156,7 @@ def test_two_hundred_items(tally, tmp_path):
 
 
 def test_full_disk_at_adding(tally, tmp_path):
-    """The addition is an error, nothing else changes, and the queue goes on when there is room again."""
+    """Adding fails with an error, nothing else changes, and the queue continues when there is space again."""
     with panel(tmp_path, in_process=True) as service:
         service.queue.pause()
         for number in range(ROUNDS):
@@ -166,7 +166,7 @@ def test_full_disk_at_adding(tally, tmp_path):
             database = service.queue.store._database()
             (pages,) = database.execute("PRAGMA page_count").fetchone()
             database.execute(f"PRAGMA max_page_count = {pages}")
-            for _ in range(200):  # free pages within the file are used up first
+            for _ in range(200):  # free pages in the file are used up first
                 try:
                     kept.append(add(service, tmp_path, "more"))
                 except DiskFullError:
@@ -181,7 +181,7 @@ def test_full_disk_at_adding(tally, tmp_path):
 
 
 def test_clock_jumps(tally, tmp_path):
-    """A clock that jumps neither starts a run before the others nor keeps it from starting."""
+    """A clock jump neither starts a run before the others nor keeps it from starting."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
@@ -214,7 +214,7 @@ class StuckGpu:
 
 
 def test_a_device_that_never_frees_its_memory(tally, tmp_path):
-    """Nothing starts there, the reason is shown, runs for other devices pass, and the owner can start it anyway."""
+    """Nothing starts there, the reason is shown, runs for other devices overtake it, and the owner can start it anyway."""
     machine = Machine("cuda", (Gpu("stuck", 24 * GIGABYTE, (8, 9)),))
     for number in range(ROUNDS):
         tally.round(number)

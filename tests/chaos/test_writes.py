@@ -1,4 +1,6 @@
-"""Processes killed while they replace a result or clear a cache: old or new is whole, and nothing of others is touched."""
+"""Processes are killed while they replace a result or clear a cache: the old
+or the new version is complete, and other files stay.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,14 @@ KILLS = 10 * ROUNDS
 
 @pytest.fixture(scope="module")
 def forks() -> Any:
-    """Processes that start at once, because torch is imported already."""
+    """Processes that start immediately, because torch is imported already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.chaos.writing"])
     return context
 
 
 def killed(forks: Any, function: Callable[..., None], *args: object, wait_s: float) -> None:
-    """Run a function in a process of its own, and kill it this long after it began to work."""
+    """Run a function in a separate process, and kill it this long after it started working."""
     started = forks.Event()
     process = forks.Process(target=function, args=(*args, started), daemon=True)
     process.start()
@@ -41,7 +43,7 @@ def killed(forks: Any, function: Callable[..., None], *args: object, wait_s: flo
 
 
 def neighbors(folder: Path) -> dict[str, bytes]:
-    """Write what others have next to the result, and return it."""
+    """Write other files next to the result, and return them."""
     for name in ("images/1.png", "images/1.txt", ".git/HEAD", "models/other.safetensors", "models/LICENSE", "models/.hidden"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
@@ -50,7 +52,7 @@ def neighbors(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("single", [False, True], ids=["folder", "file"])
 def test_killed_while_a_result_is_replaced(tally, tmp_path, forks, single):
-    """The result is one version, whole; files of others in and next to it stay; the next run leaves nothing half written."""
+    """The result is one complete version, other files in and next to it stay, and the next run leaves no partial file."""
     from tests.chaos import writing
 
     for number in range(KILLS):
@@ -81,7 +83,7 @@ def test_killed_while_a_result_is_replaced(tally, tmp_path, forks, single):
 
 
 def test_killed_while_a_cache_is_cleared(tally, tmp_path, forks):
-    """Images and captions of others in the cache stay; the next clearing removes all of ours and nothing else."""
+    """Other images and captions in the cache stay; the next clearing removes all of ours and nothing else."""
     from tests.chaos import writing
 
     for number in range(KILLS):
@@ -94,7 +96,7 @@ def test_killed_while_a_cache_is_cleared(tally, tmp_path, forks):
         after = checksums(cache)
         changed = [name for name, content in before.items() if after.get(name) != content]
         tally.check("lost", not changed, f"{changed} in round {number}")
-        for path in cache.glob(".*.tmp"):  # what is younger could be another run's that is writing at this moment
+        for path in cache.glob(".*.tmp"):  # newer files could belong to another run that is writing at this moment
             os.utime(path, (0, 0))
         writing.clear(cache)
         left = {name for name in checksums(cache) if os.path.basename(name) != writing.marker.MARKER}

@@ -20,7 +20,7 @@ ENTRIES = 40
 
 
 class Silent:
-    """A reporter that nobody reads."""
+    """A reporter without output."""
 
     def enter(self, *_: object) -> None: ...
 
@@ -47,7 +47,7 @@ class Version:
         marker.write(place, marker.MODEL)
 
     def save_beside(self, *_: object) -> None:
-        """Nothing is written beside it."""
+        """Write no file next to it."""
 
 
 def write_model(path: Path, number: int) -> None:
@@ -58,7 +58,7 @@ def write_model(path: Path, number: int) -> None:
 
 
 def numbers_in(path: Path) -> set[int]:
-    """Return which bytes a model file has; -1 for a file that isn't whole."""
+    """Return which bytes a model file has; -1 for an incomplete file."""
     data = path.read_bytes()
     length = struct.unpack("<Q", data[:8])[0] if len(data) > 8 else len(data)
     body = data[8 + length :]

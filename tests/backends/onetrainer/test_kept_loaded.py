@@ -44,7 +44,7 @@ def ready(make_service: MakeService, folder: Path, *, in_process: bool = False, 
 
 
 def wrong_model(folder: Path) -> str:
-    """A model that passes the check before the start and that the stand-in cannot load."""
+    """Return a model that passes the pre-flight check and that the stand-in can't load."""
     (folder / "wrong").mkdir()
     (folder / "wrong" / "model_index.json").write_text("{}")
     return str(folder / "wrong")
@@ -55,7 +55,7 @@ def over(service: TrainerService) -> dict[str, Any]:
 
 
 def carried_by(run: Run) -> int:
-    """The number of OneTrainer's process."""
+    """Return the PID of OneTrainer's process."""
     return int(bodies(run, "child_process_started")[0]["pid"])
 
 
@@ -65,7 +65,7 @@ def imported(run: Run) -> bool:
 
 @modes
 def test_the_next_run_begins_without_an_import(make_service: MakeService, tmp_path: Path, in_process: bool) -> None:
-    """In processes of its own or on a thread: the same OneTrainer, but journal, log and files of each run are its own."""
+    """In separate processes or on a thread, OneTrainer is the same, but journal, log and files belong to each run."""
     service = ready(make_service, tmp_path, in_process=in_process)
     runs = []
     for _ in range(3):
@@ -79,7 +79,7 @@ def test_the_next_run_begins_without_an_import(make_service: MakeService, tmp_pa
     for run in runs:
         whole(run)
         assert bodies(run, "run_started")[0]["versions"]["python"]
-        assert (run.folder / "console.log").read_text().splitlines().count("an ordinary line") == 2  # one an epoch
+        assert (run.folder / "console.log").read_text().splitlines().count("an ordinary line") == 2  # one per epoch
         if not in_process:
             assert (run.folder / "exit.json").exists() or run is runs[-1]
     assert service.unload()
@@ -89,7 +89,7 @@ def test_the_next_run_begins_without_an_import(make_service: MakeService, tmp_pa
 
 
 def test_a_run_that_was_prepared_is_shown_and_begins_at_once(make_service: MakeService, tmp_path: Path) -> None:
-    """What waits for the next run is not in the way of saying which one that is."""
+    """The waiting process still shows which run is next."""
     service = ready(make_service, tmp_path)
     first = start(service, tmp_path)
     over(service)
