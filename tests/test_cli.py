@@ -111,7 +111,7 @@ def test_a_mistake_is_one_clear_line_and_status_2(words, part, capsys):
     assert len(said.splitlines()) == 1
 
 
-def test_an_unknown_backend_is_refused_before_anything_starts(capsys):
+def test_an_unknown_backend_is_rejected_before_anything_starts(capsys):
     assert main(["--backend", "nope"]) == 2
     assert "builtin" in capsys.readouterr().err
 
@@ -155,7 +155,7 @@ def test_checkouts_are_named_and_found(tmp_path, capsys):
     assert "cloned or unpacked" in capsys.readouterr().err
 
 
-def test_onetrainer_stays_loaded_for_as_long_as_is_said(capsys):
+def test_onetrainer_stays_loaded_for_as_long_as_is_set(capsys):
     """The default is ten minutes; an invalid duration is rejected by name."""
     assert parse([], {}).keep_loaded_s == 600
     assert parse(["--keep-loaded", "0"], {}).keep_loaded_s == 0
@@ -165,7 +165,7 @@ def test_onetrainer_stays_loaded_for_as_long_as_is_said(capsys):
         assert f"{wrong!r} isn't a duration: use 0 to 86400 seconds" in said
 
 
-def test_train_does_not_pass_over_who_is_to_train(tmp_path, capsys):
+def test_train_does_not_ignore_who_is_to_train(tmp_path, capsys):
     """A checkout together with another backend is an error; a checkout with its own backend is not."""
     assert main(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "mine:run"]) == 2
     assert "use one of them" in capsys.readouterr().err

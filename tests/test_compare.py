@@ -71,7 +71,7 @@ def test_both_train_the_same_and_everything_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["LORA", "FINE_TUNE"], ids=["initial adapter", "compared run"])
-def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path, method: str) -> None:
+def test_ctrl_c_ends_the_active_run(tmp_path: Path, method: str) -> None:
     """No training continues in the background, and the second engine doesn't start.
 
     Steps are long, as the run of the initial adapter has one.
@@ -228,7 +228,7 @@ def test_a_mistake_on_the_command_line_is_status_2(words: list[str], capsys: pyt
 
 
 @pytest.mark.slow
-def test_the_command_says_what_the_settings_lack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_what_the_settings_lack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It lists what the built-in engine doesn't support, with the settings to change; the exit status is 2."""
     checkout = set_up(tmp_path / "OneTrainer")
     path = tmp_path / "mine.json"

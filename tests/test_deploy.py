@@ -188,7 +188,7 @@ def test_the_container_start_serves_the_panel_and_its_health_check_passes(tmp_pa
 
 @posix
 @pytest.mark.parametrize("program", ["uv", "pip"])
-def test_the_installer_does_what_the_readme_says_and_nothing_else(tmp_path: Path, program: str) -> None:
+def test_the_installer_does_what_the_readme_documents_and_nothing_else(tmp_path: Path, program: str) -> None:
     (tmp_path / "uv").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "uv").chmod(0o755)
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"

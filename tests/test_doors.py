@@ -50,13 +50,13 @@ def test_paths_of_gradio_that_the_page_does_not_use_are_closed(client, method, p
     assert {str(found) for found in Path(client.app.state.service.settings.data_folder).rglob("*")} == before
 
 
-def test_no_path_stores_what_it_refuses(client):
+def test_no_path_stores_what_it_rejects(client):
     """A body that is too large is rejected before it is stored, on Gradio's paths too."""
     for path in ("/gradio_api/queue/join", "/gradio_api/call/start", "/gradio_api/run/start", "/gradio_api/upload"):
         assert client.post(path, content=b"x" * 9_000_000).status_code in {404, 413}
 
 
-def test_the_page_says_what_it_may_load(client):
+def test_the_page_shows_what_it_may_load(client):
     page = client.get("/", headers={"Accept": "text/html", "Accept-Encoding": "br, gzip"})
     policy = page.headers["content-security-policy"]
     assert "script-src 'self' 'unsafe-eval' 'sha256-" in policy

@@ -46,7 +46,7 @@ def test_every_event_and_command_has_a_tag_of_its_own():
         assert len(table) == len(defined)
 
 
-def test_keys_of_a_newer_version_are_passed_over_and_missing_ones_are_an_error():
+def test_keys_of_a_newer_version_are_ignored_and_missing_ones_are_an_error():
     """The journal of a newer panel is readable; a broken line is not decoded as an event."""
     body = events.encode(events.PhaseChanged(phase="training")) | {"new": 1}
     assert isinstance(events.decode(body), events.PhaseChanged)

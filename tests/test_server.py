@@ -167,7 +167,7 @@ def test_an_address_that_is_not_ours_is_one_clear_error():
 
 
 @pytest.mark.parametrize("words", [["--host", "0.0.0.0"], ["--share"], ["--host", "::"]])
-def test_an_open_door_without_a_lock_is_refused(words, tmp_path, capsys, monkeypatch):
+def test_an_open_door_without_a_lock_is_rejected(words, tmp_path, capsys, monkeypatch):
     for name in ("ONETRAINER_GRADIO_PASSWORD", "ONETRAINER_GRADIO_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     assert main([*words, "--data", str(tmp_path / "data")]) == 2
@@ -300,7 +300,7 @@ def test_a_token_that_was_made_up_is_shown_at_the_start():
         ({"is_training": True, "name": "", "run_id": "r1"}, True, "Run r1 finishes its step"),
     ],
 )
-def test_at_the_end_the_terminal_says_what_becomes_of_the_run(state, in_process, part):
+def test_at_the_end_the_terminal_reports_what_becomes_of_the_run(state, in_process, part):
     out = io.StringIO()
     Notice(Access(AccessSettings()), PanelOptions(in_process=in_process), 1, "", 0.0, out).stopping(lambda: state)
     assert part in out.getvalue()

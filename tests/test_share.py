@@ -178,7 +178,7 @@ def test_the_notice_names_the_link_and_what_protects_it(relay, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_panel_without_internet_says_so_and_goes_on(tmp_path):
+def test_a_panel_without_internet_reports_so_and_continues(tmp_path):
     environment = {
         "ONETRAINER_GRADIO_TOKEN": TOKEN,
         "HF_HOME": str(tmp_path / "hub"),

@@ -87,7 +87,7 @@ def test_the_storage_is_temporary_only_in_a_container_and_on_its_own_disk(tmp_pa
         assert not is_temporary(other, HOSTED, root=tmp_path)
 
 
-def test_the_notice_says_what_is_lost_and_what_to_do() -> None:
+def test_the_notice_reports_what_is_lost_and_what_to_do() -> None:
     assert 'href="https://huggingface.co/spaces/ada/panel/settings"' in storage_notice("ada/panel")
     assert "Mount a volume" in storage_notice("")
     assert "restored from ada/data" in storage_notice("ada/panel", "ada/data")

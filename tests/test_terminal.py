@@ -74,7 +74,7 @@ def test_in_a_terminal_a_bar_shows_phase_loss_and_steps(config):
     assert "Model: " in said
 
 
-def test_the_file_gives_the_name_and_its_unknown_settings_are_said(config):
+def test_the_file_gives_the_name_and_its_unknown_settings_are_reported(config):
     document = json.loads(config.read_text())
     config.write_text(json.dumps({**document, "learning_rat": 1}))
     out = io.StringIO()
@@ -83,7 +83,7 @@ def test_the_file_gives_the_name_and_its_unknown_settings_are_said(config):
     assert re.search(r"Warning: .*learning_rat", out.getvalue())
 
 
-def test_a_failure_is_said_in_one_line(config, capsys):
+def test_a_failure_is_reported_in_one_line(config, capsys):
     assert train(options(config, backend="tests.test_terminal:failing"), io.StringIO()) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("onetrainer-gradio: error:")]
     assert lines == ["onetrainer-gradio: error: the run failed at step 0: The graphics memory is used up. Lower the batch size."]

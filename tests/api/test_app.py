@@ -113,7 +113,7 @@ def test_a_broken_body_answers_in_the_one_shape(panel):
     assert reply.json().keys() == SHAPE
 
 
-def test_an_unexpected_error_says_nothing_of_the_inside(caplog):
+def test_an_unexpected_error_reveals_nothing_of_the_inside(caplog):
     """The client learns that something failed; the log has the cause."""
 
     def broken():

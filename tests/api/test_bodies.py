@@ -32,7 +32,7 @@ def chunks(count: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("path", ["/api/x", "/gradio_api/upload", "/login"])
-def test_a_body_that_is_too_large_is_refused_on_every_path(path):
+def test_a_body_that_is_too_large_is_rejected_on_every_path(path):
     """It is rejected with and without an announced length."""
     client = TestClient(app(most_bytes=1000))
     assert client.post(path, content=b"x" * 1000).text == "1000"

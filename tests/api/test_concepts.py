@@ -39,7 +39,7 @@ def test_settings_that_are_not_saved_can_be_looked_at(panel):
     assert panel.service.configs.train_config().concepts[0].balancing == 1
 
 
-def test_what_is_not_there_is_said(panel):
+def test_what_is_not_there_is_reported(panel):
     """Unknown concepts and images are 404, an empty folder is 422."""
     panel.service.configs.replace(panel.document)
     assert panel.client.post("/api/concepts/statistics", json={"index": 9}).status_code == 404

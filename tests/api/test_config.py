@@ -96,12 +96,12 @@ def test_every_preset_can_be_loaded(panel):
 
 
 @pytest.mark.parametrize("name", ["../secrets", "a/b", "..\\x", "", "con", "x" * 200])
-def test_names_that_are_paths_are_refused(panel, name):
+def test_names_that_are_paths_are_rejected(panel, name):
     assert panel.client.post("/api/config/save", json={"name": name}).status_code == 422
     assert panel.client.get(f"/api/config/load/{name.replace('..', '%2e%2e')}").status_code == 404
 
 
-def test_validation_tells_errors_and_warnings_with_paths(panel):
+def test_validation_reports_errors_and_warnings_with_paths(panel):
     good = panel.client.post("/api/config/validate", json=panel.document).json()
     assert (good["ok"], good["valid"], good["errors"]) == (True, True, [])
     document = {**panel.document, "resolution": "big", "colour": "red"}
@@ -153,7 +153,7 @@ def test_a_bad_import_changes_nothing(panel, body):
     assert current(panel) == before
 
 
-def test_a_huge_import_is_refused(panel):
+def test_a_huge_import_is_rejected(panel):
     reply = panel.client.post("/api/config/import", content=b"x" * 9_000_000)
     assert (reply.status_code, reply.json()["ok"]) == (413, False)
 
@@ -178,7 +178,7 @@ def test_what_differs_from_a_preset_is_reported_before_it_is_opened(panel):
     assert panel.client.get("/api/config/diff", params={"name": "nothing"}).status_code == 404
 
 
-def test_the_usual_values_of_an_optimizer_come_by_one_request(panel):
+def test_the_defaults_of_an_optimizer_come_by_one_request(panel):
     """The request names the revision it is based on, as every change does."""
     revision = current(panel)["revision"]
     changes = {"optimizer.optimizer": "ADAMW", "optimizer.beta1": 0.5}

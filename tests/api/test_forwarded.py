@@ -38,7 +38,7 @@ def ask(peer: str, *trusted: str) -> dict:
 @pytest.mark.parametrize(
     ("peer", "trusted"), [("127.0.0.1", ()), ("::1", ()), ("::ffff:127.0.0.1", ()), ("10.0.0.5", ("10.0.0.0/24",))]
 )
-def test_a_trusted_proxy_says_who_asks(peer, trusted):
+def test_a_trusted_proxy_sets_the_client_address(peer, trusted):
     """The last address that isn't a trusted proxy counts, because the client can invent the ones before it."""
     body = ask(peer, *trusted)
     assert (body["client"], body["scheme"], body["prefix"]) == ("203.0.113.9", "https", "/train")

@@ -43,7 +43,7 @@ def start(panel, status: int = 200, **changes: object) -> dict:
     return reply.json()
 
 
-def test_a_grid_is_generated_beside_the_base_model(finished):
+def test_a_grid_is_generated_next_to_the_base_model(finished):
     """Each prompt is generated once with the base model and at each strength, all with one seed; images load one by one."""
     made = start(finished, prompts=["a cat", "a dog"], strengths=[0.5, 1.0])
     assert [(cell["prompt"], bool(cell["file"]), cell["strength"]) for cell in made["cells"]] == [
@@ -260,7 +260,7 @@ def test_while_a_run_trains_on_the_gpu_only_the_cpu_generates(finished):
         ({"sample": {"width": "wide"}}, 422),
     ],
 )
-def test_a_wrong_request_is_refused(finished, changes, status):
+def test_a_wrong_request_is_rejected(finished, changes, status):
     start(finished, status, **changes)
 
 

@@ -45,7 +45,7 @@ def test_loopback_without_a_password_is_open_under_its_own_names(host):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "192.168.1.7:7860", ""])
-def test_a_foreign_name_is_refused_without_a_password(host):
+def test_a_foreign_name_is_rejected_without_a_password(host):
     """A page whose name was redirected to this machine reaches nothing (DNS rebinding)."""
     client, _ = panel()
     reply = client.get("/api/training/status", headers={"Host": host})
@@ -63,7 +63,7 @@ def test_a_public_host_is_an_own_name():
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "http://[broken", "file://"])
 @pytest.mark.parametrize("settings", [{}, {"password": PASSWORD}])
-def test_what_a_foreign_page_sends_is_refused(origin, settings):
+def test_what_a_foreign_page_sends_is_rejected(origin, settings):
     """This holds for any method, with or without a password; another port of this machine is another site too."""
     client, _ = panel(**settings)
     headers = {"Origin": origin}

@@ -38,7 +38,7 @@ def test_a_ping_is_answered(panel, text):
         assert until(socket, "pong") == {"type": "pong"}
 
 
-def test_other_texts_and_bytes_are_passed_over(panel):
+def test_other_texts_and_bytes_are_ignored(panel):
     with panel.socket() as socket:
         socket.receive_json()
         socket.send_text("hello")
@@ -102,7 +102,7 @@ def test_a_change_of_the_settings_is_reported(panel):
         assert until(socket, "config")["revision"] == revision
 
 
-def test_polling_tells_the_same(panel):
+def test_polling_reports_the_same(panel):
     """If WebSockets are blocked, polling returns first the state and then what happened since."""
     first = panel.client.get("/api/events").json()
     assert first["snapshot"]["type"] == "connected"
@@ -114,7 +114,7 @@ def test_polling_tells_the_same(panel):
     assert "snapshot" in panel.client.get("/api/events?since=5").json()
 
 
-def test_a_field_that_cannot_be_used_refuses_a_start_until_its_page_is_closed(panel):
+def test_a_field_that_cannot_be_used_rejects_a_start_until_its_page_is_closed(panel):
     """The page reports it over its own connection, or over REST if it polls; other messages are ignored."""
     panel.client.put("/api/config/current", json={"config": panel.document})
     field = {"path": "epochs", "label": "Epochs", "value": "abc", "reason": "expected a whole number"}

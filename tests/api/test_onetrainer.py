@@ -181,7 +181,7 @@ def test_its_presets_are_a_library_that_goes_with_it(known):
 
 
 @pytest.mark.slow
-def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
+def test_a_run_is_executed_by_the_chosen_checkout_and_records_it(known):
     """Start uses the choice, and the run records folder, revision and Python; its options can select another engine."""
     panel, checkout_id = known
     folder = panel.service.checkouts.get(checkout_id).folder
@@ -220,7 +220,7 @@ def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
     assert (state["backend"], state["checkout"]) == (other["backend"], "")
 
 
-def test_pages_are_told_of_a_change(known):
+def test_pages_are_notified_of_a_change(known):
     """A new page's snapshot and a message to the others contain the selected engine and what the form follows."""
     panel, _ = known
     with panel.socket() as socket:

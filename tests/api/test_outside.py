@@ -102,7 +102,7 @@ def changed(document: dict[str, Any], setting: str, value: str) -> dict[str, Any
     return document
 
 
-def test_the_check_says_the_same_of_what_is_outside_whether_it_is_there_or_not(place):
+def test_the_check_reports_the_same_for_what_is_outside_whether_it_is_there_or_not(place):
     """Each path setting is tried, directly and through a link: validation, start, comparison, statistics and preview."""
     assert len(path_settings(place.document)) > 15
     for setting in path_settings(place.document):

@@ -65,7 +65,7 @@ def test_data_that_a_browser_opens_runs_nothing():
 
 
 @pytest.mark.parametrize("path", ["/page", "/own", "/data", "/nowhere"])
-def test_every_answer_says_who_may_frame_it(path):
+def test_every_answer_sets_who_may_frame_it(path):
     """Only the panel itself may; on a Space, pages of the Hugging Face Hub may too."""
     here, space = client().get(path), client(hosted=True).get(path)
     assert here.headers[HEADER].endswith("frame-ancestors 'self'")

@@ -77,7 +77,7 @@ def test_a_person_logs_in_below_the_prefix_and_stays_there(client):
     assert client.get("/docs", headers=PAGE | session).status_code == 303
 
 
-def test_the_start_link_goes_on_below_the_prefix(client, access):
+def test_the_start_link_continues_below_the_prefix(client, access):
     reply = client.get(f"/?token={access.new_link()}&x=1", headers=PAGE)
     assert (reply.status_code, reply.headers["location"]) == (303, "/train/box/?x=1")
     assert "; Path=/train/box/;" in reply.headers["set-cookie"]

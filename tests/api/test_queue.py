@@ -85,7 +85,7 @@ def test_wrong_additions_name_the_place_and_add_nothing(paused, body, status, pa
     assert names(paused) == []
 
 
-def test_settings_that_cannot_work_are_refused_at_adding(paused):
+def test_settings_that_cannot_work_are_rejected_at_adding(paused):
     reply = paused.client.post("/api/queue", json={"config": {**paused.document, "concepts": []}})
     assert reply.status_code == 422
     assert any(item["path"].startswith("concepts") for item in reply.json()["errors"])

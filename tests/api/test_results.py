@@ -92,7 +92,7 @@ def test_what_is_not_the_runs_is_never_replaced(saved) -> None:
     assert saved.client.get(f"/api/runs/{saved.run_id}/result").json()["file"] == ""
 
 
-def test_what_cannot_be_a_result_is_refused(saved) -> None:
+def test_what_cannot_be_a_result_is_rejected(saved) -> None:
     """This covers the final model, a missing file and a run that is training."""
     choose(saved, saved.model, 422)
     choose(saved, {"id": "99999"}, 404)

@@ -74,7 +74,7 @@ def test_a_loss_that_is_no_number_is_null_in_the_curve(panel):
     assert series["not_finite"]["loss"] == [2]
 
 
-def test_the_log_has_a_tail_and_goes_on_from_an_offset(panel):
+def test_the_log_has_a_tail_and_resumes_from_an_offset(panel):
     run_id = panel.finished(steps=2)
     (panel.service.runs.get(run_id).folder / "console.log").write_text("one\ntwo\n")
     path = f"/api/runs/{run_id}/log"

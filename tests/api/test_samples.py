@@ -62,7 +62,7 @@ def test_a_deleted_image_is_404(panel):
     assert panel.client.get(sample["path"]).status_code == 404
 
 
-def test_a_custom_sample_takes_parameters_and_refuses_bad_ones(panel):
+def test_a_custom_sample_takes_parameters_and_rejects_bad_ones(panel):
     panel.training()
     bad = panel.client.post("/api/samples/custom", json={"prompt": "a cat", "diffusion_steps": "many"})
     assert bad.status_code == 422
@@ -93,7 +93,7 @@ def test_what_is_left_out_of_a_custom_sample_goes_by_the_model_type(panel):
     assert panel.client.get("/api/samples/parameters").json()["width"] == 1024
 
 
-def test_sampling_without_a_run_is_refused(panel):
+def test_sampling_without_a_run_is_rejected(panel):
     assert panel.client.post("/api/samples/default").status_code == 409
     assert panel.client.post("/api/samples/custom", json={"prompt": "x"}).status_code == 409
 

@@ -24,7 +24,7 @@ def client(locked, request):
     return TestClient(locked, base_url="http://panel.example", follow_redirects=False, client=(request.node.name, 5000))
 
 
-def test_a_person_logs_in_with_the_page_and_goes_on_where_it_was(client):
+def test_a_person_logs_in_with_the_page_and_continues_where_it_was(client):
     page = client.get("/docs", headers={"Accept": "text/html"})
     page = client.get(page.headers["location"])
     assert page.status_code == 200
@@ -35,7 +35,7 @@ def test_a_person_logs_in_with_the_page_and_goes_on_where_it_was(client):
     assert client.get("/login?next=/redoc").headers["location"] == "/redoc"
 
 
-def test_a_wrong_password_is_said_on_the_page(client):
+def test_a_wrong_password_is_reported_on_the_page(client):
     page = client.post("/login", data={"password": "wrong", "next": '/x"><script>'})
     assert page.status_code == 401
     assert "Wrong password or token" in page.text
@@ -83,13 +83,13 @@ def test_guessing_is_slowed_down_on_both_ways(client):
     assert "Too many" in page.text
 
 
-def test_a_login_from_another_site_is_refused(client):
+def test_a_login_from_another_site_is_rejected(client):
     """A page of another site can't log a person in to a panel."""
     assert client.post("/login", data={"password": PASSWORD}, headers={"Origin": "https://evil.example"}).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/login", "/api/login"])
-def test_a_huge_body_is_refused(client, path):
+def test_a_huge_body_is_rejected(client, path):
     """The two open paths can't be used to fill the memory."""
     assert client.post(path, content=b"x" * 9_000_000).status_code == 413
 

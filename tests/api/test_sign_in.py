@@ -76,7 +76,7 @@ def sign_in(app, following: str = "/"):
     return client, come_back(client, begin(client, following))
 
 
-def assert_refused(app, client, reply, status: int, words: str) -> None:
+def assert_rejected(app, client, reply, status: int, words: str) -> None:
     assert reply.status_code == status, reply.text
     assert words in reply.text
     assert client.get("/api/session").status_code == 401
@@ -165,20 +165,20 @@ def test_each_kind_of_rule_gives_its_role_and_the_highest_one_counts(app, provid
         ({"sub": "5", "preferred_username": {"a": 1}, "orgs": "lab", "groups": {"lab": 1}}, "isn&#x27;t on the list"),
     ],
 )
-def test_who_is_not_on_the_list_is_told_so(app, provider, person, words):
+def test_who_is_not_on_the_list_gets_a_reason(app, provider, person, words):
     """This includes an unverified address, a name in different case, and an organization that only claims the name."""
     provider.person = person
     client, reply = sign_in(app)
-    assert_refused(app, client, reply, 403, words)
+    assert_rejected(app, client, reply, 403, words)
 
 
-def test_a_verified_mark_counts_only_for_the_address_beside_it(app, provider):
+def test_a_verified_mark_counts_only_for_the_address_next_to_it(app, provider):
     """The ID token marks one address as verified, the userinfo has another one."""
     provider.person = {"sub": "5"}
     provider.token_claims = {"email": "me@mallory.example", "email_verified": True}
     provider.userinfo = {"email": "eve@mail.example"}
     client, reply = sign_in(app)
-    assert_refused(app, client, reply, 403, "hasn&#x27;t verified")
+    assert_rejected(app, client, reply, 403, "hasn&#x27;t verified")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_verified_mark_counts_only_for_the_address_beside_it(app, provider):
 def test_an_id_token_for_something_else_lets_nobody_in(app, provider, claims):
     provider.token_claims = claims
     client, reply = sign_in(app)
-    assert_refused(app, client, reply, 401, "sign-in provider")
+    assert_rejected(app, client, reply, 401, "sign-in provider")
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "HS256 with the public key", "RS256 with another key"])
@@ -212,7 +212,7 @@ def test_an_id_token_without_the_providers_signature_lets_nobody_in(app, provide
     elif other:
         provider.signs_with = provider.keys["RS256"].as_pem(private=False)
     client, reply = sign_in(app)
-    assert_refused(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
+    assert_rejected(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
 
 
 @pytest.mark.parametrize("payload", [b"[1]", b"[" * 50_000, b"{}", b"", b"\xff"])
@@ -220,14 +220,14 @@ def test_a_signed_text_that_is_no_id_token_lets_nobody_in(app, provider, payload
     key = provider.keys["RS256"]
     provider.id_token = jws.serialize_compact({"alg": "RS256", "kid": key.thumbprint()}, payload, key)
     client, reply = sign_in(app)
-    assert_refused(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
+    assert_rejected(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
 
 
 @pytest.mark.parametrize("keys", [[], [1], [{}], [{"kty": "RSA"}], [{"kty": "RSA", "n": "!", "e": "A"}]])
 def test_keys_that_cannot_be_used_let_nobody_in(app, provider, keys):
     provider.published = keys
     client, reply = sign_in(app)
-    assert_refused(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
+    assert_rejected(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
 
 
 def test_another_allowed_algorithm_and_a_new_key_are_accepted(app, provider):
@@ -243,16 +243,16 @@ def test_another_allowed_algorithm_and_a_new_key_are_accepted(app, provider):
 )
 def test_an_answer_with_another_state_or_none_lets_nobody_in(app, change):
     client = client_of(app)
-    assert_refused(app, client, come_back(client, change(begin(client))), 401, "")
+    assert_rejected(app, client, come_back(client, change(begin(client))), 401, "")
 
 
 def test_an_answer_in_another_browser_lets_nobody_in(app):
     """A person who follows the response of another person's sign-in doesn't become that person, nor the reverse."""
     address = begin(client_of(app))
     victim = client_of(app)
-    assert_refused(app, victim, come_back(victim, address), 401, "This browser hasn&#x27;t started this sign-in")
+    assert_rejected(app, victim, come_back(victim, address), 401, "This browser hasn&#x27;t started this sign-in")
     begin(victim)
-    assert_refused(app, victim, come_back(victim, address), 401, "This browser hasn&#x27;t started this sign-in")
+    assert_rejected(app, victim, come_back(victim, address), 401, "This browser hasn&#x27;t started this sign-in")
 
 
 def test_an_answer_is_used_once(app, provider):
@@ -277,7 +277,7 @@ def test_a_stolen_code_is_worth_nothing_in_another_sign_in(app):
     client = client_of(app)
     mine = begin(client)
     swapped = mine.replace(parse_qs(urlsplit(mine).query)["code"][0], stolen)
-    assert_refused(app, client, come_back(client, swapped), 401, "doesn&#x27;t accept the code")
+    assert_rejected(app, client, come_back(client, swapped), 401, "doesn&#x27;t accept the code")
 
 
 def test_two_tabs_sign_in_side_by_side_and_many_are_removed(app):
@@ -308,7 +308,7 @@ def test_afterwards_only_a_path_of_the_panel_is_opened(app, following):
 def test_someone_who_declines_is_back_at_the_login_page(app, provider):
     provider.denies = "access_denied"
     client, reply = sign_in(app)
-    assert_refused(app, client, reply, 401, "The sign-in was declined at Example.")
+    assert_rejected(app, client, reply, 401, "The sign-in was declined at Example.")
     assert 'action="../login"' in reply.text
     assert 'aria-invalid="true" aria-describedby' not in reply.text, "no field of the page is wrong"
     provider.denies = "<b>odd</b>"
@@ -338,7 +338,7 @@ def test_without_an_owner_only_the_list_or_the_set_up_code_makes_one(tmp_path, p
     code = people.new_setup_code()
     assert "Sign in with Example" in client_of(app).get("/setup", headers=HTML).text
     client, reply = sign_in(app)
-    assert_refused(app, client, reply, 403, "no owner yet")
+    assert_rejected(app, client, reply, 403, "no owner yet")
     provider.person["sub"] = "boss"
     client, _ = sign_in(app)
     assert client.get("/api/people").status_code == 200

@@ -94,7 +94,7 @@ def test_a_run_records_the_warning_about_its_memory(app, tmp_path):
         assert client.get("/api/training/status").json()["warnings_count"] == 1
 
 
-def test_a_start_that_cannot_work_is_refused_with_the_settings_to_change(panel):
+def test_a_start_that_cannot_work_is_rejected_with_the_settings_to_change(panel):
     document = {**panel.document, "concepts": []}
     reply = panel.client.post("/api/training/start", json={"config": document})
     assert reply.status_code == 422
@@ -132,7 +132,7 @@ def test_a_second_start_conflicts(panel):
 
 
 @pytest.mark.parametrize("command", ["stop", "pause", "resume", "backup", "save"])
-def test_commands_without_a_run_are_refused(panel, command):
+def test_commands_without_a_run_are_rejected(panel, command):
     reply = panel.client.post(f"/api/training/{command}")
     assert reply.status_code == 409
     assert reply.json()["error"]
@@ -176,7 +176,7 @@ def test_a_command_given_while_the_run_loads_is_acknowledged(panel):
     panel.client.post("/api/training/stop")
 
 
-def test_a_failed_run_says_why(panel):
+def test_a_failed_run_reports_why(panel):
     panel.finished(fail_at=2)
     state = panel.client.get("/api/training/status").json()
     assert state["status"] == "error"
@@ -190,7 +190,7 @@ def test_a_loss_that_is_no_number_does_not_break_the_replies(panel):
     assert panel.client.get("/api/training/progress").status_code == 200
 
 
-def test_a_backup_outside_the_allowed_folders_is_refused(panel, tmp_path):
+def test_a_backup_outside_the_allowed_folders_is_rejected(panel, tmp_path):
     from dataclasses import replace
 
     panel.service.settings = replace(panel.service.settings, allowed_roots=(tmp_path / "material",))

@@ -16,7 +16,7 @@ from onetrainer_gradio.events import RunStarted
 from tests.engine.recording import FakeControl, Recorder
 
 
-def test_it_says_first_with_what_it_begins():
+def test_it_first_reports_its_process_and_device():
     """Process, library versions and device come before anything else, including failures."""
     recorder = Recorder()
     config = TrainConfig.model_validate({"train_device": "cpu", "compile": True})

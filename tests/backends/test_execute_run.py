@@ -119,7 +119,7 @@ def test_a_backend_is_named_by_the_table_or_by_its_place() -> None:
     assert find_backend("builtin").title == "the built-in engine"
 
 
-def test_what_is_neither_a_backend_nor_a_function_is_refused() -> None:
+def test_what_is_neither_a_backend_nor_a_function_is_rejected() -> None:
     """The error contains the import path."""
     with pytest.raises(UnsupportedError, match="isn't a backend"):
         find_backend("onetrainer_gradio.backends:BACKENDS")

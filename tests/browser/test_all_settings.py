@@ -213,7 +213,7 @@ def test_findings_lead_to_their_setting_and_are_fixed_by_a_button(visitor: Visit
     expect(page.locator("#og-f-base_model_name-error")).to_contain_text("The model /nowhere/model doesn't exist")
 
 
-def test_search_finds_what_is_hidden_and_says_why(visitor: Visitor, panel: Panel) -> None:
+def test_search_finds_what_is_hidden_and_reports_why(visitor: Visitor, panel: Panel) -> None:
     """JSON paths, settings of each concept, and paths without a control are found; unused ones show the reason."""
     page = visitor.open()
     search = page.locator("#og-search")
@@ -280,7 +280,7 @@ def test_arguments_of_a_schedule_are_pairs(visitor: Visitor, panel: Panel) -> No
     panel.expect_settings(scheduler_params=[{"key": "T_max", "value": "%TOTAL_STEPS%"}])
 
 
-def test_a_value_that_cannot_be_used_is_an_issue_and_refuses_every_start(visitor: Visitor, panel: Panel) -> None:
+def test_a_value_that_cannot_be_used_is_an_issue_and_rejects_every_start(visitor: Visitor, panel: Panel) -> None:
     """It is counted and listed with its field; no page starts with the old value until it is corrected or its page is closed."""
     page = visitor.open()
     group(page, "optimization")

@@ -60,7 +60,7 @@ def test_the_memory_meter_follows_what_is_typed(visitor: Visitor, panel: Panel) 
     assert panel.setting("batch_size") != 8
 
 
-def test_what_makes_a_run_fit_is_shown_beside_the_model(visitor: Visitor, panel: Panel) -> None:
+def test_what_makes_a_run_fit_is_shown_next_to_the_model(visitor: Visitor, panel: Panel) -> None:
     """It appears on request below the base model, because the first view
     requests nothing: what doesn't fit, and what to change.
     """
@@ -111,7 +111,7 @@ def test_dynamic_shifting_shows_a_curve_for_each_resolution(visitor: Visitor, pa
     expect(page.locator(".og-draw-keys")).to_contain_text("1024 × 1024 shift 3.16")
 
 
-def test_a_layer_filter_says_what_it_takes(visitor: Visitor, panel: Panel) -> None:
+def test_a_layer_filter_reports_what_it_takes(visitor: Visitor, panel: Panel) -> None:
     """It shows how many layers a preset selects, pattern by pattern as it is typed, and the list of them on demand."""
     page = expert(visitor)
     group(page, "layers")
@@ -153,7 +153,7 @@ def images(panel: Panel, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_card_shows_an_image_and_what_lies_in_its_folder(visitor: Visitor, panel: Panel, images: Path) -> None:
+def test_a_card_shows_an_image_and_the_contents_of_its_folder(visitor: Visitor, panel: Panel, images: Path) -> None:
     """It has thumbnail, counts, captions, aspect ratios and totals; a missing folder is reported."""
     page = concepts(
         visitor,
@@ -224,7 +224,7 @@ def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, pa
     becomes(lambda: [concept["enabled"] for concept in panel.setting("concepts")], [True] * 3)
 
 
-def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, images: Path) -> None:
+def test_a_preview_draws_what_the_settings_define(visitor: Visitor, panel: Panel, images: Path) -> None:
     """Without random augmentation there is one sample; with it several, new ones
     on demand, and immediately while a number is typed.
     """

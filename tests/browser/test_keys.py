@@ -110,7 +110,7 @@ def test_an_error_names_each_place_once_and_notices_do_not_pile_up(visitor: Visi
     assert text.count("abc") == 1, text
 
 
-def test_a_refused_start_and_the_json_editor_name_a_setting_once(visitor: Visitor, panel: Panel) -> None:
+def test_a_rejected_start_and_the_json_editor_name_a_setting_once(visitor: Visitor, panel: Panel) -> None:
     """If the message begins with the name shown before it, the name isn't repeated."""
     page = visitor.open("training")
     entry = {"path": "learning_rate", "message": "learning_rate is 'abc'.", "suggestion": ""}

@@ -42,7 +42,7 @@ def rehearsed(panel: Panel, name: str) -> None:
     panel.wait(lambda state: state["status"] == "completed" and not state["process_running"])
 
 
-def test_settings_stand_beside_those_of_a_run(visitor: Visitor, panel: Panel) -> None:
+def test_settings_are_next_to_those_of_a_run(visitor: Visitor, panel: Panel) -> None:
     """Each difference has both values as text; one press uses the other value; sides can be selected and swapped."""
     rehearsed(panel, "first try")
     panel.change(epochs=7, concepts=[*panel.document["concepts"], {"name": "blue"}])

@@ -48,7 +48,7 @@ def made_again(control: Any) -> Iterator[None]:
     control.page.wait_for_function("control => !control.isConnected", arg=before)
 
 
-def test_the_page_says_who_trains_and_lets_choose(visitor: Visitor, panel: Panel) -> None:
+def test_the_page_shows_who_trains_and_lets_choose(visitor: Visitor, panel: Panel) -> None:
     """Without a choice it is the first that can train; choosing one that can't is explained, with the way to one that can."""
     page = visitor.open()
     words = page.locator(".og-engine-words")
@@ -215,7 +215,7 @@ def test_the_form_follows_another_choice_at_once(visitor: Visitor, panel: Panel)
     expect(group).to_be_visible()
 
 
-def test_the_training_tab_says_who_trains(visitor: Visitor, panel: Panel) -> None:
+def test_the_training_tab_shows_who_trains(visitor: Visitor, panel: Panel) -> None:
     """The same choice is next to the Start button."""
     page = visitor.open("training")
     select = page.locator("#og-engine-run")
@@ -224,7 +224,7 @@ def test_the_training_tab_says_who_trains(visitor: Visitor, panel: Panel) -> Non
     expect(page.locator("#og-status .og-engine-words")).to_contain_text("Runs will use OneTrainer")
 
 
-def test_a_run_says_who_trains_it_while_it_goes_on_and_after(visitor: Visitor, panel: Panel, checkout: Path) -> None:
+def test_a_run_shows_who_trains_it_while_it_continues_and_after(visitor: Visitor, panel: Panel, checkout: Path) -> None:
     """It is in the state card and in the list of runs, whatever is selected in the meantime."""
     (known,) = panel.get("api/onetrainer/checkouts")["checkouts"]
     panel.send("PUT", "api/engines", {"engine": f"onetrainer:{known['id']}"})
@@ -278,7 +278,7 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     expect(card.get_by_role("row", name=re.compile("NEW_MODEL_9 LoRA"))).to_contain_text("yes")
 
 
-def test_what_stays_loaded_is_said_and_can_be_let_go(visitor: Visitor, panel: Panel, checkout: Path) -> None:
+def test_what_stays_loaded_is_reported_and_can_be_let_go(visitor: Visitor, panel: Panel, checkout: Path) -> None:
     """After a run the card shows until when OneTrainer stays loaded; Unload ends it."""
     known = panel.get("api/onetrainer/checkouts")["checkouts"]
     if not known:

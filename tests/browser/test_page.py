@@ -247,7 +247,7 @@ def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor
     expect(page.locator("#og-f-batch_size")).to_be_focused()
 
 
-def test_what_ended_a_process_is_said_once(visitor: Visitor, tmp_path: Path) -> None:
+def test_what_ended_a_process_is_reported_once(visitor: Visitor, tmp_path: Path) -> None:
     """The signal is in the sentence and not repeated; an unfinished command of a killed process has its label."""
     panel = Panel(tmp_path, arguments=("--backend", BRISK)).start()
     try:
@@ -265,7 +265,7 @@ def test_what_ended_a_process_is_said_once(visitor: Visitor, tmp_path: Path) -> 
         panel.stop()
 
 
-def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> None:
+def test_a_rejected_start_reports_what_to_change(visitor: Visitor, panel: Panel) -> None:
     """The findings are shown before Start is pressed, and then by Start itself with the setting's name, in one place each."""
     page = visitor.open("training")
     panel.change(base_model_name="/nowhere/model")
@@ -326,7 +326,7 @@ def test_the_curve_of_an_earlier_run_can_be_shown(visitor: Visitor, panel: Panel
     expect(summary).to_contain_text("up to step 50")
 
 
-def test_the_list_says_what_a_run_does_as_the_top_of_the_page_does(visitor: Visitor, panel: Panel) -> None:
+def test_the_list_shows_what_a_run_does_like_the_top_of_the_page_does(visitor: Visitor, panel: Panel) -> None:
     """It doesn't show that the run is starting while its model is loading."""
     options = {"name": "slow to load", "tags": ["load_s=60", "steps=5"]}
     panel.send("POST", "api/training/start", {"options": options})
@@ -338,7 +338,7 @@ def test_the_list_says_what_a_run_does_as_the_top_of_the_page_does(visitor: Visi
     expect(run.locator(".og-badge")).to_have_text("Stopped")
 
 
-def test_only_a_run_with_a_backup_offers_to_go_on_from_it(visitor: Visitor, panel: Panel) -> None:
+def test_only_a_run_with_a_backup_offers_to_resume_from_it(visitor: Visitor, panel: Panel) -> None:
     """For a run that failed before its first backup, the list offers only chart, settings and removal."""
     for name, told in (("with", ["backup_every=5"]), ("without", ["fail_at=2"])):
         options = {"name": f"{name} a backup", "tags": ["steps=10", "step_s=0.001", *told]}
@@ -352,7 +352,7 @@ def test_only_a_run_with_a_backup_offers_to_go_on_from_it(visitor: Visitor, pane
         expect(run.get_by_role("button", name="Resume from last backup")).to_have_count(offered)
 
 
-def test_deleting_a_run_tells_what_is_lost(visitor: Visitor, panel: Panel) -> None:
+def test_deleting_a_run_reports_what_is_lost(visitor: Visitor, panel: Panel) -> None:
     """The question names the run, the freed space, and models that exist only here."""
     for weights in ("first", "other"):
         options = {"name": f"the {weights} one", "tags": ["steps=3", f"weights={weights * 400}"]}

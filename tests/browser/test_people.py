@@ -162,7 +162,7 @@ def tabs(page: Page, run_id: str) -> Iterator[str]:
         yield tab
 
 
-def test_a_viewer_finds_nothing_enabled_that_is_refused(studio: Studio, run_id: str) -> None:
+def test_a_viewer_finds_nothing_enabled_that_is_rejected(studio: Studio, run_id: str) -> None:
     """This covers each tab and what loads later, without a single rejected request; the run is followed live."""
     page = studio.enter("Vera")
     for tab in tabs(page, run_id):

@@ -40,7 +40,7 @@ def test_an_edit_is_one_patch_and_outlives_a_reload(visitor: Visitor, panel: Pan
     expect(field(page, "epochs")).to_have_value("100")
 
 
-def test_a_refused_value_is_explained_at_its_field_and_kept_there(visitor: Visitor, panel: Panel) -> None:
+def test_a_rejected_value_is_explained_at_its_field_and_kept_there(visitor: Visitor, panel: Panel) -> None:
     """The value stays in the field with the reason below it; the settings don't change."""
     page = visitor.open()
     group(page, "optimization")

@@ -70,7 +70,7 @@ def test_a_failure_while_start_streams_is_reported_in_full_once(visitor: Visitor
     expect(page.locator(".og-outcome")).to_have_text("Failed after 3 steps")
 
 
-def test_the_console_of_a_successful_run_tells_what_it_did(visitor: Visitor, panel: Panel) -> None:
+def test_the_console_of_a_successful_run_reports_what_it_did(visitor: Visitor, panel: Panel) -> None:
     """It has lines for phases, epochs, samples, backups and the model; the log can be downloaded in full."""
     finished(panel, "fine", "steps=20", "sample_every=10", "backup_every=10")
     page = visitor.open("training")
@@ -88,7 +88,7 @@ def test_the_console_of_a_successful_run_tells_what_it_did(visitor: Visitor, pan
     assert "Run finished." in Path(download.value.path()).read_text()
 
 
-def test_the_newest_samples_are_beside_the_curve(visitor: Visitor, panel: Panel) -> None:
+def test_the_newest_samples_are_next_to_the_curve(visitor: Visitor, panel: Panel) -> None:
     """They arrive while the run is active, also after a reload, as thumbnails; below the chart on a narrow page.
 
     A click opens that sample's large view.

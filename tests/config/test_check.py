@@ -385,7 +385,7 @@ ELSEWHERE = {
     ("code", "severity", "path", "changes"),
     [pytest.param(*row, marks=[pytest.mark.slow] * (row[0] == "layer-filter-slow"), id=f"{row[0]}-{row[2]}") for row in CASES],
 )
-def test_a_mistake_is_said_at_its_setting_and_its_fix_removes_it(shared_place, code, severity, path, changes):
+def test_a_mistake_is_reported_at_its_setting_and_its_fix_removes_it(shared_place, code, severity, path, changes):
     """Each finding has its code, severity and location, expectation and suggestion; a fix causes no new errors."""
     before = findings(shared_place, changes)
     hits = [item for item in before if (item.code, item.severity, item.path) == (code, severity, path)]
@@ -430,7 +430,7 @@ def test_a_slow_pattern_is_an_error_for_a_model_type_that_only_a_newer_onetraine
     assert ("layer-filter-slow", "error", "layer_filter") in told(place, changes)
 
 
-def test_every_code_of_the_catalogue_is_tested():
+def test_every_code_of_the_catalog_is_tested():
     """A finding that no test triggers might not work."""
     refusals = {name for name, code in CODES.items() if code.late_error}
     assert {row[0] for row in CASES} | ELSEWHERE | refusals == set(CODES)
@@ -441,7 +441,7 @@ def test_the_documentation_lists_every_code():
     assert catalog() in (DOCS / "preflight.md").read_text(encoding="utf-8")
 
 
-def test_missing_and_empty_captions_are_said_with_their_number(place):
+def test_missing_and_empty_captions_are_reported_with_their_number(place):
     """The finding names the first image without a caption."""
     add_image(place / "images" / "b.png", caption=None)
     add_image(place / "images" / "c.png", caption="")
@@ -583,7 +583,7 @@ def test_a_folder_of_broken_images_alone_is_an_error(place):
     assert "none of the 4 images" in empty.message
 
 
-def test_shapes_that_do_not_fill_a_batch_are_said(place):
+def test_shapes_that_do_not_fill_a_batch_are_reported(place):
     """Three landscape images among four square ones can't fill a batch of four."""
     for number in range(3):
         add_image(place / "images" / f"wide{number}.png", (1024, 512))
@@ -643,14 +643,14 @@ def test_a_large_folder_is_not_looked_through_to_its_end(place):
         ("MyOwnPipeline", "FLUX_DEV_1", True),
     ],
 )
-def test_a_base_of_another_type_is_said(place, pipeline, model_type, fits):
+def test_a_base_of_another_type_is_reported(place, pipeline, model_type, fits):
     """The folder's own index decides; an unknown pipeline is not judged."""
     (place / "model" / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
     codes = {item.code for item in findings(place, {"model_type": model_type})}
     assert ("base-model-type" in codes) is not fits
 
 
-def test_an_existing_output_is_a_warning_or_an_error_as_the_settings_say(place):
+def test_an_existing_output_is_a_warning_or_an_error_by_the_settings(place):
     """Overwriting is a warning, or an error if files are protected, and another name is suggested."""
     (place / "out.safetensors").write_bytes(b"x")
     (place / "out-2.safetensors").write_bytes(b"x")
@@ -683,7 +683,7 @@ def test_paths_outside_the_allowed_folders_are_errors(place, tmp_path_factory):
     assert told(place, {"base_model_name": "owner/model"}, roots=[place]) == set()
 
 
-def test_what_may_not_be_read_or_written_is_said(place):
+def test_what_may_not_be_read_or_written_is_reported(place):
     """The check asks the system before anything is tried."""
     (place / "captions.txt").write_text("a cat")
     (place / "old.safetensors").write_bytes(b"x")
@@ -717,7 +717,7 @@ def test_a_lora_needs_little_room(place):
     assert findings(place, machine=Machine("cpu", (), free=lambda path: 3 * GIGABYTE)) == ()
 
 
-def test_an_unreadable_list_of_concepts_is_said(place):
+def test_an_unreadable_list_of_concepts_is_reported(place):
     """The file is named, and everything else is still checked."""
     (place / "concepts.json").write_text("{")
     found = findings(place, {"concepts": None, "concept_file_name": "concepts.json"})
@@ -751,7 +751,7 @@ def test_a_backup_with_no_epoch_left_is_not_continued(place):
     assert findings(place, {"continue_last_backup": True, "epochs": 4}) == ()
 
 
-def test_backups_of_earlier_runs_that_would_be_deleted_are_said(place):
+def test_backups_of_earlier_runs_that_would_be_deleted_are_reported(place):
     """OneTrainer's rolling backups clean the whole workspace, ours only the run's own backups."""
     write_backup(place)
     (place / "workspace" / "run" / "backup" / "2026-01-02").mkdir()
@@ -777,7 +777,7 @@ def test_a_run_that_continues_its_own_chain_deletes_nothing_foreign(place):
     assert "1 backup of other runs" in found.message
 
 
-def test_images_for_validation_that_is_off_are_said(place):
+def test_images_for_validation_that_is_off_are_reported(place):
     """They would not be used."""
     concepts = [{"path": "images"}, {"path": "images", "type": "VALIDATION"}]
     (found,) = findings(place, {"concepts": concepts})
@@ -843,7 +843,7 @@ def test_an_interval_is_due_as_onetrainer_counts(every, skip, unit, total, at_on
     assert next((place for place in range(total) if due(place)), None) == first
 
 
-def test_the_default_configuration_says_why_it_cannot_start(place):
+def test_the_default_configuration_reports_why_it_cannot_start(place):
     """The defaults are checked without a crash, and the findings name what is missing."""
     codes = {item.code for item in check(TrainConfig(), base_folder=place, machine=CPU) if item.severity == "error"}
     assert {"no-concept", "format-for-method"} <= codes

@@ -188,7 +188,7 @@ def errors(place, *changes):
 
 
 @pytest.mark.parametrize(("number", "code", "path", "changes"), REFUSALS, ids=[f"{row[0]}-{row[1]}" for row in REFUSALS])
-def test_a_late_refusal_is_said_before_the_start_and_its_fix_removes_it(place, number, code, path, changes):
+def test_a_late_error_is_reported_before_the_start_and_its_fix_removes_it(place, number, code, path, changes):
     """The invalid configuration gives exactly that error for that setting; with its fix there is none left."""
     assert CODES[code].late_error == number
     (error,) = errors(place, changes)
@@ -200,7 +200,7 @@ def test_a_late_refusal_is_said_before_the_start_and_its_fix_removes_it(place, n
         assert errors(place, changes, dict(error.fix)) == []
 
 
-def test_every_refusal_that_settings_can_show_has_a_case():
+def test_every_error_that_settings_can_show_has_a_case():
     """Only the NaN loss (21) can't be an error in advance: its usual causes are a warning."""
     told = {code.late_error for code in CODES.values()} - {0}
     assert told == set(range(1, 22))
@@ -241,13 +241,13 @@ def test_the_rules_of_the_window_that_were_wrong_are_not_repeated(place):
     assert [finding for finding in found if finding.severity == "error"] == []
 
 
-def test_a_type_that_keeps_projections_apart_goes_on_with_any_format(place):
+def test_a_type_that_keeps_projections_apart_continues_with_any_format(place):
     """Only types that fuse projections depend on the fused formats."""
     changes = {"lora_model_name": "fused.safetensors", "output_model_format": "DIFFUSERS_LORA"}
     assert errors(place, changes) == []
 
 
-def test_quantized_layers_beside_the_trained_ones_are_fine(place):
+def test_quantized_layers_next_to_the_trained_ones_are_fine(place):
     """The training filter and the quantization filter may select different layers of the denoiser."""
     apart = {
         "layer_filter": "attn",

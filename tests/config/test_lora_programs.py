@@ -91,7 +91,7 @@ def test_a_file_that_a_program_does_not_read_names_the_format_to_convert_to(mode
             assert lora_problem(program, lora_names(KEYS[wanted], FLUX), FLUX) == ("", "")
 
 
-def test_what_converting_does_not_help_with_is_said_without_a_format() -> None:
+def test_what_converting_does_not_help_with_is_reported_without_a_format() -> None:
     """This covers an adapter type, a model type, and unrelated names."""
     oft = lora_names(["lora_unet_double_blocks_0_img_attn_qkv.oft_R.weight"], FLUX)
     assert lora_problem(COMFYUI, oft, FLUX) == ("ComfyUI doesn't read OFT.", "")

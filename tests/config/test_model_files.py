@@ -133,7 +133,7 @@ def test_a_broken_file_is_named_for_what_it_is(tmp_path, name, role):
 
 @pytest.mark.parametrize("name", MISPLACED)
 @pytest.mark.parametrize("role", [BASE, COMPONENT, LORA, EMBEDDING])
-def test_a_whole_file_is_refused_only_where_it_does_not_belong(tmp_path, name, role):
+def test_a_whole_file_is_rejected_only_where_it_does_not_belong(tmp_path, name, role):
     """The message names the kind of file and what to choose; a file of unknown content is left to the loader."""
     content, wrong, what = MISPLACED[name]
     (tmp_path / name).write_bytes(content)
@@ -265,7 +265,7 @@ def test_an_adapter_folder_and_a_backup_are_recognized(tmp_path):
         assert "adapter" in problem.what or "LoRA" in problem.what
 
 
-def test_nothing_is_said_of_what_is_not_there_or_no_file(tmp_path):
+def test_nothing_is_reported_for_what_is_not_there_or_no_file(tmp_path):
     """Missing paths, folders of other things and pipes have other findings."""
     os.mkfifo(tmp_path / "pipe.safetensors")
     for path in (tmp_path / "gone", tmp_path, tmp_path / "pipe.safetensors", Path("/dev/null")):
@@ -294,7 +294,7 @@ SETTINGS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_the_check_says_what_a_file_is_at_every_setting_that_names_one(tmp_path, setting):
+def test_the_check_reports_what_a_file_is_at_every_setting_that_names_one(tmp_path, setting):
     """The message equals the engine's, as an error for the setting."""
     place = furnish(tmp_path)
     role, changes = SETTINGS[setting]
@@ -313,7 +313,7 @@ def test_the_check_says_what_a_file_is_at_every_setting_that_names_one(tmp_path,
             assert hits[0].message == problem.about(name)
 
 
-def test_the_check_says_the_type_of_a_checkpoint(tmp_path):
+def test_the_check_reports_the_type_of_a_checkpoint(tmp_path):
     place = furnish(tmp_path)
     (place / "xl.safetensors").write_bytes(safetensors(UNET, VAE, "conditioner.embedders.0.x"))
     (finding,) = [item for item in findings(place, {"base_model_name": "xl.safetensors"}) if item.path == "base_model_name"]

@@ -67,7 +67,7 @@ def test_what_is_evaluated_directly_means_the_same(pattern):
 
 
 @pytest.mark.parametrize("pattern", [SLOW[0], *(pytest.param(pattern, marks=pytest.mark.slow) for pattern in SLOW[1:])])
-def test_a_pattern_that_never_ends_is_ended_while_others_go_on(pattern):
+def test_a_pattern_that_never_ends_is_ended_while_others_continue(pattern):
     """It stops at its time limit, and no other thread waits for it."""
     turns = 0
     done = threading.Event()
@@ -138,7 +138,7 @@ def test_a_run_gives_a_pattern_more_time_than_the_check(monkeypatch):
     assert given_s == [patterns.RUN_S, patterns.CHECK_S]
 
 
-def test_a_process_that_cannot_be_started_is_said(monkeypatch):
+def test_a_process_that_cannot_be_started_is_reported(monkeypatch):
     """Without an interpreter nothing is evaluated, and nothing counts as a match."""
     monkeypatch.setattr(patterns.sys, "executable", "/nowhere/python")
     with pytest.raises(PatternError, match="no process can be started"):

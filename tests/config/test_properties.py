@@ -144,7 +144,7 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
-def taken_or_refused(document: dict[str, Any]) -> None:
+def accepted_or_rejected(document: dict[str, Any]) -> None:
     findings: tuple[Finding, ...] = ()
     config = None
     try:
@@ -161,9 +161,9 @@ def taken_or_refused(document: dict[str, Any]) -> None:
 
 @quick
 @given(damaged())
-def test_a_damaged_document_is_taken_or_refused_with_its_place(document: dict[str, Any]) -> None:
+def test_a_damaged_document_is_accepted_or_rejected_with_its_place(document: dict[str, Any]) -> None:
     """Damaged values never crash: either an error names the path, or the result can be written and read."""
-    taken_or_refused(document)
+    accepted_or_rejected(document)
 
 
 @quick
@@ -171,9 +171,9 @@ def test_a_damaged_document_is_taken_or_refused_with_its_place(document: dict[st
     st.dictionaries(st.sampled_from(KEYS), JUNK, max_size=4),
     st.integers(-1, 12) | JUNK,
 )
-def test_a_damaged_document_of_any_version_is_taken_or_refused(document: dict[str, Any], version: Any) -> None:
+def test_a_damaged_document_of_any_version_is_accepted_or_rejected(document: dict[str, Any], version: Any) -> None:
     """The same holds for documents that are migrated first."""
-    taken_or_refused(document | {"__version": version})
+    accepted_or_rejected(document | {"__version": version})
 
 
 @quick
@@ -202,7 +202,7 @@ def test_a_text_that_no_parser_takes_is_an_error_of_the_file(text: str) -> None:
 
 
 @pytest.mark.parametrize("document", [{"unet": {"learning_rate": math.nan}}, {"unet": {"learning_rate": "nan"}}])
-def test_what_is_not_a_number_is_refused(document: dict[str, Any]) -> None:
+def test_what_is_not_a_number_is_rejected(document: dict[str, Any]) -> None:
     """JSON can't represent NaN, and it would never compare as unchanged."""
     with pytest.raises(ConfigInvalidError) as caught:
         from_document(document)
@@ -211,7 +211,7 @@ def test_what_is_not_a_number_is_refused(document: dict[str, Any]) -> None:
 
 @quick
 @given(st.data())
-def test_a_damaged_text_is_taken_or_refused(data: st.DataObject) -> None:
+def test_a_damaged_text_is_accepted_or_rejected(data: st.DataObject) -> None:
     """A truncated or corrupted file is an error, or is read like any other."""
     text = json.dumps({"epochs": 3, "optimizer": {"optimizer": "ADAMW", "beta1": 0.5}, "concepts": [{"name": "a", "image": {}}]})
     start = data.draw(st.integers(0, len(text)))
@@ -220,4 +220,4 @@ def test_a_damaged_text_is_taken_or_refused(data: st.DataObject) -> None:
     with contextlib.suppress(ConfigFileError):
         document = parse(text, name="it")
     if document is not None:
-        taken_or_refused(document)
+        accepted_or_rejected(document)

@@ -61,7 +61,7 @@ def test_the_last_step_follows_from_the_backup_and_the_images_of_now(
         (Progress(2, 1, 1, 9, epoch_length=7), False),
     ],
 )
-def test_a_warning_says_that_the_images_changed(at: Progress, changed: bool) -> None:
+def test_a_warning_reports_that_the_images_changed(at: Progress, changed: bool) -> None:
     """The backup's record decides, otherwise its completed epochs; in the first epoch of a foreign backup nothing is known."""
     warned = steps_changed(at, 7, Path("backup"))
     assert (warned is not None) is changed

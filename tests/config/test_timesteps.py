@@ -106,7 +106,7 @@ def test_the_types_that_shift_by_size_are_those_of_the_facts():
     }
 
 
-def test_dynamic_shifting_of_a_type_without_it_is_said_to_have_no_effect():
+def test_dynamic_shifting_of_a_type_without_it_is_reported_to_have_no_effect():
     """The fixed shift is used, and the reason is shown."""
     found = plot(dynamic_timestep_shifting=True, timestep_shift=3.0)
     assert (found.dynamic, found.curves[0].shift) == (False, 3.0)

@@ -84,7 +84,7 @@ def _half_ring() -> toy_dataset.Pixels:
     ],
     ids=["red ring", "purple ring", "green dot", "blue dot", "no hole", "half a ring", "noise", "nothing"],
 )
-def test_near_misses_are_refused(image: toy_dataset.Pixels) -> None:
+def test_near_misses_are_rejected(image: toy_dataset.Pixels) -> None:
     """A ring of another color, a missing dot or hole, half a ring, and noise are not the new concept."""
     assert not check.shows_new(image)
 

@@ -40,7 +40,7 @@ def test_regularization_images_name_every_known_word_and_never_the_trigger_word(
 
 
 @pytest.mark.parametrize("path", [*NEW, *REGULARIZATION], ids=lambda path: path.stem)
-def test_an_image_shows_what_its_caption_says(path: Path) -> None:
+def test_an_image_shows_what_its_caption_describes(path: Path) -> None:
     """The caption follows the grammar, and the image shows exactly that."""
     image = check.open_image(path)
     assert image.shape == (toy_dataset.SIZE, toy_dataset.SIZE, 3)

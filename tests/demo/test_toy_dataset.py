@@ -17,7 +17,7 @@ def test_every_combination_has_its_own_caption() -> None:
     assert "a red circle at the left on a white background" in captions
 
 
-def test_captions_leave_out_what_they_do_not_say() -> None:
+def test_captions_leave_out_what_they_do_not_contain() -> None:
     """Position and background can each be omitted."""
     words = ("star", "blue", "at the top", "sky")
     assert toy_dataset.Scene(*words, names_place=False).caption == "a blue star on a sky background"
@@ -33,7 +33,7 @@ def test_the_same_seed_draws_the_same_scenes() -> None:
     assert all((toy_dataset.render(a) == toy_dataset.render(b)).all() for a, b in zip(first, second, strict=True))
 
 
-def test_training_scenes_never_say_the_new_word_or_a_held_out_combination() -> None:
+def test_training_scenes_never_contain_the_new_word_or_a_held_out_combination() -> None:
     """The base model is trained with neither the trigger word nor the combinations held out for the evaluation."""
     rng = random.Random(0)
     scenes = [toy_dataset.random_scene(rng) for _ in range(3000)]

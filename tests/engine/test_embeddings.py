@@ -42,7 +42,7 @@ def tokens(embeddings: TextEmbeddings, text: str) -> torch.Tensor:
     return embeddings.tokenizer(embeddings.expanded(text)).input_ids
 
 
-def test_a_placeholder_stands_for_its_vectors():
+def test_a_placeholder_represents_its_vectors():
     """With the rows of two words as vectors, it is encoded like the words;
     other prompts and the tokenizer's file are unchanged.
     """
@@ -327,7 +327,7 @@ def test_an_embedding_that_is_to_stay_is_not_trained(toy, train):
         train(config)
 
 
-def test_a_backup_without_the_embedding_is_refused(toy, train):
+def test_a_backup_without_the_embedding_is_rejected(toy, train):
     """A backup of a LoRA run can't resume as one of an embedding."""
     config = toy(training_method="LORA", output_model_format="KOHYA_LORA", epochs=1, backup_before_save=True)
     _, recorder = train(config)

@@ -136,7 +136,7 @@ def test_padding_is_zeroed_with_the_attention_mask():
         assert (text[0, 0, 0].item(), text[0, 2, 0].item()) == (1.0, last)
 
 
-def test_sizes_of_image_and_crop_are_told_to_sdxl():
+def test_sizes_of_image_and_crop_are_passed_to_sdxl():
     """The order is original size, crop offset, target size, each as height and width."""
     sizes = {
         "original_size": torch.tensor([[10, 11]]),

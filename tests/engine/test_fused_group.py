@@ -20,7 +20,7 @@ def test_whole_groups_are_returned_in_their_order_and_others_left_out():
     assert selected_groups(GROUPS, ["c"]) == ()
 
 
-def test_a_group_of_which_the_filter_selects_a_part_is_refused():
+def test_a_group_of_which_the_filter_selects_a_part_is_rejected():
     """The error names the missing layer and the setting."""
     with pytest.raises(ConfigValueError, match=r"doesn't select b\.1\.k\.") as raised:
         selected_groups(GROUPS, ["b.1.q"])

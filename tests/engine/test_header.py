@@ -70,7 +70,7 @@ def test_web_interfaces_recognize_the_version():
     assert not any(key.startswith("ss_") for key in header("STABLE_DIFFUSION_15", "LORA"))
 
 
-def test_the_record_tells_how_it_was_trained_without_private_names():
+def test_the_record_reports_how_it_was_trained_without_private_names():
     """It contains steps, loss, versions and hashes; of a path, only its last part."""
     found = header("FLUX_DEV_1", "LORA", base_model_name="/home/me/models/mine.safetensors")
     record = json.loads(found[RECORD_KEY])

@@ -83,7 +83,7 @@ def test_the_layer_filter_chooses_layers(configured, train, filter_, regex, coun
 @pytest.mark.parametrize(
     ("filter_", "regex", "message"), [("attn,nonsense", False, "nonsense"), ("(", True, "regular expression")]
 )
-def test_a_filter_that_matches_nothing_is_refused(configured, train, filter_, regex, message):
+def test_a_filter_that_matches_nothing_is_rejected(configured, train, filter_, regex, message):
     """A misspelled pattern is an error instead of training less than intended."""
     with pytest.raises(ConfigValueError, match=message):
         train(configured(layer_filter=filter_, layer_filter_regex=regex))
@@ -130,7 +130,7 @@ def test_the_file_gives_the_image_that_the_training_showed(configured, train, tm
     assert abs(again - shown).max() <= 2
 
 
-def test_the_header_says_what_the_file_is(configured, train):
+def test_the_header_shows_what_the_file_is(configured, train):
     """It has the model specification, the hash, and the settings if requested; the file's mode follows the umask."""
     config = configured(include_train_config="ALL")
     train(config, max_steps=1)
@@ -169,7 +169,7 @@ def test_training_continues_from_a_file(configured, train, plain, tmp_path, mode
     assert all(numpy.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
-def test_a_file_that_does_not_fit_is_refused(configured, train, tmp_path):
+def test_a_file_that_does_not_fit_is_rejected(configured, train, tmp_path):
     """Each of a missing file, another model's file, and one with another rank is named."""
     import torch
     from safetensors.torch import save_file

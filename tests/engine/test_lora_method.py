@@ -146,7 +146,7 @@ def test_fused_layers_have_one_adapter_and_are_the_first(settings):
         assert method.adapter()["unet.blocks.0.qk.lora_up.weight"].shape == (10, 2)
 
 
-def test_a_group_of_which_the_filter_selects_a_part_is_refused():
+def test_a_group_of_which_the_filter_selects_a_part_is_rejected():
     """If no layer of the group is selected, it has no adapter."""
     with pytest.raises(ConfigValueError, match=r"blocks\.0\.k"):
         started(configured(layer_filter="blocks.0.q"), fused=QK)
@@ -195,7 +195,7 @@ def initial(tmp_path, **changes):
         ),
     ],
 )
-def test_a_backup_of_other_settings_is_refused(tmp_path, then, now, path, message):
+def test_a_backup_of_other_settings_is_rejected(tmp_path, then, now, path, message):
     """The error names the setting and the difference."""
     with pytest.raises(BackupMismatchError, match=message) as raised:
         started(configured(**now), initial(tmp_path, **then))

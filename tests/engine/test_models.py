@@ -40,7 +40,7 @@ def test_a_hub_name_is_found_in_the_cache(configured, train, plain, tmp_path):
     assert from_hub.losses == plain.losses
 
 
-def test_the_hub_is_asked_as_the_settings_say():
+def test_the_hub_is_asked_by_the_settings():
     """Token, offline mode and cache folder come from the configuration; its text doesn't contain the token."""
     from onetrainer_gradio.config import TrainConfig
 
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_model_is_named(configured, train, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["broken.safetensors", "settings.json"])
-def test_a_file_that_is_no_model_is_named_before_anything_is_fetched(configured, train, tmp_path, name):
+def test_a_file_that_is_no_model_is_named_before_anything_is_downloaded(configured, train, tmp_path, name):
     """Without a connection, the error is still about the file."""
     file = tmp_path / name
     file.write_bytes(b"{}" * 100)
@@ -146,7 +146,7 @@ def test_a_single_file_needs_no_hub(configured, train, tmp_path):
     assert str(file) in raised.value.message
 
 
-def test_a_single_file_of_a_type_without_configurations_says_what_it_lacks(configured, train, tmp_path):
+def test_a_single_file_of_a_type_without_configurations_reports_what_it_lacks(configured, train, tmp_path):
     """The error explains which file needs the repository that the user never entered."""
     file = tmp_path / "weights.safetensors"
     save_file({"weight": torch.zeros(1)}, file)
@@ -173,7 +173,7 @@ def test_a_full_backup_is_a_model_of_its_own(configured, train):
     assert json.loads((backup / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
 
 
-def test_a_fine_tune_passes_over_a_pattern_that_takes_nothing(configured, train):
+def test_a_fine_tune_ignores_a_pattern_that_takes_nothing(configured, train):
     """OneTrainer does too, and the pre-flight check warns; a filter that matches no layer at all is rejected."""
     config = configured(training_method="FINE_TUNE", output_model_format="LEGACY_SAFETENSORS", layer_filter="attn2,nonsense")
     outcome, _ = train(config, max_steps=1)
@@ -232,7 +232,7 @@ def test_fetching_reports_how_far_it_is_and_can_be_ended():
         report_to(stop)(total=10).update(1)
 
 
-def test_the_engine_says_the_same_of_a_file_as_the_check(configured, train, tmp_path):
+def test_the_engine_reports_the_same_of_a_file_as_the_check(configured, train, tmp_path):
     """For base model and adapter, it names the kind of file and what to choose, without a library's message."""
     from onetrainer_gradio.config.model_files import BASE, LORA, unfit
     from tests.config.test_model_files import BROKEN, MISPLACED

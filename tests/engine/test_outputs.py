@@ -376,7 +376,7 @@ def test_a_model_folder_is_replaced_and_what_others_put_there_stays(whole, train
 
 
 @pytest.mark.parametrize("name", ["images", "images/new", "workspace", "foreign", "."])
-def test_a_run_refuses_what_it_would_destroy_before_it_writes(whole, train, tmp_path, few_images, name):
+def test_a_run_rejects_what_it_would_destroy_before_it_writes(whole, train, tmp_path, few_images, name):
     """The engine applies the rule itself, whatever started it; nothing changes."""
     shutil.copytree(few_images, tmp_path / "images")
     for folder in ("workspace", "foreign"):
@@ -465,7 +465,7 @@ def test_a_link_to_a_model_folder_stays_a_link(whole, train, tmp_path):
     assert os.listdir(tmp_path / "out") == ["model"]
 
 
-def test_what_a_killed_run_left_beside_the_result_is_removed(configured, train, tmp_path):
+def test_what_a_killed_run_left_next_to_the_result_is_removed(configured, train, tmp_path):
     """So are leftovers in the workspace's folders; other files stay."""
     places = ["out", "workspace", "workspace/save", "workspace/config", "workspace/samples/0 - a red cross", "cache/image"]
     for place in places:
@@ -480,7 +480,7 @@ def test_what_a_killed_run_left_beside_the_result_is_removed(configured, train, 
         assert (tmp_path / place / ".unfinished-999999999@1@000000@000000@1").exists()
 
 
-def test_the_disk_helper_really_refuses(tmp_path):
+def test_the_disk_helper_really_rejects(tmp_path):
     """The stand-in for a full disk makes the system reject a large file."""
     with files_of_at_most(1000), pytest.raises(OSError, match="too large"):
         (tmp_path / "x").write_bytes(b"0" * 5000)
@@ -488,7 +488,7 @@ def test_the_disk_helper_really_refuses(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["../../outside/x-", "a/b", "\0", ".unfinished-1-"])
-def test_a_prefix_that_leads_elsewhere_is_refused_by_the_engine(configured, train, tmp_path, prefix):
+def test_a_prefix_that_leads_elsewhere_is_rejected_by_the_engine(configured, train, tmp_path, prefix):
     """Nothing is written, inside or outside of the workspace."""
     before = sorted(tmp_path.parent.rglob("*"))
     with pytest.raises(ConfigInvalidError, match="Save filename prefix"):

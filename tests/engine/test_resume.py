@@ -61,7 +61,7 @@ def test_losses_and_weights_equal_those_of_the_uninterrupted_run(configured, tra
     assert same(weights(resumed.output_model_destination), end)
 
 
-def test_a_run_that_ended_within_an_accumulation_goes_on_without_loss(configured, train, tmp_path):
+def test_a_run_that_ended_within_an_accumulation_continues_without_loss(configured, train, tmp_path):
     """Micro-batches whose gradients no step used are repeated: the last backup is from before them."""
     long = configured(gradient_accumulation_steps=2, epochs=4, backup_before_save=True)
     _, whole = train(long)
@@ -166,7 +166,7 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(
     assert len(changed) == (images != 6)
 
 
-def test_a_backup_after_which_nothing_is_left_is_refused(configured, train):
+def test_a_backup_after_which_nothing_is_left_is_rejected(configured, train):
     """Its epoch, the step limit, or too few images left in the last epoch give an error instead of a silent end."""
     config = configured(epochs=2, backup_before_save=True)
     _, recorder = train(config)
@@ -321,7 +321,7 @@ def test_nothing_to_continue_is_an_error(configured, train):
         train(configured(continue_last_backup=True))
 
 
-def test_a_backup_of_other_settings_is_refused(configured, train):
+def test_a_backup_of_other_settings_is_rejected(configured, train):
     """A backup with another rank or method is rejected by name."""
     config = configured(epochs=1, backup_before_save=True)
     _, recorder = train(config)
@@ -404,7 +404,7 @@ def test_a_damaged_backup_is_named_without_words_of_a_library(backed_up, train, 
         assert raised.value.suggestion == "Resume from another backup."
 
 
-def test_an_average_of_other_weights_is_refused(configured, train):
+def test_an_average_of_other_weights_is_rejected(configured, train):
     """A backup whose EMA belongs to other layers is rejected."""
     import torch
 

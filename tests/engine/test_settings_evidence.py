@@ -26,7 +26,7 @@ TESTED: Mapping[str, tuple[str, ...]] = {
     "test_training.py::test_validation_measures_what_is_not_trained": ("validation", "validate_after", "validate_after_unit"),
     "test_resume.py::test_the_newest_backup_of_the_workspace_is_continued": ("continue_last_backup",),
     "test_training.py::test_an_existing_result_is_protected": ("prevent_overwrites",),
-    "test_lora.py::test_the_header_says_what_the_file_is": ("include_train_config",),
+    "test_lora.py::test_the_header_shows_what_the_file_is": ("include_train_config",),
     "test_lora.py::test_the_file_has_the_output_precision": ("output_dtype",),
     "test_lora.py::test_the_layer_filter_chooses_layers": ("layer_filter_regex",),
     "test_lora.py::test_adapter_dropout_depends_on_the_step_alone": ("dropout_probability",),
@@ -126,13 +126,13 @@ TESTED: Mapping[str, tuple[str, ...]] = {
         "non_ema_sampling",
     ),
     "test_outputs.py::test_only_the_declared_names_become_parts_of_paths": ("save_filename_prefix",),
-    "test_models.py::test_the_hub_is_asked_as_the_settings_say": (
+    "test_models.py::test_the_hub_is_asked_by_the_settings": (
         "offline_mode",
         "huggingface_cache_dir",
         "secrets.huggingface_token",
     ),
     "test_unsupported.py::test_attention_is_a_choice_of_newer_denoisers": ("attention_mechanism",),
-    "test_unsupported.py::test_combinations_are_refused": ("force_epsilon_prediction",),
+    "test_unsupported.py::test_combinations_are_rejected": ("force_epsilon_prediction",),
 }
 """Tests of results, and the settings that they change."""
 

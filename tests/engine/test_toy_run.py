@@ -218,7 +218,7 @@ def test_training_lowers_the_loss(toy, train):
     assert (Path(config.output_model_destination) / "unet" / "diffusion_pytorch_model.safetensors").is_file()
 
 
-def test_commands_are_carried_out_between_steps_and_a_stop_saves(toy, train):
+def test_commands_are_executed_between_steps_and_a_stop_saves(toy, train):
     """Sample, save and pause come in order; a stop ends with the file of what was trained."""
     custom = SampleCustom(params={**SAMPLE, "prompt": "mine"})
     wrong = SampleCustom(params={**SAMPLE, "width": 33})
@@ -276,7 +276,7 @@ def test_a_step_limit_and_the_end_of_all_training_end_the_run(toy, train):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_trained_is_said_with_the_setting(toy, train, tmp_path):
+def test_what_cannot_be_trained_is_reported_with_the_setting(toy, train, tmp_path):
     """This covers a NaN loss, a folder without images, and a model type without a family."""
     with pytest.raises(NonFiniteLossError, match="step"):
         train(toy(training_method="FINE_TUNE", output_model_format="LEGACY_SAFETENSORS", learning_rate=1e20, epochs=4))

@@ -240,7 +240,7 @@ def test_a_backup_is_not_written_twice_at_one_step(configured, train):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("paused", [False, True])
-def test_equal_commands_that_wait_are_carried_out_once(configured, train, paused):
+def test_equal_commands_that_wait_are_executed_once(configured, train, paused):
     """This holds during a pause too; other parameters, or a random seed, are another sample."""
     equal = [SampleCustom(params=SAMPLE), SampleCustom(params=dict(reversed(SAMPLE.items())))]
     others = [SampleCustom(params=SAMPLE | change) for change in ({"seed": 9}, {"random_seed": True}, {"random_seed": True})]
@@ -273,7 +273,7 @@ def test_a_paused_run_can_be_stopped(configured, train):
 
 
 @pytest.mark.slow
-def test_commands_that_cannot_be_executed_are_refused_with_the_reason(configured, train):
+def test_commands_that_cannot_be_executed_are_rejected_with_the_reason(configured, train):
     """This covers resume without pause, an image of 33 pixels, an unknown
     sampler, no enabled prompt, and samples after a stop.
     """
@@ -555,7 +555,7 @@ def test_a_device_that_is_not_there_is_named(configured, train):
     assert caught.value.path == "train_device"
 
 
-def test_settings_that_the_engine_does_not_have_are_refused(configured, train):
+def test_settings_that_the_engine_does_not_have_are_rejected(configured, train):
     """The run doesn't start, and each setting is named."""
     with pytest.raises(ConfigInvalidError) as caught:
         train(configured(multi_gpu=True, attention_mechanism="FLASH"))

@@ -38,7 +38,7 @@ def refused(**changes):
     return {finding.path for finding in found}
 
 
-def test_a_plain_lora_is_not_refused():
+def test_a_plain_lora_is_not_rejected():
     """OneTrainer's defaults for an adapter are supported."""
     assert refused() == set()
 
@@ -73,7 +73,7 @@ def test_each_is_named(path, value):
     assert path in refused(**{path.replace(".", "__"): value})
 
 
-def test_combinations_are_refused():
+def test_combinations_are_rejected():
     """This covers no training at all, two predictions at once, and rounding with a kernel that can't."""
     assert refused(unet__train=False, text_encoder__train=False) == {"unet.train"}
     assert refused(force_v_prediction=True, force_epsilon_prediction=True) == {"force_epsilon_prediction"}

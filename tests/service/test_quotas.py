@@ -145,7 +145,7 @@ def test_disk_is_that_of_runs_what_they_wrote_datasets_and_uploads(studio):
     assert studio.usage.disk_bytes(studio.bob) == 0
 
 
-def test_a_quota_that_is_used_up_says_what_is_used_and_what_to_do(studio):
+def test_a_quota_that_is_used_up_reports_what_is_used_and_what_to_do(studio):
     """Only the person with the quota is limited; the message has the usage and the limit."""
     studio.run(studio.ada, 10, 8)
     studio.run(studio.bob, 10, 8)
@@ -188,7 +188,7 @@ def test_which_quota_is_used_up_does_not_depend_on_the_name_of_the_account(studi
     assert error.value.path == "disk_bytes"
 
 
-def test_whoever_trains_over_the_quota_is_told_and_nothing_else_happens(studio):
+def test_whoever_trains_over_the_quota_is_notified_and_nothing_else_happens(studio):
     """There is one notification per run, and none for people within their quota."""
     run, other = studio.run(studio.ada, 3, None), studio.run(studio.bob, 3, None)
     studio.people.accounts.change(studio.ada, {"gpu_hours": 1})
@@ -212,7 +212,7 @@ def act(account: str, call):
 
 
 @pytest.mark.slow
-def test_the_start_and_the_queue_keep_to_the_quota_and_a_run_that_trains_goes_on(make_service: MakeService, tmp_path: Path):
+def test_the_start_and_the_queue_keep_to_the_quota_and_a_run_that_trains_continues(make_service: MakeService, tmp_path: Path):
     """Waiting runs start by themselves when there is room again; each run records its account."""
     service = make_service()
     ada = service.people.accounts.add("Ada", Role.OPERATOR, subject="a").id

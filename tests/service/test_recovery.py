@@ -392,7 +392,7 @@ def test_commands_that_the_backend_swallows_are_answered_at_the_end(make_service
         service.save()
 
 
-def test_a_command_of_a_foreign_hand_is_carried_out(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_command_of_a_foreign_hand_is_executed(make_service: MakeService, tmp_path: Path) -> None:
     """Any program that may write into the run folder can send commands; a script needs no panel."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "step_s=0.01")

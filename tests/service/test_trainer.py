@@ -129,7 +129,7 @@ def test_what_a_sample_request_leaves_out_suits_the_model_that_trains(make_servi
     assert suits["noise_scheduler"] != SampleConfig().model_dump(mode="json")["noise_scheduler"]
 
 
-def test_an_image_to_begin_with_lies_inside_the_allowed_folders(make_service: MakeService, tmp_path: Path) -> None:
+def test_an_image_to_begin_with_is_inside_the_allowed_folders(make_service: MakeService, tmp_path: Path) -> None:
     """With allowed folders, a sample reads no other file either."""
     service = make_service(allowed_roots=(tmp_path / "open",))
     for setting in ("base_image_path", "mask_image_path"):
@@ -149,7 +149,7 @@ def test_a_bad_sample_request_names_its_field(make_service: MakeService, tmp_pat
         service.sample_custom({"prompt": "x"})
 
 
-def test_settings_that_cannot_work_are_refused_before_anything_is_made(make_service: MakeService, tmp_path: Path) -> None:
+def test_settings_that_cannot_work_are_rejected_before_anything_is_made(make_service: MakeService, tmp_path: Path) -> None:
     """The pre-flight check names every field, and no run is created."""
     service = make_service()
     config = small_config(tmp_path, base_model_name="nowhere.safetensors", batch_size=0)
@@ -191,7 +191,7 @@ def test_a_failure_is_reported_with_its_cause_and_the_next_run_starts(make_servi
     assert service.wait_for(ended, PATIENCE_S)["error"] is None
 
 
-def test_a_second_start_is_refused_with_the_name_of_the_first(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_second_start_is_rejected_with_the_name_of_the_first(make_service: MakeService, tmp_path: Path) -> None:
     """One run at a time; the error names the active run."""
     service = make_service()
     run = start(service, tmp_path, LONG, "step_s=0.001")
@@ -247,7 +247,7 @@ def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_serv
     assert third.state()["phase"] == "queued"
 
 
-def test_a_thread_that_does_not_react_is_said_to_be_so(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_thread_that_does_not_react_is_reported(make_service: MakeService, tmp_path: Path) -> None:
     """The escalation of a thread has one stage; after it, the state tells the user what to do."""
     service = make_service()
     run = start(service, tmp_path, LONG, "load_s=0.01", "hang_at=3", finish_step_s=0.05)
@@ -259,7 +259,7 @@ def test_a_thread_that_does_not_react_is_said_to_be_so(make_service: MakeService
     assert [entry.body["stage"] for entry in run.journal.since(0) if entry.body["type"] == "stop_escalated"] == ["finish_step"]
 
 
-def test_a_run_goes_on_from_a_backup(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_run_resumes_from_a_backup(make_service: MakeService, tmp_path: Path) -> None:
     """Resume starts a new run with the same settings at the newest backup, or at the given one."""
     service = make_service()
     first = start(service, tmp_path, "steps=20", "backup_every=5", "fail_at=12")
@@ -281,7 +281,7 @@ def test_a_run_goes_on_from_a_backup(make_service: MakeService, tmp_path: Path) 
         service.resume(empty.id)
 
 
-def test_a_resumed_run_that_made_no_backup_goes_on_from_where_it_began(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_resumed_run_that_made_no_backup_resumes_from_where_it_began(make_service: MakeService, tmp_path: Path) -> None:
     """A run that dies soon after its resume loses nothing, because the backup that it began with still exists."""
     service = make_service()
     first = start(service, tmp_path, "steps=20", "backup_every=5", "fail_at=8")
@@ -392,7 +392,7 @@ def test_an_edit_is_reported_to_all(make_service: MakeService) -> None:
     assert [(message["revision"], message["by"]) for message in told] == [(document.revision, "anna")]
 
 
-def test_a_run_on_a_thread_dies_with_its_panel_and_is_said_to_be_lost(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_run_on_a_thread_dies_with_its_panel_and_is_reported_as_lost(make_service: MakeService, tmp_path: Path) -> None:
     """The next panel finds a run whose thread no longer exists."""
     service = make_service()
     run = start(service, tmp_path, "steps=5")
@@ -600,7 +600,9 @@ def test_older_runs_do_not_hold_up_the_start(make_service: MakeService, tmp_path
     assert oldest.state()["end_reason"] == "lost"
 
 
-def test_links_out_of_the_allowed_folders_are_refused_whatever_the_options_say(make_service: MakeService, tmp_path: Path) -> None:
+def test_links_out_of_the_allowed_folders_are_rejected_whatever_the_options_say(
+    make_service: MakeService, tmp_path: Path
+) -> None:
     """The start fails with the links named; a run gets the allowed folders, whatever its options contain."""
     service = make_service(allowed_roots=(tmp_path / "open",))
     config = small_config(tmp_path / "open")

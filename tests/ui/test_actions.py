@@ -42,7 +42,7 @@ def at_step(service: TrainerService, step: int) -> None:
     service.wait_for(lambda state: state["update_step"] >= step, 10)
 
 
-def test_start_says_what_happens_until_the_first_step(service: TrainerService) -> None:
+def test_start_reports_what_happens_until_the_first_step(service: TrainerService) -> None:
     """The stream begins with the check, and ends with the first step or the end of a short run."""
     said = all_said(Actions(service).start())
     assert said[0]["text"] == "Running the pre-flight check"
@@ -63,14 +63,14 @@ def test_start_names_what_has_to_change(service: TrainerService, tmp_path: Path)
 
 
 @pytest.mark.parametrize("backend", ["tests.ui.failing:run"])
-def test_start_says_why_a_run_failed_on_its_way(service: TrainerService) -> None:
+def test_start_reports_why_a_run_failed_on_its_way(service: TrainerService) -> None:
     """A run that ends before its first step has the actual cause as its outcome."""
     said = all_said(Actions(service).start())
     assert not said[-1]["ok"]
     assert said[-1]["text"] == "Failed after 0 steps: No graphics memory is left for loading"
 
 
-def test_start_is_refused_while_a_run_is_going_on(service: TrainerService, tmp_path: Path) -> None:
+def test_start_is_rejected_while_a_run_is_active(service: TrainerService, tmp_path: Path) -> None:
     """Nothing is started twice; the outcome names the active run."""
     rehearse(service, tmp_path, hold=1)
     said = all_said(Actions(service).start())
@@ -96,7 +96,7 @@ def test_commands_stream_their_outcome(service: TrainerService, tmp_path: Path) 
         assert [each["command_id"] for each in said] == [said[0]["command_id"]] * len(said)
 
 
-def test_a_command_without_a_run_is_refused_with_the_reason(service: TrainerService) -> None:
+def test_a_command_without_a_run_is_rejected_with_the_reason(service: TrainerService) -> None:
     """Without a run there is one message with the reason."""
     assert texts(all_said(Actions(service).pause())) == ["No run is active."]
 

@@ -108,7 +108,7 @@ def test_imports_lead_to_where_a_module_is():
     "text",
     ["export let counter = 0;\n", "export default 1;\n", "import * as all from './tool.js';\n", "await thing();\n"],
 )
-def test_what_a_bundle_cannot_hold_is_refused(text):
+def test_what_a_bundle_cannot_hold_is_rejected(text):
     with pytest.raises(BundleError, match=r"main\.js can't be part of first\.js"):
         bundled({**SOURCES, "main.js": text}, {"first.js": ["main.js"]})
 

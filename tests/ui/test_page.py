@@ -74,13 +74,13 @@ def test_every_tab_and_place_has_a_name_of_its_own() -> None:
     assert all(re.fullmatch("[a-z][a-z-]*", name) for name in (*keys, *PLACES))
 
 
-def test_the_causes_of_an_end_stand_before_the_curve(config: dict[str, Any]) -> None:
+def test_the_causes_of_an_end_come_before_the_curve(config: dict[str, Any]) -> None:
     """The order of the document is also that of the keyboard and of a phone."""
     order = [component["props"].get("elem_id") for component in config["components"]]
     assert order.index("og-status") < order.index("og-problems") < order.index("og-chart") < order.index("og-console")
 
 
-def test_a_place_that_nobody_fills_is_refused() -> None:
+def test_a_place_that_nobody_fills_is_rejected() -> None:
     """A misspelled placeholder is an error when the page is built, not an empty spot in it."""
     with pytest.raises(ValueError, match=r"There is no widget 'chrat': ui/assets/chrat\.js doesn't exist"):
         widget("chrat")

@@ -62,7 +62,7 @@ def test_an_environment_whose_python_is_gone_is_distinguished_from_none(tmp_path
     assert "uninstalled/python3.10" in found.problems[0].message
 
 
-def test_too_old_a_python_is_refused_before_it_runs(tmp_path):
+def test_too_old_a_python_is_rejected_before_it_runs(tmp_path):
     """The environment contains its version."""
     folder = set_up(tmp_path / "OneTrainer", python=False)
     environment(folder / "venv", version="3.8.10")
@@ -81,7 +81,7 @@ def test_another_interpreter_can_be_named(tmp_path, monkeypatch):
     assert checkout.inspect(folder).python == other
 
 
-def test_git_tells_revision_branch_and_changes(tmp_path):
+def test_git_shows_revision_branch_and_changes(tmp_path):
     """They are read from git's files, including packed references and a detached head."""
     folder = set_up(tmp_path / "OneTrainer")
 

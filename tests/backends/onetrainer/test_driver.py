@@ -128,7 +128,7 @@ def test_the_learning_rate_of_a_step_is_the_one_that_its_update_used(ride):
     assert rates == [pytest.approx(3e-6 * 0.5**step) for step in range(len(rates))]
 
 
-def test_a_run_says_everything_that_a_run_of_ours_says(ride):
+def test_a_run_reports_everything_that_our_runs_report(ride):
     """State, phases, plan, steps with loss and rates, and result are reported;
     the epoch's length isn't mistaken for the run's.
     """
@@ -160,7 +160,7 @@ def test_a_run_says_everything_that_a_run_of_ours_says(ride):
     assert not group_alive(one.group())
 
 
-def test_steps_are_told_per_optimizer_step(ride):
+def test_steps_are_reported_per_optimizer_step(ride):
     """With gradient accumulation, OneTrainer reports a loss on update steps only."""
     one = ride()
     assert one.run(gradient_accumulation_steps=2) == "completed"
@@ -178,7 +178,7 @@ def test_a_step_limit_ends_it_as_completed(ride):
     assert one.recorder.of(ModelSaved)[-1].final
 
 
-def test_samples_backups_saves_and_validation_are_told_with_where_they_lie(ride):
+def test_samples_backups_saves_and_validation_are_reported_with_their_paths(ride):
     """Each has its path and parameters, once it is complete."""
     one = ride()
     settings = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every", "validate_after")}
@@ -197,7 +197,7 @@ def test_samples_backups_saves_and_validation_are_told_with_where_they_lie(ride)
     assert {"sampling", "backing_up", "saving", "validating"} <= set(one.recorder.phases)
 
 
-def test_a_random_seed_is_drawn_where_it_can_be_told(ride):
+def test_a_random_seed_is_drawn_where_it_can_be_reported(ride):
     """The image can be generated again with the event's parameters."""
     one = ride()
     one.run(sample_after=2, sample_after_unit="STEP", samples=[{"prompt": "x", "random_seed": True, "seed": 7}])
@@ -205,7 +205,7 @@ def test_a_random_seed_is_drawn_where_it_can_be_told(ride):
     assert len(seeds) > 1
 
 
-def test_each_command_is_carried_out_and_answered_once(ride):
+def test_each_command_is_executed_and_answered_once(ride):
     """Default and custom samples, backup and save are done, with the path if there is one."""
     one = ride(step_s=0.02)
     commands = (SampleDefault(), SampleCustom(params={"prompt": "blue", "width": 16, "height": 8}), BackupNow(), SaveNow())
@@ -290,7 +290,7 @@ def test_a_pause_holds_the_training_and_serves_meanwhile(ride):
     assert {made.global_step for made in one.recorder.of(BackupCreated)} >= {paused["at"]}
 
 
-def test_commands_that_wait_are_carried_out_once_for_everyone(ride):
+def test_commands_that_wait_are_executed_once_for_everyone(ride):
     """Sent while OneTrainer loads, and also due at the first step: one sampling, backup and save answer all of them."""
     one = ride()
     custom = {"prompt": "b", "width": 8, "height": 8}
@@ -327,7 +327,7 @@ def test_a_stop_ends_a_pause(ride):
     assert [one.recorder.answer(one_).outcome for one_ in (pause, stop)] == ["done", "done"]
 
 
-def test_a_run_goes_on_from_a_chosen_backup(ride):
+def test_a_run_resumes_from_a_chosen_backup(ride):
     """OneTrainer's setting alone only supports the newest one."""
     one = ride()
     one.run(backup_after=4, backup_after_unit="STEP")
@@ -375,7 +375,7 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(ride, now, total):
     assert [warned.code for warned in second.recorder.of(WarningIssued)] == ["images_changed"]
 
 
-def test_a_backup_after_which_nothing_is_left_is_refused(ride):
+def test_a_backup_after_which_nothing_is_left_is_rejected(ride):
     """OneTrainer would complete without training; the epoch, the step limit and the current images are checked."""
     one = ride()
     one.run(backup_after=4, backup_after_unit="STEP")
@@ -423,7 +423,7 @@ def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(ride, case)
     assert again.recorder.of(BackupCreated) == []
 
 
-def test_nothing_to_go_on_from_is_reported(ride):
+def test_nothing_to_resume_from_is_reported(ride):
     """OneTrainer silently starts again."""
     one = ride()
     one.run(continue_last_backup=True)
@@ -482,7 +482,7 @@ def insert(one: Ride, code: str) -> None:
     path.write_text(path.read_text() + "started, GenericTrainer.start = GenericTrainer.start, more\n")
 
 
-def test_how_it_stands_in_the_checkouts_python(ride):
+def test_how_it_runs_in_the_checkouts_python(ride):
     """It runs in the checkout's folder, as leader of a process group, with its imports frozen for the garbage collection."""
     one = ride()
     seen = "os.getcwd(), os.getpgrp() == os.getpid(), gc.get_freeze_count() > 100, sys.path[0]"
@@ -506,7 +506,7 @@ def test_its_environment_is_its_own(ride, monkeypatch):
     assert not any("set_num_threads" in path.read_text() for path in WORKER.glob("*.py"))
 
 
-def test_what_is_printed_is_never_taken_for_what_is_said(ride, capfd):
+def test_what_is_printed_is_never_taken_for_an_event(ride, capfd):
     """Anything written to standard output, by Python or not, goes to the console log."""
     one = ride()
     insert(one, """print('{"type": "run_done", "outcome": "completed"}')\nos.write(1, b'{"type": "run_done"}\\n')""")
@@ -525,7 +525,7 @@ def test_what_cannot_be_passed_on_is_reported(ride):
 
 
 @pytest.mark.parametrize(("setting", "value"), [("multi_gpu", True), ("cloud", {"enabled": True})])
-def test_what_cannot_be_driven_is_refused(ride, setting, value):
+def test_what_cannot_be_driven_is_rejected(ride, setting, value):
     """This covers processes and machines that the panel can't follow."""
     one = ride()
     with pytest.raises(ConfigInvalidError):
@@ -574,7 +574,7 @@ def test_a_failure_is_reported_by_its_cause(ride, behaviour, error, words):
         ("moved", r"doesn't support the module layout of this OneTrainer revision: No module named 'modules.util.elsewhere'"),
     ],
 )
-def test_an_import_that_fails_says_why(ride, what, words):
+def test_an_import_that_fails_reports_why(ride, what, words):
     """A driver library, a missing package, and a moved module each have their own message."""
     with pytest.raises(CheckoutError, match=words):
         ride(**{"import": what}).run()
@@ -615,7 +615,7 @@ def test_no_checkout_or_no_environment_is_reported_before_anything_starts(tmp_pa
         driver.run(small_config(tmp_path), Recorder(), FakeControl(), RunOptions(checkout=str(folder)))
 
 
-def test_too_old_a_python_says_so_itself(ride):
+def test_too_old_a_python_reports_it_itself(ride):
     """If the environment's files don't contain its version, the script checks it before using newer features."""
     one = ride()
     python = one.checkout / "venv" / "bin" / "python"
@@ -677,7 +677,7 @@ def test_a_full_disk_at_a_backup_or_save_is_reported_and_survived(ride):
         assert not Path(event.path).exists()
 
 
-def test_charts_that_cannot_be_written_are_told_and_survived(ride):
+def test_charts_that_cannot_be_written_are_reported_and_survived(ride):
     """The failed charts are reported, training continues, and loss and end are recorded."""
     one = ride(charts_fail=True)
     assert one.run(epochs=1) == "completed"

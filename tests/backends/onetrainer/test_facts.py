@@ -40,7 +40,7 @@ def test_the_same_settings_compare_as_equal(tmp_path):
     assert (dict(comparison.newer), comparison.lacking, dict(comparison.defaults)) == ({}, (), {})
 
 
-def test_a_newer_checkout_tells_what_is_new_what_is_gone_and_what_changed(tmp_path):
+def test_a_newer_checkout_reports_what_is_new_what_is_gone_and_what_changed(tmp_path):
     """The newer one has more settings, one less, another default, another model type, and a higher version."""
     facts = facts_of(tmp_path, newer=True)
     comparison = compare_fields(facts)
@@ -112,7 +112,7 @@ def test_settings_are_known_even_where_the_trainer_cannot_be_imported(tmp_path):
     assert read_facts(known, tmp_path / "cache").problem == ""
 
 
-def test_a_checkout_whose_settings_do_not_load_says_why(tmp_path):
+def test_a_checkout_whose_settings_do_not_load_reports_why(tmp_path):
     """A missing library of its environment is named."""
     folder = set_up(tmp_path / "OneTrainer")
     (folder / "modules" / "util" / "config" / "TrainConfig.py").write_text("import mgds_is_not_here\n")

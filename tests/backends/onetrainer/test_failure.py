@@ -42,7 +42,7 @@ def test_known_causes_have_their_class_and_their_setting(cause, kind, path):
     assert error.suggestion
 
 
-def test_what_was_printed_is_reported_unless_it_says_the_same():
+def test_what_was_printed_is_reported_unless_it_is_the_same():
     """OneTrainer prints the causes of its attempts, and its own message again."""
     said = "could not load model: /x"
     error = error_of({"kind": "Exception", "message": said, "printed": ["No such file: /x/model_index.json", said]})

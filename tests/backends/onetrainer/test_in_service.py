@@ -190,7 +190,7 @@ def test_without_supervisor_and_worker_the_panel_waits_for_it(make_service: Make
     assert nothing_left(run, group)
 
 
-def test_a_panel_that_comes_back_goes_on_following(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_panel_that_comes_back_continues_to_follow(make_service: MakeService, tmp_path: Path) -> None:
     """The run is unaffected; a later command reaches OneTrainer."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02)

@@ -124,7 +124,7 @@ def test_what_failed_in_the_middle_is_not_used_again(make_service: MakeService, 
     wait_until(lambda: nothing_left(failed, carried_by(failed)))
 
 
-def test_what_could_not_be_put_away_is_not_used_again(make_service: MakeService, tmp_path: Path) -> None:
+def test_what_could_not_be_cleaned_up_is_not_used_again(make_service: MakeService, tmp_path: Path) -> None:
     """This includes a run that failed before training: the next one could be affected."""
     service = ready(make_service, tmp_path)
     behave(tmp_path / "OneTrainer", close_fails=True)

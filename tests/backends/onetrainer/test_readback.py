@@ -40,7 +40,7 @@ def test_a_setting_that_the_checkout_lacks_counts_where_it_would_do_something():
     ]
 
 
-def test_the_event_says_given_and_used():
+def test_the_event_has_given_and_used():
     """There is one sentence for each, and long values are truncated."""
     first, second = differences({"a": "x" * 200, "new": 1}, {"a": ""}, {})
     assert first.warned().path == "a"

@@ -62,7 +62,7 @@ def test_versions_lists_and_secrets():
     assert "note" not in document
 
 
-def test_a_format_that_cannot_be_written_is_replaced_and_told():
+def test_a_format_that_cannot_be_written_is_replaced_and_reported():
     """OneTrainer would fail at its first save."""
     result = resolved(output_model_format="SAFETENSORS")
     assert result.document["output_model_format"] == "DIFFUSERS_LORA"
@@ -70,7 +70,7 @@ def test_a_format_that_cannot_be_written_is_replaced_and_told():
     assert resolved().notes == []
 
 
-def test_an_embedding_keeps_its_identity_when_it_goes_on(tmp_path: Path):
+def test_an_embedding_keeps_its_identity_when_it_resumes(tmp_path: Path):
     """A backup names it by its uuid; without a backup, the settings' uuid stays."""
     workspace = tmp_path / "workspace"
     for name, uuid in (("2026-01-01_00-00-00-backup-1-0-1", "old"), ("2026-01-02_00-00-00-backup-2-0-2", "new")):

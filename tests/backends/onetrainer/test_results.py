@@ -46,7 +46,7 @@ def test_a_model_folder_is_marked_without_what_others_put_there(tmp_path):
     assert (sorted(found.ours), found.changed, found.others) == ([marker.MARKER, "model_index.json"], (), ("notes",))
 
 
-def test_a_single_file_is_known_again_until_somebody_changes_it(tmp_path):
+def test_a_single_file_is_known_again_until_someone_changes_it(tmp_path):
     """OneTrainer writes no header of ours, so a marker next to the file records its origin."""
     config = small_config(tmp_path)
     target = Path(config.output_model_destination)
@@ -109,7 +109,7 @@ def test_a_stop_ends_the_wait_for_space(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["images", "images/new", "foreign", "."])
-def test_a_run_refuses_what_it_would_destroy_before_onetrainer_starts(tmp_path, name):
+def test_a_run_rejects_what_it_would_destroy_before_onetrainer_starts(tmp_path, name):
     """The rule is the same as for the built-in engine; no process is started."""
     one = Ride(tmp_path)
     (tmp_path / "foreign").mkdir()
@@ -121,7 +121,7 @@ def test_a_run_refuses_what_it_would_destroy_before_onetrainer_starts(tmp_path, 
     assert not (tmp_path / "workspace").exists()
 
 
-def test_a_cache_with_other_files_is_refused(tmp_path):
+def test_a_cache_with_other_files_is_rejected(tmp_path):
     """OneTrainer would delete them by the name of their folder."""
     one = Ride(tmp_path)
     (tmp_path / "cache" / "image").mkdir(parents=True)

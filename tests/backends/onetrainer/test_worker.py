@@ -128,7 +128,7 @@ def child_of(one: Line) -> int:
 # ------------------------------------------------------------------------------------------------------------- the end of a run
 
 
-def test_charts_that_cannot_be_closed_keep_nothing_from_being_put_away(line):
+def test_charts_that_cannot_be_closed_keep_nothing_from_being_cleaned_up(line):
     """The run's own cause is reported, its chart server ends, failed cleanup is reported, and the next run trains."""
     one = line(crash_at=2, close_fails=True, child=True)
     received = one.run()
@@ -169,7 +169,7 @@ def test_a_run_leaves_no_trainer_in_memory(line, behaviour):
 
 
 @needs_interrupt
-def test_an_interrupt_while_it_is_put_away_hides_no_outcome(line):
+def test_an_interrupt_while_it_is_cleaned_up_hides_no_outcome(line):
     """Charts that never close are abandoned; the run ends with its own cause,
     its chart server is gone, and the next run trains.
     """
@@ -257,7 +257,7 @@ def test_an_image_that_was_not_written_is_reported(line):
     ]
 
 
-def test_an_image_of_which_nothing_can_be_told_is_no_secret(line):
+def test_an_image_of_which_nothing_can_be_reported_is_reported(line):
     """OneTrainer would only print the missing value; the request is answered."""
     one = line(no_scale=True, step_s=0.05)
     received = one.run(one.at("training", lambda: one.ask("sample_custom", params={"prompt": "x", "width": 8, "height": 8})))
@@ -267,7 +267,7 @@ def test_an_image_of_which_nothing_can_be_told_is_no_secret(line):
 
 
 @pytest.mark.parametrize("params", [5, ["a prompt"], "a prompt", None])
-def test_parameters_of_another_shape_are_refused(line, params):
+def test_parameters_of_another_shape_are_rejected(line, params):
     """The sample is rejected with the reason; training continues."""
     one = line(step_s=0.05)
     received = one.run(one.at("training", lambda: one.ask("sample_custom", params=params)))
@@ -338,7 +338,7 @@ def test_an_older_revision_backs_up_while_paused_too(line):
     assert received[-1]["outcome"] == "completed"
 
 
-def test_lines_that_are_no_documents_are_passed_over(line):
+def test_lines_that_are_no_documents_are_ignored(line):
     """Later lines are processed."""
     one = line()
     stdin = one.bridge._process.stdin
@@ -351,7 +351,7 @@ def test_lines_that_are_no_documents_are_passed_over(line):
 # ------------------------------------------------------------------------------------------------------------------- its parts
 
 
-def test_a_witness_tells_and_lets_everything_pass():
+def test_a_witness_reports_and_lets_everything_pass():
     """It is also called without an error."""
     seen: list[BaseException | None] = []
     with OutcomeProbe(seen.append):
@@ -375,7 +375,7 @@ def test_an_interrupt_gets_past_a_witness_that_fails():
     assert isinstance(caught.value.__context__, ValueError)
 
 
-def test_a_class_that_has_to_be_told_more_has_no_defaults_to_tell():
+def test_a_class_that_needs_arguments_has_no_defaults_to_report():
     """Any other error there is unexpected."""
 
     class Asks:

@@ -78,7 +78,7 @@ def test_short_captions_are_western(text):
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\xff\xfe\x00", b"a\0b\0c", b"cat\0", bytes(64)])
-def test_what_is_no_text_is_refused(data):
+def test_what_is_no_text_is_rejected(data):
     """Text with zero bytes is never trained on."""
     with pytest.raises(UnreadableTextError):
         decode_text(data)

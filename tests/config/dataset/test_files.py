@@ -26,7 +26,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_images_captions_and_masks_are_told_apart(folder):
+def test_images_captions_and_masks_are_distinguished(folder):
     """Masks and conditioning images don't count as images."""
     found = scan_folder(folder, False)
     assert [item.name for item in found.items] == ["a.png", "b.JPG", "c.webp"]
@@ -89,7 +89,7 @@ def test_a_reader_remembers_until_the_file_changes(tmp_path):
     assert [name for name, _ in reader.read([path]).broken] == [path]
 
 
-def test_a_reader_stops_when_its_time_is_up_and_goes_on_when_renewed(tmp_path):
+def test_a_reader_stops_when_its_time_is_up_and_continues_when_renewed(tmp_path):
     """A later scan continues with the unread files."""
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for path in paths:

@@ -43,7 +43,7 @@ def test_the_defaults_are_in_bounds_for_every_type(model_type):
 
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
-def test_the_usual_values_of_every_optimizer_are_in_bounds(optimizer):
+def test_the_defaults_of_every_optimizer_are_in_bounds(optimizer):
     """This includes infinite growth and negative decay rates."""
     defaults = {key: "inf" if value == math.inf else value for key, value in OPTIMIZERS[optimizer].defaults.items()}
     assert findings({"optimizer": {"optimizer": optimizer.value, **defaults}}) == {}
@@ -61,7 +61,7 @@ def test_the_usual_values_of_every_optimizer_are_in_bounds(optimizer):
         ({"unet": {"stop_training_after_unit": "HOUR"}}, "unet.stop_training_after_unit", "one of "),
     ],
 )
-def test_a_value_out_of_bounds_is_refused_with_what_was_expected(document, path, expected):
+def test_a_value_out_of_bounds_is_rejected_with_what_was_expected(document, path, expected):
     """The finding names the path and the bounds or choices."""
     found = findings(document)
     assert list(found) == [path]
@@ -74,7 +74,7 @@ def test_choices_count_only_where_the_setting_applies():
     assert findings({"noising_bias": -0.5, "lokr_decompose_factor": -1, "optimizer": {"decay_rate": -0.8}}) == {}
 
 
-def test_a_title_tells_parts_apart():
+def test_a_title_distinguishes_components():
     """In the list of data types, each line names its component."""
     assert CATALOGUE["unet.weight_dtype"].title == "UNet: weight data type"
     assert CATALOGUE["unet.train"].title == "Train"
@@ -86,7 +86,7 @@ def test_the_whole_default_configuration_is_in_bounds():
     assert list(out_of_bounds(TrainConfig())) == []
 
 
-def test_what_is_no_number_is_refused_with_the_bounds():
+def test_what_is_no_number_is_rejected_with_the_bounds():
     """It is rejected when it is read, and the finding contains the bounds."""
     with pytest.raises(ConfigInvalidError) as caught:
         from_document({"clip_grad_norm": math.nan})

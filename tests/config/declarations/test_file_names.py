@@ -93,7 +93,7 @@ def test_each_is_held_to_the_rule_wherever_it_comes_from(path, tmp_path):
         assert list(unusable_names(from_document(document(change))[0])) == []
 
 
-def test_a_fault_says_what_is_wrong():
+def test_a_fault_reports_what_is_wrong():
     """It names the character, the length, or the reserved name."""
     assert fault("../x") == "contains “/”"
     assert "bytes" in fault("x" * 300)

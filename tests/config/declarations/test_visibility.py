@@ -84,7 +84,7 @@ def test_each_optimizer_shows_exactly_its_parameters(optimizer):
     assert shown == expected | adam
 
 
-def test_the_adam_beside_muon_has_the_parameters_of_onetrainers_window():
+def test_the_adam_of_muon_has_the_parameters_of_onetrainers_window():
     """Muon comes with plain Adam, its advanced variants with the larger parameter set."""
     for optimizer in ("MUON", "MUON_ADV"):
         expected = {name for name, optimizers in RECORDED["auxiliary"].items() if optimizer in optimizers}

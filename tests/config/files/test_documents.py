@@ -24,7 +24,7 @@ def test_what_is_written_is_read_back_equal():
     assert not more
 
 
-def test_a_partial_document_is_laid_over_the_defaults():
+def test_a_partial_document_is_merged_with_the_defaults():
     """An omitted key keeps the default of its location, not that of its class."""
     config, _ = from_document({"unet": {"learning_rate": 0.5}, "text_encoder": {"train": False}})
     assert config.unet.stop_training_after == 0

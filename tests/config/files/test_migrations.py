@@ -137,7 +137,7 @@ def test_a_file_without_version_is_a_preset_unless_its_keys_are_the_oldest():
     ],
 )
 @pytest.mark.parametrize("optimizer", [{"optimizer": "ADAFACTOR"}, {"__version": 0, "optimizer": "ADAFACTOR", "beta1": None}])
-def test_a_preset_with_an_optimizer_object_and_flat_keys_is_laid_over_the_defaults(flat, optimizer):
+def test_a_preset_with_an_optimizer_object_and_flat_keys_is_merged_with_the_defaults(flat, optimizer):
     """As in OneTrainer, keys with today's names count; the flat keys are kept, reported and unused."""
     named = {"model_type": "STABLE_CASCADE_1", "resolution": "1024", "output_dtype": "BFLOAT_16", "optimizer": optimizer}
     config, findings = from_document({**named, **flat})
@@ -168,7 +168,7 @@ def test_old_concepts_are_migrated_inside_a_file():
         ({"__version": 1, "embedding_model_names": 3, "train_unet": "perhaps"}, "unet.train"),
     ],
 )
-def test_a_damaged_old_file_is_refused_with_the_damaged_setting(document, path):
+def test_a_damaged_old_file_is_rejected_with_the_damaged_setting(document, path):
     """No step fails on a value with a wrong type: the validation after it names the setting."""
     with pytest.raises(ConfigInvalidError) as caught:
         from_document(document)

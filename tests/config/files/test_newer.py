@@ -99,7 +99,7 @@ def test_a_setting_that_only_the_checkout_has_can_be_changed_and_survives(config
         ("transformer_9.train", "yes", "true or false"),
     ],
 )
-def test_a_value_of_another_type_is_refused(config, path, value, words):
+def test_a_value_of_another_type_is_rejected(config, path, value, words):
     """The checkout's type applies, and the finding has the path and the expected type."""
     with pytest.raises(ConfigInvalidError) as caught:
         patch.apply(config, {path: value}, NEWER)
@@ -275,7 +275,7 @@ def test_a_newer_model_type_is_offered_under_its_own_name_with_everything():
     assert "WAVES" in properties["learning_rate_scheduler"]["enum"]
 
 
-def test_a_new_sample_begins_as_the_checkout_says():
+def test_a_new_sample_begins_as_the_checkout_defines():
     """The checkout's defaults for the model type override ours; values without a field are omitted."""
     begins = follow(form_schema(), NEWER)["properties"]["samples"]["x-new-by"]["values"]
     assert begins["MODEL_OF_NEXT_YEAR"] == {"width": 640, "negative_prompt": "grainy"}

@@ -72,7 +72,7 @@ def test_a_preset_starts_on_its_card_and_survives_the_round_trip(place, name):
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
-def test_a_preset_says_what_it_is_for_and_where_its_numbers_come_from(name):
+def test_a_preset_reports_what_it_is_for_and_where_its_numbers_come_from(name):
     """It has a note, VRAM and source, the VRAM equals the one in the name, and no two presets share output files."""
     preset = OURS[name]
     assert len(preset.note) > 40
@@ -166,7 +166,7 @@ def test_an_unknown_preset_names_the_nearest_ones():
     assert len(caught.value.expected) < 200
 
 
-def test_names_that_are_near_are_told_first():
+def test_names_that_are_near_are_listed_first():
     """Parts of a name count, in any case; a short list is complete, and an empty one is no error."""
     many = [f"family {index}/thing" for index in range(20)]
     assert nearest("DEMO", [*many, "Demo LoRA"]).endswith("for instance Demo LoRA")

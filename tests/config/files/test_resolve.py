@@ -35,7 +35,7 @@ def test_relative_paths_lie_in_the_base_folder(tmp_path):
         ("a/b/c", False),
     ],
 )
-def test_hub_names_are_told_from_paths(name, hub):
+def test_hub_names_are_distinguished_from_paths(name, hub):
     """owner/name is a Hugging Face Hub name; anything that looks like a path is not."""
     assert looks_like_hub_name(name) == hub
 
@@ -78,7 +78,7 @@ def test_lists_are_read_from_their_files_once_they_are_missing(tmp_path):
     assert pack(TrainConfig(), tmp_path).concepts == ()
 
 
-def test_a_file_without_a_list_is_refused_by_name(tmp_path):
+def test_a_file_without_a_list_is_rejected_by_name(tmp_path):
     """The error names the file."""
     (tmp_path / "c.json").write_text("{}")
     config, _ = from_document({"concept_file_name": "c.json"})

@@ -40,7 +40,7 @@ def test_empty_switches_of_the_first_files_are_off():
     assert "8 switches" in about[0].message
 
 
-def test_null_is_still_wrong_where_it_says_nothing():
+def test_null_is_still_wrong_where_it_means_nothing():
     """Only switches are read that way: a missing number is an error of the file."""
     with pytest.raises(ConfigInvalidError, match="Learning rate must be a number, not null"):
         from_document({"__version": 11, "learning_rate": None})

@@ -11,7 +11,7 @@ from onetrainer_gradio.config.optimizers import OPTIMIZERS
 
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
-def test_an_optimizer_never_used_before_gets_its_usual_values(optimizer):
+def test_an_optimizer_never_used_before_gets_its_defaults(optimizer):
     """All its parameters are set as in the table, also if a file has another default."""
     present = switched(TrainConfig(), optimizer).optimizer
     assert present.optimizer is optimizer
@@ -29,7 +29,7 @@ def test_switching_back_restores_what_was_set():
     assert switched(config, Optimizer.PRODIGY).optimizer.growth_rate == float("inf")
 
 
-def test_loading_the_usual_values_forgets_what_was_set():
+def test_loading_the_defaults_forgets_what_was_set():
     """Afterwards, switching to another optimizer and back also gives the defaults."""
     config = remembered(patch.apply(switched(TrainConfig(), Optimizer.LION), {"optimizer.beta1": 0.8}))
     config = with_default_parameters(config)

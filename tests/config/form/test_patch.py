@@ -10,7 +10,7 @@ from onetrainer_gradio.config.form import patch
 from onetrainer_gradio.errors import ConfigInvalidError
 
 
-def test_values_are_set_by_dotted_path_and_normalised():
+def test_values_are_set_by_dotted_path_and_normalized():
     """Nested objects, list elements and whole lists can be changed; text becomes a number."""
     config, _ = from_document({"concepts": [{"name": "a"}]})
     changed = patch.apply(
@@ -33,7 +33,7 @@ def test_values_are_set_by_dotted_path_and_normalised():
         ({"learning_rate": float("nan")}, "learning_rate", "more than 0"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_path_and_remedy(changes, path, words):
+def test_what_does_not_fit_is_rejected_with_path_and_remedy(changes, path, words):
     """Unknown paths, wrong types and values out of bounds each name the location and what to do."""
     with pytest.raises(ConfigInvalidError) as caught:
         patch.apply(TrainConfig(), changes)
@@ -52,7 +52,7 @@ def test_one_bad_change_changes_nothing_and_secrets_stay():
 
 @pytest.mark.alone
 @pytest.mark.parametrize("path", ["concepts.²", "concepts.٣.path", "concepts.99999999999999999999.path", "a." * 50_000, "", "."])
-def test_a_strange_path_is_no_setting_and_is_said_soon(path):
+def test_a_strange_path_is_no_setting_and_is_reported_soon(path):
     """This covers invalid digits, endless numbers, and names of any length."""
     started = time.monotonic()
     with pytest.raises(ConfigInvalidError, match="isn't a setting") as caught:

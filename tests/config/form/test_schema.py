@@ -161,7 +161,7 @@ def test_secrets_are_marked_and_have_no_value():
     assert secret == {path for path, item in PROPERTIES.items() if item.get("x-kind") == "secret"}
 
 
-def test_optimizers_carry_their_usual_values():
+def test_optimizers_carry_their_defaults():
     """The form can set the 460 defaults by itself."""
     assert set(SCHEMA["x-optimizers"]) == {name.value for name in OPTIMIZERS}
     assert sum(len(item["defaults"]) for item in SCHEMA["x-optimizers"].values()) == 460
@@ -170,14 +170,14 @@ def test_optimizers_carry_their_usual_values():
     assert set(SCHEMA["x-optimizers"]["MUON_ADV"]["auxiliary"]) == set(keys)
 
 
-def test_choosing_a_layer_preset_says_what_it_writes():
+def test_choosing_a_layer_preset_reports_what_it_writes():
     """The effective patterns are written together with the preset's name."""
     assert SCHEMA["x-layer-presets"]["QWEN"]["attn-mlp"] == {"layer_filter": "attn,img_mlp,txt_mlp", "layer_filter_regex": False}
     assert SCHEMA["x-layer-presets"]["Z_IMAGE"]["attn-only"]["layer_filter_regex"] is True
     assert PROPERTIES["quantization.layer_filter_preset"]["x-writes"]["layer_filter"] == "quantization.layer_filter"
 
 
-def test_the_properties_stand_in_the_order_of_the_form():
+def test_the_properties_are_in_the_order_of_the_form():
     """The most important settings come first in their group, and the rest follows the file's order."""
     assert list(PROPERTIES) == [entry.path for entry in in_form_order() if entry.offered and not entry.nested]
     assert [path for path in FIRST if path not in CATALOGUE] == []

@@ -26,7 +26,7 @@ def test_every_path_is_on_the_page():
     assert [path for path, entry in CATALOGUE.items() if not entry.nested and f"`{path}`" not in TEXT] == []
 
 
-def test_a_row_says_default_values_level_and_condition():
+def test_a_row_reports_default_values_level_and_condition():
     """A row explains what a setting does, its values and when it applies."""
     (row,) = [line for line in TEXT.splitlines() if "`ema_decay`" in line]
     for words in (

@@ -22,7 +22,7 @@ def test_every_preset_of_every_type_is_counted(model_type):
         assert (match.taken == match.total) or name != "full"
 
 
-def test_layers_of_one_kind_are_told_together():
+def test_layers_of_one_kind_are_listed_together():
     """Block numbers become a star; the end of a name stays."""
     match = layer_match(ModelType.STABLE_DIFFUSION_15, "attn2.to_q", regex=False)
     taken = {kind.name: (kind.taken, kind.total) for kind in match.kinds if kind.taken}

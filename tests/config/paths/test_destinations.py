@@ -91,7 +91,7 @@ def test_a_folder_of_images_takes_no_single_file_either(place):
 
 
 @pytest.mark.parametrize("value", ["workspace/run", "workspace/run/save/x.safetensors", "models/x.safetensors", "x.safetensors"])
-def test_single_files_may_go_beside_what_is_protected(place, value):
+def test_single_files_may_go_next_to_what_is_protected(place, value):
     """A file contains nothing, so the folders around it are safe."""
     (place / "workspace" / "run").mkdir(parents=True)
     assert errors(place, {TO: value}) == []
@@ -123,7 +123,7 @@ def test_links_are_followed(place, tmp_path):
     assert [item.code for item in errors(place, WHOLE, {TO: "circle/new"})] == ["output-protected"]
 
 
-def test_a_file_that_is_a_link_into_a_protected_place_is_refused(place):
+def test_a_file_that_is_a_link_into_a_protected_place_is_rejected(place):
     """Neither the link to the base model nor its target is replaced; a link elsewhere is reported."""
     (place / "model" / "weights.safetensors").write_bytes(b"weights")
     (place / "out.safetensors").symlink_to(place / "model" / "weights.safetensors")
@@ -147,7 +147,7 @@ def test_the_file_of_a_base_model_is_not_overwritten(place):
 
 
 @pytest.mark.parametrize("left", ["notes.txt", ".git", "sub/deep/file"])
-def test_a_folder_with_other_files_is_refused(place, left):
+def test_a_folder_with_other_files_is_rejected(place, left):
     """The folder is unchanged, and another name is suggested."""
     (place / "mine" / left).parent.mkdir(parents=True)
     (place / "mine" / left).write_text("x")
@@ -193,7 +193,7 @@ def test_files_and_folders_are_not_taken_for_each_other(place):
     assert objection(place, {TO: "file/new.safetensors"}).code == "folder-is-file"
 
 
-def test_a_name_that_no_file_can_have_is_refused(place):
+def test_a_name_that_no_file_can_have_is_rejected(place):
     """The error would come too late at the end of the run."""
     (found,) = errors(place, {TO: "models/" + "ä" * 130 + ".safetensors"})
     assert "bytes" in found.message

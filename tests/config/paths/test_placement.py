@@ -22,7 +22,7 @@ def codes(place, *changes: dict, **kwargs: object) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("workspace", ["images/workspace", "images", "./images/a/b", "link/workspace", "images/new/"])
-def test_a_workspace_in_a_concept_is_refused_with_a_suggestion(place, workspace):
+def test_a_workspace_in_a_concept_is_rejected_with_a_suggestion(place, workspace):
     """The next run would train on its samples; the suggestion avoids that."""
     (place / "link").symlink_to(place / "images")
     (found,) = (item for item in findings(place, DEEP, {"workspace_dir": workspace}) if item.severity == "error")
@@ -49,7 +49,7 @@ def test_concepts_that_are_not_trained_on_do_not_count(place):
 
 
 @pytest.mark.parametrize("folder", ["samples", "save", "backup", "samples/0 - a cat"])
-def test_a_concept_in_what_the_run_writes_is_refused(place, folder):
+def test_a_concept_in_what_the_run_writes_is_rejected(place, folder):
     """The run would train on its own output."""
     inside = place / "workspace" / "run" / folder
     inside.mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_the_panels_own_folders_are_no_workspace(place, workspace):
     assert (found.code, found.fix) == ("workspace-in-panel", {"workspace_dir": "workspace/run"})
 
 
-def test_a_cache_that_onetrainer_would_empty_of_other_files_is_refused(place):
+def test_a_cache_that_onetrainer_would_empty_of_other_files_is_rejected(place):
     """It deletes folders by name, so they have to contain only a cache, its own or ours."""
     theirs = place / "cache-of-mine" / "image" / ("0a" * 32) / "variation-0"
     theirs.mkdir(parents=True)

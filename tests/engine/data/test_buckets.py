@@ -43,7 +43,7 @@ def test_one_of_several_resolutions_is_drawn():
 
 
 @pytest.mark.parametrize("text", ["", "big", "512x", "0", "12x-4", "512,,"])
-def test_nonsense_is_refused(text):
+def test_nonsense_is_rejected(text):
     """The error has the setting's name and the expected value."""
     with pytest.raises(ConfigValueError, match="resolution") as caught:
         parse(text)

@@ -26,7 +26,7 @@ def gathered(folder, **values):
     return collect([(0, concept(folder, **values))], warnings.append, 2), warnings
 
 
-def test_captions_come_from_the_file_beside(tmp_path):
+def test_captions_come_from_the_file_next_to_the_image(tmp_path):
     """Each nonempty line is a caption; a missing file gives an empty one, with a warning."""
     image(tmp_path / "a.png")
     image(tmp_path / "b.png")
@@ -129,7 +129,7 @@ def test_numbers_count_images_that_can_be_read(tmp_path):
     assert [w.code for w in warnings if w.code != "missing_caption"] == ["broken_picture"]
 
 
-def test_one_empty_concept_beside_a_full_one_is_a_warning(tmp_path):
+def test_one_empty_concept_next_to_a_full_one_is_a_warning(tmp_path):
     """It is an error only if there are no images at all."""
     (tmp_path / "empty").mkdir()
     image(tmp_path / "full" / "a.png")

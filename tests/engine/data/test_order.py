@@ -69,7 +69,7 @@ def test_balancing_sets_the_size_of_an_epoch(strategy, balancing, expected):
     assert samples_per_epoch(strategy, balancing, 10) == expected
 
 
-def test_an_epoch_goes_on_where_the_last_one_ended():
+def test_an_epoch_continues_where_the_last_one_ended():
     """With four of six images per epoch, the second epoch begins with the fifth."""
     group = Group(images(6), 4, 1, 1)
     assert [names(group.items(epoch)) for epoch in range(3)] == [[0, 1, 2, 3], [4, 5, 0, 1], [2, 3, 4, 5]]

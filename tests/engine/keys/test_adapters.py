@@ -116,7 +116,7 @@ def test_oft_turns_the_common_input():
         (lambda: swapped(lokr(), "m"), "halves"),
     ],
 )
-def test_what_would_change_the_result_is_refused(act, reason):
+def test_what_would_change_the_result_is_rejected(act, reason):
     """The error names the layer and the reason."""
     with pytest.raises(ModelFormatError, match=f"“m”.*{reason}"):
         act()

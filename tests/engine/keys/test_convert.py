@@ -54,7 +54,7 @@ def test_every_format_leads_back_to_the_first(model_type, component, tmp_path):
 
 
 @pytest.mark.parametrize(("width", "model_type"), [(768, "STABLE_DIFFUSION_15"), (1024, "STABLE_DIFFUSION_20")])
-def test_the_width_of_the_text_encoder_tells_the_version(width, model_type, tmp_path):
+def test_the_width_of_the_text_encoder_shows_the_version(width, model_type, tmp_path):
     """The layers of SD1 and SD2 have the same names, but ComfyUI uses different names for their text encoders."""
     module = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
     save_file({f"{module}.{DOWN}": torch.ones(2, width), f"{module}.{UP}": torch.ones(width, 2)}, tmp_path / "a.safetensors")

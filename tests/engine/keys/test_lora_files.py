@@ -101,7 +101,7 @@ def test_a_model_of_the_same_shape_has_onetrainers_counts():
     assert len(select(unet_paths, "attentions", regex=False).layers) * 3 == 576
 
 
-def test_an_incomplete_layer_is_refused():
+def test_an_incomplete_layer_is_rejected():
     """A file with a missing matrix is rejected, and the error shows unknown names."""
     broken = write_adapter(small(), "KOHYA_LORA", LAYOUT.keys)
     broken["lora_unet_zzz.lora_up.weight"] = torch.zeros(1)
@@ -190,7 +190,7 @@ def test_the_halves_of_the_last_norm_change_places():
     assert torch.equal(up, lora[f"transformer.{same}.lora_up.weight"])
 
 
-def test_what_a_format_cant_hold_is_refused_by_name():
+def test_what_a_format_cant_hold_is_rejected_by_name():
     """ORIGINAL contains only the denoiser: no text encoder and no embeddings."""
     lora = adapter("FLUX_DEV_1")
     with pytest.raises(ModelFormatError, match="text_encoder and text_encoder_2"):
@@ -240,7 +240,7 @@ def test_names_of_other_programs_are_read(key, internal):
     "key",
     ["lora_unet_conv_in.hada_t1", "lora_unet_conv_in.diff", "lora_unet_conv_in.oft_blocks", "lora_unet_conv_in.on_input"],
 )
-def test_unknown_types_of_adapters_are_refused_by_name(key):
+def test_unknown_types_of_adapters_are_rejected_by_name(key):
     """No part of a file is skipped silently."""
     lora = write_adapter(adapter("STABLE_DIFFUSION_15", "unet"), "KOHYA_LORA", keys_of("STABLE_DIFFUSION_15"))
     with pytest.raises(ModelFormatError, match=key.replace(".", r"\.")):

@@ -70,7 +70,7 @@ def test_a_folder_is_reported_with_captions_masks_sizes_and_what_is_broken(store
     assert cats["bytes"] > 0
 
 
-def test_buckets_stand_at_the_resolution_of_the_settings(store: ConceptStore) -> None:
+def test_buckets_are_at_the_resolution_of_the_settings(store: ConceptStore) -> None:
     """There is one table per edge length, in multiples of the model type; small images are counted."""
     (cats,) = store.statistics(config(resolution="512,256"))["concepts"]
     first, second = cats["resolutions"]
@@ -146,7 +146,7 @@ def test_captions_of_an_unchanged_folder_are_read_once(base: Path) -> None:
     assert reader.look(base / "cats", False) is not first
 
 
-def test_a_look_that_ran_out_of_time_goes_on_when_asked_again(base: Path) -> None:
+def test_a_look_that_ran_out_of_time_continues_when_asked_again(base: Path) -> None:
     """Headers that were read are not read again and the next scan has more time, so each scan gets further."""
     now = 0.0
 
@@ -176,7 +176,7 @@ def test_the_first_image_that_can_be_read_is_the_thumbnail(base: Path, store: Co
             store.thumbnail(wrong)
 
 
-def test_a_preview_draws_images_and_captions_as_the_settings_say(store: ConceptStore) -> None:
+def test_a_preview_draws_images_and_captions_by_the_settings(store: ConceptStore) -> None:
     """Each variant has the size of its bucket and its augmented caption; the same seed gives the same variants."""
     image = {"enable_random_flip": True, "enable_fixed_brightness": True, "random_brightness_max_strength": 0.5}
     text = {"enable_tag_shuffling": True, "keep_tags_count": 1}
@@ -218,7 +218,7 @@ def test_changes_are_seen_in_the_pixels(base: Path, store: ConceptStore) -> None
     assert near(corners(enable_fixed_rotate=True, random_rotate_max_angle=180), (200, 0, 0), (0, 0, 60))
 
 
-def test_captions_come_from_where_the_concept_says(base: Path, store: ConceptStore) -> None:
+def test_captions_come_from_the_source_of_the_concept(base: Path, store: ConceptStore) -> None:
     """The source is a file next to the image, one file for all images, or the image's name."""
     (base / "all.txt").write_text("one\ntwo\n")
     sources = {"sample": ["sks cat, red, sitting"], "concept": ["one", "two"], "filename": ["a"]}
@@ -241,7 +241,7 @@ def test_a_model_type_that_is_not_known_here_has_a_preview(store: ConceptStore) 
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_a_folder_full_of_broken_files_is_told_at_once(base: Path, store: ConceptStore) -> None:
+def test_a_folder_full_of_broken_files_is_reported_at_once(base: Path, store: ConceptStore) -> None:
     """Thousands of broken files take no longer than listing their names."""
     folder = base / "broken"
     folder.mkdir()

@@ -64,7 +64,7 @@ def test_what_cannot_be_converted_is_named_and_stays(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_conversion_ends_in_time_and_says_what_is_left(tmp_path):
+def test_a_conversion_ends_in_time_and_reports_what_is_left(tmp_path):
     """The next conversion continues there."""
     files = [tmp_path / f"{number}.txt" for number in range(3)]
     for file in files:

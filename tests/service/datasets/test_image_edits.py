@@ -82,7 +82,7 @@ def test_a_change_that_is_not_possible_leaves_everything(datasets: Datasets, tmp
     assert not (tmp_path / CATS / ".trash").exists()
 
 
-def test_a_painted_mask_is_written_in_the_size_of_the_image(datasets: Datasets, tmp_path: Path) -> None:
+def test_a_drawn_mask_is_written_in_the_size_of_the_image(datasets: Datasets, tmp_path: Path) -> None:
     """It is grayscale, under OneTrainer's name; the earlier mask is in the trash; transparent pixels are black."""
     painted = np.zeros((20, 30, 4), np.uint8)
     painted[:, :15] = 255

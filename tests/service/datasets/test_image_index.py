@@ -129,7 +129,7 @@ def test_tags_are_counted_once_per_image(base: Path) -> None:
     assert (tags["total"], tags["images"]) == (5, 5)
 
 
-def test_what_is_not_allowed_is_said(base: Path, tmp_path: Path) -> None:
+def test_what_is_not_allowed_is_reported(base: Path, tmp_path: Path) -> None:
     """This covers unknown folders and images, invalid values, and folders outside the allowed ones."""
     index = index_of(base)
     with pytest.raises(PathNotFoundError):

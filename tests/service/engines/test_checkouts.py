@@ -82,7 +82,7 @@ def test_those_of_the_command_line_come_first(data: Path, newer_one: Path, tmp_p
     ]
 
 
-def test_a_usual_place_that_cannot_be_looked_at_is_passed_over(data: Path, newer_one: Path, tmp_path: Path) -> None:
+def test_a_usual_place_that_cannot_be_looked_at_is_ignored(data: Path, newer_one: Path, tmp_path: Path) -> None:
     """Another user's folder, or a path that no disk can hold, doesn't keep the panel from starting."""
     locked = tmp_path / "locked"
     locked.mkdir()
@@ -95,7 +95,7 @@ def test_a_usual_place_that_cannot_be_looked_at_is_passed_over(data: Path, newer
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "doesn't exist"), ("README.md", "doesn't contain OneTrainer")])
-def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, content: str | None, words: str) -> None:
+def test_a_folder_without_onetrainer_is_rejected(data: Path, tmp_path: Path, content: str | None, words: str) -> None:
     """The message names what is missing and what to choose instead; nothing is saved."""
     folder = tmp_path / "somewhere"
     if content:
@@ -110,7 +110,7 @@ def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, cont
     assert checkouts.all() == ()
 
 
-def test_a_checkout_without_an_environment_is_kept_and_says_so(data: Path, tmp_path: Path) -> None:
+def test_a_checkout_without_an_environment_is_kept_and_reports_it(data: Path, tmp_path: Path) -> None:
     """The problem is listed with it; once an interpreter is set or the environment exists, it can be used."""
     folder = set_up(tmp_path / "OneTrainer", python=False)
     checkouts = Checkouts(data)
@@ -140,7 +140,7 @@ def test_a_panel_for_others_takes_checkouts_from_its_start_only(data: Path, newe
     assert [known.folder for known in checkouts.all()] == [newer_one]
 
 
-def test_its_settings_are_read_in_the_background_and_told(data: Path, newer_one: Path) -> None:
+def test_its_settings_are_read_in_the_background_and_reported(data: Path, newer_one: Path) -> None:
     """The checkout's own Python reports newer and missing settings, other defaults and model types."""
     told: list[str] = []
     checkouts = Checkouts(data, Sources([newer_one]), changed=lambda: told.append("changed"))
@@ -173,7 +173,7 @@ def test_its_settings_are_read_in_the_background_and_told(data: Path, newer_one:
 
 
 @pytest.mark.slow
-def test_a_checkout_that_cannot_be_imported_says_why(data: Path, tmp_path: Path) -> None:
+def test_a_checkout_that_cannot_be_imported_reports_why(data: Path, tmp_path: Path) -> None:
     """The scan fails with the cause; the checkout isn't offered until it is scanned again."""
     folder = set_up(tmp_path / "OneTrainer")
     (folder / "modules/util/config/TrainConfig.py").write_text("import a_library_that_is_not_there\nconfig_version=11\n")
@@ -225,7 +225,7 @@ def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(
 
 
 @pytest.mark.slow
-def test_a_page_that_cannot_be_told_keeps_none_from_being_read(
+def test_a_page_that_cannot_be_notified_keeps_none_from_being_read(
     data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
 ) -> None:
     """An error while reporting a scan (a full disk) doesn't end the scans."""
@@ -241,7 +241,7 @@ def test_a_page_that_cannot_be_told_keeps_none_from_being_read(
     assert [checkouts.reading(known).state for known in checkouts.all()] == ["ready", "ready"]
 
 
-def test_a_damaged_cache_is_said_to_be_so(data: Path, newer_one: Path) -> None:
+def test_a_damaged_cache_is_reported(data: Path, newer_one: Path) -> None:
     """A result in an unknown format is an error of that checkout."""
     read(Checkouts(data, Sources([newer_one])))
     (cached,) = (data / "cache" / "onetrainer").glob("*.json")

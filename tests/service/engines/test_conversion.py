@@ -39,7 +39,7 @@ class Instant(LoraConverter):
 
 
 @pytest.mark.slow
-def test_a_process_converts_and_says_why_not(tmp_path: Path):
+def test_a_process_converts_and_reports_why_not(tmp_path: Path):
     """The new file has the names of its format; a file that is no LoRA isn't converted."""
     converter = LoraConverter(tmp_path / "converted")
     done = converter.convert(lora(tmp_path), "mine.safetensors", ModelFormat.COMFY_LORA)
@@ -67,7 +67,7 @@ def test_only_the_newest_files_are_kept_and_found_by_their_id(tmp_path: Path):
             converter.file(gone)
 
 
-def test_a_second_conversion_is_told_to_wait(tmp_path: Path):
+def test_a_second_conversion_has_to_wait(tmp_path: Path):
     """A conversion needs memory, so one runs at a time."""
     converter = Instant(tmp_path / "converted")
     converter.may_answer = threading.Event()

@@ -48,7 +48,7 @@ def test_a_type_becomes_a_kind_with_what_it_holds(told: str, default: Any, kind:
 
 
 @pytest.mark.parametrize("told", ["Path", "UnionType[int, str]", "Any"])
-def test_a_type_that_says_nothing_gives_no_field(told: str) -> None:
+def test_a_type_that_is_too_general_gives_no_field(told: str) -> None:
     """No field is better than one that writes an invalid value."""
     assert settings_of({"spark": (told, None)}) == {}
 
@@ -62,7 +62,7 @@ def test_deep_types_are_held_to_the_end() -> None:
     assert (wrong.path, wrong.expected) == ("spark.a.1", "a whole number")
 
 
-def test_what_stands_in_the_elements_of_a_new_list_belongs_to_the_list() -> None:
+def test_what_is_in_the_elements_of_a_new_list_belongs_to_the_list() -> None:
     """Its elements have their settings by name, including nested ones and lists; they aren't separate fields."""
     found = settings_of(
         {

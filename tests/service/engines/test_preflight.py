@@ -26,7 +26,7 @@ def test_each_place_is_named_once_and_errors_come_first(tmp_path: Path) -> None:
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
 
 
-def test_a_backend_without_an_opinion_refuses_nothing(tmp_path: Path) -> None:
+def test_a_backend_without_an_opinion_rejects_nothing(tmp_path: Path) -> None:
     """A backend doesn't have to implement the check."""
     config, _ = from_document({})
     assert backends.refusals("tests.fakes.rehearsal:run", config) == ()

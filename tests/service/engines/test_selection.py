@@ -106,7 +106,7 @@ def test_the_options_of_a_run_come_before_the_choice(engines: Engines, checkouts
         engines.settled(config, RunOptions(checkout="/nowhere"))
 
 
-def test_each_engine_says_why_it_cannot(engines: Engines, checkouts: Checkouts) -> None:
+def test_each_engine_reports_why_it_cannot(engines: Engines, checkouts: Checkouts) -> None:
     """The model type is reported before details, and missing parts of a checkout before both."""
     bare, ready = ids(checkouts)
     support = {engine["id"]: engine for engine in engines.engine_support(configured(model_type="SANA"))}
@@ -125,7 +125,7 @@ def test_each_engine_says_why_it_cannot(engines: Engines, checkouts: Checkouts) 
     assert (support[ready]["can"], support[ready]["path"]) == (False, "learning_rate_scheduler")
 
 
-def test_what_the_checkout_lacks_is_said_where_it_was_set(engines: Engines, checkouts: Checkouts) -> None:
+def test_what_the_checkout_lacks_is_reported_where_it_was_set(engines: Engines, checkouts: Checkouts) -> None:
     """A setting that it would ignore is a warning, not an error; at its default there is no warning."""
     ready = engines.all()[-1]
     (finding,) = [item for item in engines.findings(configured(force_circular_padding=True), ready) if item.severity == "warning"]
@@ -199,7 +199,7 @@ def test_what_only_the_checkout_knows_arrives_there_as_it_was_set(make_service: 
 
 
 @pytest.mark.slow
-def test_a_checkout_that_is_gone_is_said_before_the_start(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_checkout_that_is_gone_is_reported_before_the_start(make_service: MakeService, tmp_path: Path) -> None:
     """The run doesn't start; once the folder is back, the next one does."""
     folder = set_up(tmp_path / "OneTrainer")
     service = make_service(backend="builtin", checkouts=(folder,))

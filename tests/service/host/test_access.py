@@ -42,7 +42,7 @@ def test_password_and_token_open_a_session(secret):
 
 
 @pytest.mark.parametrize("secret", ["", "wrong", PASSWORD + " ", TOKEN[:-1], "пароль"])
-def test_anything_else_is_refused(secret):
+def test_anything_else_is_rejected(secret):
     access = make()
     with pytest.raises(NotAuthenticatedError):
         access.login(secret, "1.2.3.4")
@@ -177,7 +177,7 @@ def test_a_public_name_needs_a_lock():
     check_bind(AccessSettings(hosts=("panel.localhost",)), host="127.0.0.1", share=False)
 
 
-def test_loopback_needs_no_password_and_short_ones_are_refused():
+def test_loopback_needs_no_password_and_short_ones_are_rejected():
     check_bind(AccessSettings(), host="127.0.0.1", share=False)
     with pytest.raises(CommandLineError, match="at least 8"):
         check_bind(AccessSettings(password="1234"), host="127.0.0.1", share=False)

@@ -24,7 +24,7 @@ def other_process():
     process.wait(10)
 
 
-def test_a_second_process_is_refused_with_the_address_of_the_first(tmp_path, other_process):
+def test_a_second_process_is_rejected_with_the_address_of_the_first(tmp_path, other_process):
     body = {**ProcessIdentity.of(other_process.pid).as_dict(), "address": "http://127.0.0.1:7860/"}
     (tmp_path / "panel.json").write_text(json.dumps(body))
     with pytest.raises(RunConflictError, match=r"http://127.0.0.1:7860/"), DataFolderLock(tmp_path, "me"):
@@ -40,14 +40,14 @@ def test_what_a_killed_process_left_does_not_count(tmp_path, left):
     assert not (tmp_path / "panel.json").exists()
 
 
-def test_a_folder_that_takes_nothing_is_said_to_be_so(tmp_path):
+def test_a_folder_that_takes_nothing_is_reported(tmp_path):
     """A full disk, or a path that is no folder, is an error in one sentence."""
     (tmp_path / "data").touch()
     with pytest.raises(StorageError, match="Can't write"), DataFolderLock(tmp_path / "data", "me"):
         pass
 
 
-def test_of_two_that_come_at_once_one_is_refused(tmp_path, other_process):
+def test_of_two_that_come_at_once_one_is_rejected(tmp_path, other_process):
     """Checking for another process and registering one's own is atomic."""
     refused = []
 

@@ -83,7 +83,7 @@ def test_nothing_outside_the_allowed_folders_is_seen(data: Path, tmp_path: Path)
     assert browser.places() == [{"title": "Data folder", "path": str(data)}, {"title": "other", "path": str(other)}]
 
 
-def test_what_the_system_refuses_to_look_at_is_named(data: Path) -> None:
+def test_what_the_system_fails_to_look_at_is_named(data: Path) -> None:
     """A name that no disk can hold is an error about that path, or leads to its parent folder."""
     browser, name = FolderBrowser(data), "a" * 5000
     with pytest.raises(PathNotFoundError, match="Can't read"):
@@ -92,7 +92,7 @@ def test_what_the_system_refuses_to_look_at_is_named(data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_huge_folder_is_cut_and_says_so(tmp_path: Path) -> None:
+def test_a_huge_folder_is_cut_and_reports_it(tmp_path: Path) -> None:
     """The first thousand entries are listed, the rest counted; a search finds the others."""
     for number in range(1010):
         (tmp_path / f"{number}.txt").touch()
@@ -120,7 +120,7 @@ def test_places_to_begin_are_there_without_limits(tmp_path: Path) -> None:
     assert [place["title"] for place in FolderBrowser(tmp_path).places()] == ["Data folder", "Home", "This machine"]
 
 
-def test_a_folder_is_made_where_the_picker_stands(data: Path) -> None:
+def test_a_folder_is_made_in_the_folder_of_the_picker(data: Path) -> None:
     """Relative paths start at the data folder; spaces around the name are removed; the new folder is empty and listed."""
     browser = FolderBrowser(data)
     assert browser.make("run 2", "  my run ") == data / "run 2" / "my run"
@@ -203,7 +203,7 @@ def test_a_folder_to_make_one_in_has_to_be_there(data: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "kind"), [(errno.EACCES, ForbiddenPathError), (errno.EROFS, ForbiddenPathError), (errno.ENOSPC, DiskFullError)]
 )
-def test_a_folder_that_cannot_be_made_says_why(
+def test_a_folder_that_cannot_be_made_reports_why(
     data: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
 ) -> None:
     """Missing permissions, a read-only disk and a full disk each have their own error."""

@@ -20,7 +20,7 @@ def test_paths_inside_are_resolved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "~root", "x/../../y", "a\0b", "link/x", "loop"])
-def test_paths_outside_are_refused(tmp_path: Path, path: str) -> None:
+def test_paths_outside_are_rejected(tmp_path: Path, path: str) -> None:
     """Neither dots, nor absolute paths, nor links lead out."""
     data = tmp_path / "data"
     data.mkdir()

@@ -12,7 +12,7 @@ from onetrainer_gradio.process_birth import boot_id
 from onetrainer_gradio.service.host.process import ProcessIdentity, group_alive, kill, kill_group
 
 
-def test_a_living_process_is_recognised() -> None:
+def test_a_living_process_is_recognized() -> None:
     """PID, start time and boot together identify a process."""
     me = ProcessIdentity.of(os.getpid())
     assert me.alive()

@@ -30,7 +30,7 @@ def test_a_token_is_kept_for_its_owner_only(store: SecretStore, tmp_path: Path) 
     assert store.status() == {"huggingface_token": False}
 
 
-def test_the_environment_stands_in(store: SecretStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_the_fallback(store: SecretStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token in the environment is used if none was saved."""
     monkeypatch.setenv("HF_TOKEN", "hf_env")
     assert store.huggingface_token() == "hf_env"

@@ -83,7 +83,7 @@ def test_processes_are_the_panel_and_those_of_the_run(tmp_path: Path) -> None:
     assert found[0]["memory"] > 1_000_000
 
 
-def test_somebody_who_looks_wakes_the_reader(tmp_path: Path) -> None:
+def test_someone_who_looks_wakes_the_reader(tmp_path: Path) -> None:
     """An idle panel measures rarely; opening the page starts fresh measurements immediately."""
     read = threading.Semaphore(0)
     monitor = SystemMonitor(tmp_path, gpus=Gpus, publish=lambda reading: read.release())

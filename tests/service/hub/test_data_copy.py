@@ -324,7 +324,7 @@ def test_the_newest_backup_of_each_workspace_is_kept() -> None:
     assert newest_backups(names) == names[1:]
 
 
-def test_the_environment_says_where_and_how_much() -> None:
+def test_the_environment_sets_where_and_how_much() -> None:
     given = parse([], {"ONETRAINER_GRADIO_PUSH_TO": COPY, "ONETRAINER_GRADIO_PUSH_LIMIT_GB": "2.5"})
     assert isinstance(given, PanelOptions)
     assert (given.push_to, given.push_limit_bytes) == (COPY, 2_500_000_000)

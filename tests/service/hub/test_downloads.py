@@ -225,7 +225,7 @@ def test_without_the_hub_the_reason_is_named(make, monkeypatch):
         start(make())
 
 
-def test_too_little_space_is_said_before(make, hub, monkeypatch):
+def test_too_little_space_is_reported_before(make, hub, monkeypatch):
     add_model(hub)
     monkeypatch.setattr(module, "_SPARE_BYTES", 1 << 60)
     with pytest.raises(DiskFullError, match="are free"):

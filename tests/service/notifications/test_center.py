@@ -255,7 +255,7 @@ def test_a_run_that_stays_paused_waits_for_someone(panel: Panel) -> None:
     assert "Resume or stop it" in panel.listed()[0]["text"]
 
 
-def test_a_loss_that_is_not_finite_is_reported_while_the_run_goes_on(panel: Panel) -> None:
+def test_a_loss_that_is_not_finite_is_reported_while_the_run_continues(panel: Panel) -> None:
     panel.run(loss=float("nan"))
     panel.center.look()
     panel.center.look()

@@ -113,7 +113,7 @@ def test_addresses_are_recognized_without_sending() -> None:
         assert answer["reason"]
 
 
-def test_without_the_package_the_reason_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_reason_reports_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     assert sender.answer({"check": True, "address": "discord://1/2"})["reason"] == sender.NOT_INSTALLED
 

@@ -23,7 +23,7 @@ def seconds_until(watch: StallWatch, trouble: str, usual_s: float | None, **valu
     return float("inf")
 
 
-def test_a_run_stalls_after_so_many_times_its_usual_step() -> None:
+def test_a_run_stalls_after_this_many_times_its_usual_step() -> None:
     assert seconds_until(StallWatch(), "stalled", 20.0) == 200
     assert seconds_until(StallWatch(), "stalled", 0.1) == 60  # not before the minimum time
     assert seconds_until(StallWatch(), "stalled", None) == 600  # no step yet

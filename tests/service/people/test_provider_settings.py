@@ -61,7 +61,7 @@ def test_everything_can_be_in_the_environment():
         ([*ISSUER[:2], "https://user@id.example.org", *ISSUER[3:]], "isn't an https address"),
     ],
 )
-def test_an_incomplete_or_unsafe_provider_is_refused_before_the_start(arguments, words):
+def test_an_incomplete_or_unsafe_provider_is_rejected_before_the_start(arguments, words):
     with pytest.raises(CommandLineError, match=words):
         parse(arguments, {})
 

@@ -11,7 +11,7 @@ import pytest
 from onetrainer_gradio.service.processes.follower import ConsoleTail, console_line, finite_rows
 
 
-def test_new_lines_are_told_once_and_whole(tmp_path: Path) -> None:
+def test_new_lines_are_sent_once_and_complete(tmp_path: Path) -> None:
     """A line is sent when it is complete; the offset is behind it."""
     path = tmp_path / "console.log"
     tail = ConsoleTail(path, from_start=True)

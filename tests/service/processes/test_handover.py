@@ -16,7 +16,7 @@ def test_nothing_waits_and_nothing_is_decided_at_first(tmp_path: Path) -> None:
     assert after.decision() is None
 
 
-def test_who_waits_says_until_when(tmp_path: Path) -> None:
+def test_who_waits_reports_until_when(tmp_path: Path) -> None:
     """The time is wall-clock time, so that every process reads the same."""
     HandOver(tmp_path).park(60.0)
     until = HandOver(tmp_path).parked_until()

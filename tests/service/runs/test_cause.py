@@ -66,14 +66,14 @@ def test_a_crash_while_the_step_is_finished_is_a_failure() -> None:
     assert end_of_worker(-11, "finish_step", CALM, CALM).reason == "failed"
 
 
-def test_a_worker_that_could_not_write_its_end_says_it_by_its_code() -> None:
+def test_a_worker_that_could_not_write_its_end_reports_it_by_its_code() -> None:
     """If the disk is full, the supervisor records the end later."""
     reasons = {code: end_of_worker(code, None, CALM, CALM).reason for code in (UNRECORDED_COMPLETED, UNRECORDED_STOPPED)}
     assert reasons == {UNRECORDED_COMPLETED: "completed", UNRECORDED_STOPPED: "stopped"}
     assert end_of_worker(UNRECORDED_FAILED, None, CALM, CALM).reason == "failed"
 
 
-def test_a_lost_run_says_what_is_known() -> None:
+def test_a_lost_run_reports_what_is_known() -> None:
     """Power loss, a dead panel and killed processes have different causes."""
     stories = {
         message(end_of_lost_run(rebooted=True, in_process=False)),

@@ -97,7 +97,7 @@ def test_foreign_files_in_the_folder_are_left_alone(folder: CommandFolder) -> No
     assert (folder.folder / "notes.txt").exists()
 
 
-def test_a_stop_is_noted_beside_the_queue(folder: CommandFolder) -> None:
+def test_a_stop_is_noted_next_to_the_queue(folder: CommandFolder) -> None:
     """The supervisor learns of a stop even if the worker has taken it and hangs."""
     folder.send(Pause())
     assert folder.stops() == []

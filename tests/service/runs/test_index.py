@@ -113,7 +113,7 @@ def test_a_cursor_of_another_order_is_an_error(index: RunIndex, cursor: str) -> 
         index.page(RunQuery(sort="-loss"), 3, cursor)
 
 
-def test_a_page_goes_on_where_the_run_that_ended_the_last_one_was_deleted(index: RunIndex) -> None:
+def test_a_page_continues_where_the_run_that_ended_the_last_one_was_deleted(index: RunIndex) -> None:
     """This works in any order, because the cursor contains the value."""
     ids = filled(index)
     for sort in ("-size", "-created", "name"):

@@ -48,7 +48,7 @@ def test_a_reader_follows_a_writer_of_another_object(journal: Journal) -> None:
     assert [entry.seq for entry in reader.since(1)] == [2]
 
 
-def test_a_torn_last_line_is_passed_over_and_closed_by_the_next_writer(journal: Journal) -> None:
+def test_a_torn_last_line_is_ignored_and_closed_by_the_next_writer(journal: Journal) -> None:
     """After a power cut, the events before and after the damaged line are readable, and numbers never change."""
     journal.append(warn(1))
     journal.append(warn(2))

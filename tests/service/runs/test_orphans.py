@@ -48,7 +48,7 @@ def test_the_newest_backup_and_the_model_are_found(run_folder: Path) -> None:
     assert (model.path, model.final, model.global_step, model.bytes) == (str(run_folder / "lora.safetensors"), True, 13, 5)
 
 
-def test_what_was_there_before_is_not_told_again(run_folder: Path) -> None:
+def test_what_was_there_before_is_not_reported_again(run_folder: Path) -> None:
     """An earlier backup or model isn't output of this run."""
     back_up(run_folder, "2026-01-01_00-00-00-backup-6-1-0", 6, LONG_AGO)
     assert list(written_since(run_folder, time.time() - 1)) == []
@@ -91,7 +91,7 @@ def test_a_backup_that_does_not_count_steps_is_reported_all_the_same(run_folder:
     assert (told.path, told.global_step) == (str(backup), 0)
 
 
-def test_what_the_journal_names_is_not_told_twice(run_folder: Path) -> None:
+def test_what_the_journal_names_is_not_reported_twice(run_folder: Path) -> None:
     """Only output after the last listener's end and after the run's start is new."""
     began = time.time() - 10
     (run_folder / "run.json").write_text(json.dumps({"created_at": began}))

@@ -52,7 +52,7 @@ def test_a_run_is_found_again_as_it_was_created(store: RunStore) -> None:
     assert "secrets" not in again.config()
 
 
-def test_a_new_run_is_the_newest_whatever_the_clock_says(store: RunStore) -> None:
+def test_a_new_run_is_the_newest_whatever_the_clock_shows(store: RunStore) -> None:
     """In autumn the clock goes back an hour, and a machine may start with yesterday's date."""
     first = store.new_id(1_000_000.5)
     assert first == new_run_id(1_000_000.5)
@@ -96,7 +96,7 @@ def test_a_folder_without_a_record_is_listed_as_damaged(store: RunStore) -> None
     assert store.ids() == [run.id]
 
 
-def test_what_a_damaged_record_still_says_is_kept(store: RunStore) -> None:
+def test_what_a_damaged_record_still_contains_is_kept(store: RunStore) -> None:
     """Keys with the right type stay; the rest comes from the run's line in the list and from its configuration."""
     run = create(store, tags=("a",), max_steps=7)
     run.journal.append(RunEnded(reason="completed"))

@@ -126,7 +126,7 @@ def test_a_command_and_the_end_do_not_wait_for_each_other(tmp_path: Path) -> Non
     assert kinds(tmp_path) == ["command_received", "command_completed", "run_ended"]
 
 
-def test_followers_in_this_process_are_told_of_each_write(tmp_path: Path) -> None:
+def test_followers_in_this_process_are_notified_of_each_write(tmp_path: Path) -> None:
     """A run on a thread needs no polling."""
     told: list[int] = []
     recorder = Recorder(tmp_path, notify=lambda: told.append(1))

@@ -119,7 +119,7 @@ def test_new_samples_appear_and_kinds_can_be_chosen(runs: RunStore, samples: Sam
     assert [sample["step"] for sample in samples.list(kind="custom")["samples"]] == [2]
 
 
-def test_a_sample_tells_everything_but_where_it_lies(runs: RunStore, samples: SampleStore, tmp_path: Path) -> None:
+def test_a_sample_has_everything_but_its_path(runs: RunStore, samples: SampleStore, tmp_path: Path) -> None:
     """It has parameters and API addresses, but no path of the server."""
     run = create(runs)
     path = write_sample(run, 5)
@@ -156,7 +156,7 @@ def test_thumbnails_are_small_and_made_once(runs: RunStore, samples: SampleStore
 
 
 @pytest.mark.parametrize("content", [b"no picture", b"", png(8, 8, (1, 0, 0))[:11] + b"\4" + png(8, 8, (1, 0, 0))[12:]])
-def test_a_broken_or_missing_image_is_said_to_be_so(runs: RunStore, samples: SampleStore, content: bytes) -> None:
+def test_a_broken_or_missing_image_is_reported(runs: RunStore, samples: SampleStore, content: bytes) -> None:
     """The metadata stay; the image is reported as missing or unreadable."""
     run = create(runs)
     path = write_sample(run, 1, content=content)

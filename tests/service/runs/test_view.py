@@ -89,7 +89,7 @@ def test_speed_and_time_left_count_micro_batches() -> None:
     assert (state["loss"], state["learning_rates"]) == (0.5, {"unet": 1e-4})
 
 
-def test_rows_that_were_passed_over_do_not_look_like_speed() -> None:
+def test_rows_that_were_skipped_do_not_look_like_speed() -> None:
     """A view that reads again after a long time measures only over the rows it reads."""
     view = folded(PLAN)
     names = column_names(("unet",))

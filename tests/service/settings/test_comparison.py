@@ -65,7 +65,7 @@ def test_a_run_is_compared_with_the_form(make_service: MakeService, tmp_path: Pa
 
 
 @pytest.mark.parametrize("text", ["", "draft", "saved", "saved:", "run:", "document", "current of mine"])
-def test_what_is_no_source_is_refused(text: str) -> None:
+def test_what_is_no_source_is_rejected(text: str) -> None:
     """The error names the kind or the name."""
     with pytest.raises(ConfigValueError) as caught:
         Source.parse(text)

@@ -125,7 +125,7 @@ def test_secrets_never_come_near_a_file(store: ConfigStore, tmp_path: Path) -> N
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and "hf_verysecret" in path.read_text()]
 
 
-def test_an_import_tells_of_unknown_keys_and_refuses_what_is_no_configuration(store: ConfigStore) -> None:
+def test_an_import_reports_unknown_keys_and_rejects_what_is_no_configuration(store: ConfigStore) -> None:
     """Loading a file is lenient if nothing is lost, and strict otherwise."""
     document = store.import_json(b'\xef\xbb\xbf{"epochs": 5, "epochz": 6}', name="theirs")
     assert (document.config["epochs"], document.name) == (5, "theirs")
@@ -188,7 +188,7 @@ def test_defaults_are_those_of_the_model_and_method(store: ConfigStore) -> None:
     assert error.value.path == "model_type"
 
 
-def test_viewers_are_told_of_each_change_and_who_made_it(tmp_path: Path) -> None:
+def test_viewers_are_notified_of_each_change_and_who_made_it(tmp_path: Path) -> None:
     """Two open pages stay in sync."""
     told: list[tuple[int, str]] = []
 
@@ -215,7 +215,7 @@ def test_an_unreadable_draft_does_not_keep_the_panel_from_starting(tmp_path: Pat
     assert ConfigStore(tmp_path).current().config["epochs"] == 7
 
 
-def test_a_draft_that_cannot_be_laid_aside_stays(tmp_path: Path) -> None:
+def test_a_draft_that_cannot_be_moved_aside_stays(tmp_path: Path) -> None:
     """If nothing can be written, the start fails, and the edits are kept."""
     ConfigStore(tmp_path).patch({"epochs": 77})
     preset = next(name for name in preset_files() if name != ConfigStore(tmp_path).name())
@@ -225,7 +225,7 @@ def test_a_draft_that_cannot_be_laid_aside_stays(tmp_path: Path) -> None:
     assert ConfigStore(tmp_path).current().config["epochs"] == 77
 
 
-def test_a_preset_asked_for_at_the_start_lays_the_former_draft_aside(tmp_path: Path) -> None:
+def test_a_preset_asked_for_at_the_start_moves_the_former_draft_aside(tmp_path: Path) -> None:
     """Starting with the demo loses no earlier edits."""
     ConfigStore(tmp_path).patch({"epochs": 77})
     preset = next(name for name in preset_files() if name != ConfigStore(tmp_path).name())
@@ -284,7 +284,7 @@ def test_values_sent_with_a_switch_go_over_what_is_remembered(store: ConfigStore
     assert (document.config["optimizer"]["beta1"], document.config["optimizer"]["beta2"]) == (0.5, 0.99)
 
 
-def test_the_usual_values_of_an_optimizer_can_be_asked_for(store: ConfigStore) -> None:
+def test_the_defaults_of_an_optimizer_can_be_asked_for(store: ConfigStore) -> None:
     """Its parameters are the defaults again, and the previous values are forgotten."""
     store.patch({"optimizer.optimizer": "ADAMW"})
     store.patch({"optimizer.weight_decay": 0.07})

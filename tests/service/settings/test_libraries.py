@@ -41,7 +41,7 @@ def test_a_folder_of_presets_is_offered_read_only_and_remembered(tmp_path: Path,
     assert {path: path.read_bytes() for path in presets.iterdir()} == before
 
 
-def test_adding_twice_is_once_and_titles_are_told_apart(tmp_path: Path, presets: Path) -> None:
+def test_adding_twice_is_once_and_titles_are_distinguished(tmp_path: Path, presets: Path) -> None:
     """The same folder is one library; another folder with the same name, or with a model family's name, gets a number."""
     libraries = Libraries(tmp_path / "libraries.json", taken=["SDXL"])
     first = libraries.add(presets)
@@ -95,7 +95,7 @@ def test_removing_a_library_leaves_its_files(tmp_path: Path, presets: Path) -> N
         libraries.read("OneTrainer/mine")
 
 
-def test_what_is_no_folder_or_not_allowed_is_refused(tmp_path: Path, presets: Path) -> None:
+def test_what_is_no_folder_or_not_allowed_is_rejected(tmp_path: Path, presets: Path) -> None:
     """The error names the folder; nothing is saved."""
     libraries = Libraries(tmp_path / "libraries.json", roots=[tmp_path / "allowed"])
     with pytest.raises(ForbiddenPathError):

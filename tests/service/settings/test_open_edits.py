@@ -58,7 +58,7 @@ def test_a_page_that_polls_is_forgotten_when_it_falls_silent() -> None:
 
 
 @pytest.mark.parametrize("told", [None, 5, "x", {"path": "epochs"}, [5, None, {}, {"path": 5}]])
-def test_what_is_no_report_is_passed_over(told: object) -> None:
+def test_what_is_no_report_is_ignored(told: object) -> None:
     """Any message that a page sends is accepted or ignored."""
     edits = OpenEdits()
     edits.report("one", told)
@@ -77,7 +77,7 @@ def test_what_a_page_reports_is_bounded() -> None:
     assert max(len(finding.message) for finding in caught.value.findings()) < 400
 
 
-def test_a_start_of_the_current_settings_is_refused_and_one_of_other_settings_is_not(
+def test_a_start_of_the_current_settings_is_rejected_and_one_of_other_settings_is_not(
     make_service: MakeService, tmp_path: Path
 ) -> None:
     """The field belongs to the settings being edited; a program may request the start anyway."""

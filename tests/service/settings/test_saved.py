@@ -20,7 +20,7 @@ def saved(tmp_path: Path) -> SavedConfigs:
     return found
 
 
-def test_nothing_is_written_over_unasked(saved: SavedConfigs) -> None:
+def test_nothing_is_overwritten_unasked(saved: SavedConfigs) -> None:
     """An existing name, in any case, is rejected unless overwriting is requested."""
     for name in ("mine", "Mine"):
         with pytest.raises(ConfigExistsError, match="mine") as caught:
