@@ -23,6 +23,7 @@ from onetrainer_gradio.service.people.audit import AuditQuery
 from onetrainer_gradio.service.people.permissions import LINK_ROUTES, PERMISSIONS, may, needed
 from onetrainer_gradio.service.people.roles import Role, Scope
 from tests.api.people import by_link, client_of, signed_in, with_token
+from tests.fakes.passwords import cheap_passwords  # noqa: F401
 from tests.panel_process import REHEARSAL
 
 pytestmark = pytest.mark.slow

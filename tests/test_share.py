@@ -28,7 +28,8 @@ from tests.waiting import read_until
 TOKEN = "a-token-for-programs"
 NOBODY = "http://127.0.0.1:9/"
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the relay's program is a script here")
+# The relay is that of Gradio, which takes a second to import.
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the relay's program is a script here")]
 
 
 class Relay:

@@ -15,6 +15,7 @@ from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.service import ServiceSettings, TrainerService
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.fakes.configs import small_config
+from tests.fakes.passwords import cheap_passwords  # noqa: F401
 
 ADDRESS = "http://127.0.0.1:7860"
 

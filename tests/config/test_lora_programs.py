@@ -33,12 +33,12 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 def written() -> dict[tuple[str, str], tuple[str, list[str]]]:
     """Return each recorded LoRA by model type and name: its format and its tensor names."""
     keys = json.loads(gzip.decompress((GOLDEN / "keys.json.gz").read_bytes()))
+    recorded = {path.stem: json.loads(path.read_text()) for path in (GOLDEN / "rows").glob("*.json")}
     found = {}
     for case in cases():
-        rows = GOLDEN / "rows" / f"{case.model_type}.json"
-        if case.changes["training_method"] != "LORA" or not rows.is_file():
+        if case.changes["training_method"] != "LORA":
             continue
-        file = json.loads(rows.read_text()).get(case.name, {}).get("file")
+        file = recorded.get(case.model_type, {}).get(case.name, {}).get("file")
         if file:
             names = [name.split(" ")[0] for name in keys[file["keys"]]]
             found[case.model_type, case.name] = (case.changes["output_model_format"], names)

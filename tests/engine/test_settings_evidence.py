@@ -210,9 +210,13 @@ def recorded() -> frozenset[str]:
     return frozenset(found)
 
 
+@cache
 def leaves() -> list[str]:
     """Return the settings of the catalog that have a value."""
-    return [path for path in CATALOGUE if not any(other.startswith((f"{path}.", f"{path}[]")) for other in CATALOGUE)]
+    holders = {
+        "".join(parts[:end]) for path in CATALOGUE for parts in [re.split(r"(?=\.|\[\])", path)] for end in range(1, len(parts))
+    }
+    return [path for path in CATALOGUE if path not in holders]
 
 
 def reason(path: str) -> str:

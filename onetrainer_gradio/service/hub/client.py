@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from onetrainer_gradio.errors import (
 from onetrainer_gradio.service.host.atomic import NO_SPACE, raising_storage_error
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, ModelInfo
 
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses of a hub that may answer a later attempt."""
@@ -56,6 +56,29 @@ class HubClient:
 
         with raising_hub_error("the hub"):
             get_session().head(self.endpoint, timeout=_SHORT_S)
+
+    def search(self, words: str, limit: int, properties: Sequence[str]) -> list[ModelInfo]:
+        """Return models with the words in their name that have a diffusers pipeline, the most downloaded first.
+
+        One short request: the library's ``list_models`` repeats it for half a minute if the hub is busy, while a person waits.
+
+        :raises HubError: if the hub doesn't answer, or is busy.
+        """
+        from huggingface_hub import ModelInfo, get_session
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+
+        asked: dict[str, str | int | Sequence[str]] = {
+            "search": words,
+            "filter": "diffusers",
+            "sort": "downloads",
+            "limit": limit,
+            "expand": properties,
+        }
+        with raising_hub_error(words):
+            headers = build_hf_headers(token=self.token)
+            response = get_session().get(f"{self.endpoint}/api/models", params=asked, headers=headers, timeout=_SHORT_S)
+            hf_raise_for_status(response)
+            return [ModelInfo(**each) for each in response.json()]  # type: ignore[no-untyped-call]
 
     def account(self) -> dict[str, Any]:
         """Return whose token it is: ``name``, ``organizations``, and whether it ``writes`` (None: only for some repositories).

@@ -33,7 +33,7 @@ from onetrainer_gradio.service.runs.feed import Feed
 _LOG = logging.getLogger(__name__)
 LIST = "onetrainer_gradio_data.json"
 MEMORY = "cache/data_copy.json"
-START_RETRIES_S = (2.0, 10.0)
+START_RETRIES_S = (2.0, 10.0, 30.0)
 _AFTER = frozenset({tag(BackupCreated), tag(ModelSaved), tag(RunEnded)})
 # A file of these kinds is written once. Every other one may grow during the upload, so a copy of it is uploaded.
 _WRITTEN_ONCE = frozenset(
@@ -279,6 +279,7 @@ def _list_of(hub: HubClient, repository: str) -> dict[str, Any] | None:
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()  # nobody sees them in the log of a panel
+    hub.check_reachable()
     with tempfile.TemporaryDirectory(prefix="onetrainer_gradio_") as folder:
         try:
             with raising_hub_error(repository):

@@ -15,19 +15,10 @@ from onetrainer_gradio.service.hub.client import HubClient, raising_hub_error
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
-    from huggingface_hub.hf_api import ExpandModelProperty_T
 
 MOST_FOUND = 50
 _MOST_LETTERS = 200
-_PROPERTIES: list[ExpandModelProperty_T] = [
-    "downloads",
-    "gated",
-    "tags",
-    "config",
-    "pipeline_tag",
-    "library_name",
-    "lastModified",
-]
+_PROPERTIES = ("downloads", "gated", "tags", "config", "pipeline_tag", "library_name", "lastModified")
 _ADAPTERS = ("lora", "controlnet", "textual_inversion", "template:sd-lora")
 Trainable = Callable[[str], tuple[bool, str]]
 """Returns whether a model type can be trained here, and why not."""
@@ -53,13 +44,9 @@ class HubModels:
         words = words.strip()[:_MOST_LETTERS]
         if not words:
             raise ConfigValueError("There is nothing to search for", path="search", suggestion="Enter a part of a name.")
-        self._hub.check_reachable()
-        with raising_hub_error(words):
-            found = self._hub.api().list_models(
-                search=words, filter="diffusers", sort="downloads", limit=MOST_FOUND, expand=_PROPERTIES
-            )
-            known: dict[str, tuple[bool, str]] = {}
-            rows = [self._row(info, known) for info in found if not _is_adapter(info)]
+        found = self._hub.search(words, MOST_FOUND, _PROPERTIES)
+        known: dict[str, tuple[bool, str]] = {}
+        rows = [self._row(info, known) for info in found if not _is_adapter(info)]
         if model_type:
             rows = [row for row in rows if model_type in row["model_types"]]
         rows = [row for row in rows if row["model_types"]]

@@ -15,6 +15,7 @@ from typing import Any
 import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from onetrainer_gradio.errors import AccountError, AccountNotFoundError, LastOwnerError
 from onetrainer_gradio.service.people.roles import Role
@@ -24,6 +25,7 @@ from onetrainer_gradio.service.people.store import PeopleStore
 MOST_ACCOUNTS = 500
 LEAST_PASSWORD, MOST_PASSWORD = 8, 256
 RECOVERY_CODES = 10
+PASSWORD_COST = RFC_9106_LOW_MEMORY
 TOTP_STEP_S = 30
 ISSUER = "OneTrainer panel"
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
@@ -62,7 +64,7 @@ class Accounts:
         self._changed = changed
         self._clock = clock
         self._rows = Rows(store, "accounts", Account, key="id")
-        self._hasher = PasswordHasher()
+        self._hasher = PasswordHasher.from_parameters(PASSWORD_COST)
         self._unknown = ""
 
     def all(self) -> list[Account]:

@@ -94,7 +94,7 @@ def test_a_tagger_lists_the_tags_above_its_thresholds(tmp_path: Path, image: Pat
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path, image: Path, blip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This covers offline mode, an empty folder, a missing package, and an unreadable image."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the library reads the variable when it is imported
     loaded = Loaded()
     offline = loaded.answer(asked("transformers", "nobody/nothing"))
     assert (offline["model"], "nobody/nothing" in offline["error"]) == (True, True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyotp
 import pytest
+from argon2.profiles import CHEAPEST, RFC_9106_LOW_MEMORY
 
 from onetrainer_gradio.errors import (
     AccountError,
@@ -22,13 +23,14 @@ from onetrainer_gradio.errors import (
     TooManyAttemptsError,
 )
 from onetrainer_gradio.service.host.access import FREE_ATTEMPTS
-from onetrainer_gradio.service.people.accounts import MOST_PASSWORD, RECOVERY_CODES
+from onetrainer_gradio.service.people.accounts import MOST_PASSWORD, PASSWORD_COST, RECOVERY_CODES
 from onetrainer_gradio.service.people.audit import AuditQuery
 from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.permissions import check
 from onetrainer_gradio.service.people.roles import Identity, Kind, Role, Scope
 from onetrainer_gradio.service.people.sessions import SESSION_S
 from onetrainer_gradio.service.people.store import PEOPLE_FILE, PeopleStore
+from tests.fakes.passwords import cheap_passwords  # noqa: F401
 
 PASSWORD = "correct horse battery"
 
@@ -107,6 +109,13 @@ def test_an_unknown_name_is_checked_like_a_wrong_password(people, monkeypatch):
     assert len(verified) == 2
     assert verified[0].split("$")[:4] == verified[1].split("$")[:4]
     assert verified[0].startswith("$argon2id$")
+
+
+def test_a_password_costs_what_the_rfc_recommends(people):
+    """The other tests hash at the least cost, which is also what shows here that the constant is used."""
+    assert PASSWORD_COST == RFC_9106_LOW_MEMORY
+    account = people.accounts.add("Ada", Role.OPERATOR, PASSWORD)
+    assert account.password.split("$")[3] == f"m={CHEAPEST.memory_cost},t={CHEAPEST.time_cost},p={CHEAPEST.parallelism}"
 
 
 def test_guessing_passwords_is_slowed_down(people):
