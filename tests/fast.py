@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-TRAINING = ("engine", "gpu", "service")
+TRAINING = ("backends", "engine", "gpu", "service")
 NOT_TESTS = {"fakes", "fixtures", "js"}
 CHOICE = "not slow and not browser"
 ALL_SLOW = re.compile(r"^pytestmark = .*\bslow\b", re.MULTILINE)

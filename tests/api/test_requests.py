@@ -14,9 +14,10 @@ from onetrainer_gradio.service.host.logs import JsonFormatter
 from tests.api.conftest import ADDRESS, rehearsal_service
 
 
-@pytest.fixture
-def app(tmp_path):
-    return create_api(rehearsal_service(tmp_path / "data"), Access(AccessSettings(password="a password")))
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    """A panel with a password; its first request is dear."""
+    return create_api(rehearsal_service(tmp_path_factory.mktemp("requests")), Access(AccessSettings(password="a password")))
 
 
 @pytest.fixture

@@ -12,6 +12,12 @@ from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import rehearsal_service
 
 
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    """A panel with a password; its first request is dear."""
+    return create_api(rehearsal_service(tmp_path_factory.mktemp("transport")), Access(AccessSettings(password="a password")))
+
+
 @pytest.mark.parametrize(
     ("address", "own", "sent"),
     [
@@ -23,15 +29,13 @@ from tests.api.conftest import rehearsal_service
         ("https://192.168.1.20", False, False),
     ],
 )
-def test_it_is_sent_over_https_at_the_default_port(tmp_path, address, own, sent):
-    app = create_api(rehearsal_service(tmp_path), Access(AccessSettings(password="a password")))
+def test_it_is_sent_over_https_at_the_default_port(app, address, own, sent):
     app.state.certificate = SimpleNamespace(own=own)
     reply = TestClient(app, base_url=address).get("/health/live")
     assert reply.headers.get("strict-transport-security") == ("max-age=31536000" if sent else None)
 
 
-def test_it_is_on_rejected_requests_too(tmp_path):
-    app = create_api(rehearsal_service(tmp_path), Access(AccessSettings(password="a password")))
+def test_it_is_on_rejected_requests_too(app):
     reply = TestClient(app, base_url="https://panel.example.org").get("/api/training/status")
     assert reply.status_code == 401
     assert "strict-transport-security" in reply.headers

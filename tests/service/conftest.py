@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config.machine import Machine
+from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.host.atomic import read_json
 from onetrainer_gradio.service.host.process import ProcessIdentity, kill
 from onetrainer_gradio.service.service_settings import ServiceSettings
@@ -25,6 +26,14 @@ class NoGpu:
 
     def read(self) -> list[dict[str, object]]:
         return []
+
+
+@pytest.fixture(scope="session")
+def decoder() -> Iterator[ImageDecoder]:
+    """One decoder for all tests that only need images decoded: each has a process, which takes half a second to start."""
+    decoder = ImageDecoder()
+    yield decoder
+    decoder.close()
 
 
 @pytest.fixture

@@ -27,15 +27,13 @@ def datasets_in(base: Path, decoder: ImageDecoder, *, writable: bool = True) -> 
 
 
 @pytest.fixture
-def datasets(tmp_path: Path) -> Iterator[Datasets]:
+def datasets(tmp_path: Path, decoder: ImageDecoder) -> Iterator[Datasets]:
     (tmp_path / CATS).mkdir()
     for name, caption in (("a", "sks cat, red"), ("b", "sks cat, Blue, red\na cat\n"), ("c", None)):
         add_image(tmp_path / CATS / f"{name}.png", (64, 64), caption=caption)
-    decoder = ImageDecoder()
     found = datasets_in(tmp_path, decoder)
     yield found
     found.close()
-    decoder.close()
 
 
 @pytest.mark.parametrize(
@@ -134,20 +132,19 @@ def test_undo_leaves_what_was_changed_since(datasets: Datasets, tmp_path: Path) 
     assert (tmp_path / CATS / "a.txt").read_text() == "later"
 
 
-def test_saving_while_typing_is_one_change(datasets: Datasets, tmp_path: Path) -> None:
+def test_saving_while_typing_is_one_change(datasets: Datasets, tmp_path: Path, decoder: ImageDecoder) -> None:
     """Quick autosaves of the same caption are undone together, even after a restart."""
     version = datasets.captions.read(CATS, "a.png")["version"]
     for text in ("s", "sk", "sks"):
         version = datasets.captions.write(CATS, "a.png", text, version)["version"]
-    decoder = ImageDecoder()
     again = datasets_in(tmp_path, decoder)
     assert again.captions.undo(CATS)["undone"] == 1
     assert (tmp_path / CATS / "a.txt").read_text() == "sks cat, red"
 
 
-def test_a_read_only_folder_stays_untouched(tmp_path: Path, datasets: Datasets) -> None:
+def test_a_read_only_folder_stays_untouched(tmp_path: Path, datasets: Datasets, decoder: ImageDecoder) -> None:
     """Every change is rejected before the first file is written."""
-    locked = datasets_in(tmp_path, ImageDecoder(), writable=False)
+    locked = datasets_in(tmp_path, decoder, writable=False)
     before = {path: path.read_bytes() for path in (tmp_path / CATS).iterdir()}
     for change in (
         lambda: locked.captions.write(CATS, "a.png", "x", ""),

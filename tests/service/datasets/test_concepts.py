@@ -20,6 +20,7 @@ from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.errors import DatasetError, ForbiddenPathError, PathNotFoundError
 from onetrainer_gradio.service.datasets.concepts import ConceptStore, FolderReader
+from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from tests.config.preflight import add_image
 from tests.waiting import until
 
@@ -40,8 +41,8 @@ def base(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(base: Path) -> ConceptStore:
-    return ConceptStore(base, (), base / "cache")
+def store(base: Path, decoder: ImageDecoder) -> ConceptStore:
+    return ConceptStore(base, (), base / "cache", decoder=decoder)
 
 
 def config(*concepts: dict[str, Any], **settings: Any) -> TrainConfig:

@@ -10,7 +10,6 @@ from PIL import Image
 from onetrainer_gradio.config.dataset.files import scan_folder
 from onetrainer_gradio.config.dataset.images import read_size
 from onetrainer_gradio.service.datasets.conversion import convert_captions, convert_images
-from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 
 WORDS = "a café, “red”\r\nsecond line"
 
@@ -71,13 +70,6 @@ def test_a_conversion_ends_in_time_and_reports_what_is_left(tmp_path):
         file.write_bytes("é".encode("cp1252"))
     assert convert_captions(files, limit_s=-1).left == 3
     assert len(convert_captions(files).made) == 3
-
-
-@pytest.fixture
-def decoder():
-    decoder = ImageDecoder()
-    yield decoder
-    decoder.close()
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ EVERY = Query()
 
 
 @pytest.fixture
-def datasets(tmp_path: Path) -> Iterator[Datasets]:
+def datasets(tmp_path: Path, decoder: ImageDecoder) -> Iterator[Datasets]:
     (tmp_path / CATS / "sub").mkdir(parents=True)
     (tmp_path / "dogs").mkdir()
     add_image(tmp_path / CATS / "a.png", (64, 64), caption="a")
@@ -31,11 +31,9 @@ def datasets(tmp_path: Path) -> Iterator[Datasets]:
     add_image(tmp_path / CATS / "sub" / "b.png", (64, 64), caption="b")
     add_image(tmp_path / CATS / "twin.png", (64, 64), caption="shared")
     add_image(tmp_path / CATS / "twin.jpg", (64, 64), caption=None)
-    decoder = ImageDecoder()
     found = datasets_in(tmp_path, decoder)
     yield found
     found.close()
-    decoder.close()
 
 
 def files(folder: Path) -> list[str]:

@@ -25,7 +25,7 @@ ORIENTATION = 0x0112
 
 
 @pytest.fixture
-def datasets(tmp_path: Path) -> Iterator[Datasets]:
+def datasets(tmp_path: Path, decoder: ImageDecoder) -> Iterator[Datasets]:
     folder = tmp_path / CATS
     folder.mkdir()
     noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
@@ -36,11 +36,9 @@ def datasets(tmp_path: Path) -> Iterator[Datasets]:
     exif[ORIENTATION] = 6
     Image.fromarray(noise).save(folder / "b.jpg", exif=exif, quality=95)
     (folder / "broken.png").write_bytes(b"no image")
-    decoder = ImageDecoder()
     found = datasets_in(tmp_path, decoder)
     yield found
     found.close()
-    decoder.close()
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,18 @@ from tests.config.preflight import add_image
 FOLDER = "cats"
 
 
-def index_of(base: Path, roots: tuple[Path, ...] = ()) -> ImageIndex:
-    """Return an index over a folder, with its thumbnails."""
-    library = DatasetLibrary(base, roots)
-    return ImageIndex(library, Thumbnails(base / "cache", ImageDecoder(), library.allowed))
+IndexOf = Callable[..., ImageIndex]
+
+
+@pytest.fixture
+def index_of(decoder: ImageDecoder) -> IndexOf:
+    """Return a function that makes an index over a folder, with its thumbnails."""
+
+    def made(base: Path, roots: tuple[Path, ...] = ()) -> ImageIndex:
+        library = DatasetLibrary(base, roots)
+        return ImageIndex(library, Thumbnails(base / "cache", decoder, library.allowed))
+
+    return made
 
 
 @pytest.fixture
@@ -46,7 +55,7 @@ def paths(index: ImageIndex, **query: Any) -> list[str]:
     return [image["path"] for image in index.page(FOLDER, Query(**query))["images"]]
 
 
-def test_a_page_has_everything_about_its_images(base: Path) -> None:
+def test_a_page_has_everything_about_its_images(base: Path, index_of: IndexOf) -> None:
     """Names with numbers are sorted numerically; masks are not listed as images."""
     page = index_of(base).page(FOLDER, Query(), offset=1, limit=3)
     assert (page["total"], page["matches"], page["offset"], page["complete"], page["writable"]) == (5, 5, 1, True, True)
@@ -79,12 +88,12 @@ def test_a_page_has_everything_about_its_images(base: Path) -> None:
         ({"sort": "words", "caption": "present"}, ["sub/d.png", "image 2.png", "image 10.png"]),
     ],
 )
-def test_a_query_selects_and_sorts(base: Path, query: dict[str, Any], expected: list[str]) -> None:
+def test_a_query_selects_and_sorts(base: Path, query: dict[str, Any], expected: list[str], index_of: IndexOf) -> None:
     """Each filter is tested alone and combined, and each order."""
     assert paths(index_of(base), **query) == expected
 
 
-def test_excluded_images_are_a_list_of_their_own(base: Path) -> None:
+def test_excluded_images_are_a_list_of_their_own(base: Path, index_of: IndexOf) -> None:
     """They are in a hidden folder, which no engine scans."""
     (base / FOLDER / EXCLUDED).mkdir()
     add_image(base / FOLDER / EXCLUDED / "x.png", (64, 64), caption="out")
@@ -93,7 +102,7 @@ def test_excluded_images_are_a_list_of_their_own(base: Path) -> None:
     assert paths(index, excluded=True) == ["x.png"]
 
 
-def test_a_change_of_a_file_is_seen(base: Path) -> None:
+def test_a_change_of_a_file_is_seen(base: Path, index_of: IndexOf) -> None:
     """A changed caption or image is read again, whichever program changed it."""
     index = index_of(base)
     before = index.page(FOLDER, Query(search="red"))
@@ -103,7 +112,7 @@ def test_a_change_of_a_file_is_seen(base: Path) -> None:
     assert after["images"][0]["caption"] == "blue cat now"
 
 
-def test_new_files_are_seen_also_in_folders_that_were_quiet(base: Path) -> None:
+def test_new_files_are_seen_also_in_folders_that_were_quiet(base: Path, index_of: IndexOf) -> None:
     """An unchanged folder is not scanned again; one with a new, renamed or removed file is."""
     folder = base / FOLDER
     (folder / "empty").mkdir()
@@ -121,7 +130,7 @@ def test_new_files_are_seen_also_in_folders_that_were_quiet(base: Path) -> None:
     assert "empty/first.png" in paths(index)
 
 
-def test_tags_are_counted_once_per_image(base: Path) -> None:
+def test_tags_are_counted_once_per_image(base: Path, index_of: IndexOf) -> None:
     """The most frequent tag is first."""
     (base / FOLDER / "image 2.txt").write_text("sks cat, red, red\nred, small")
     tags = index_of(base).tags(FOLDER, Query())
@@ -129,7 +138,7 @@ def test_tags_are_counted_once_per_image(base: Path) -> None:
     assert (tags["total"], tags["images"]) == (5, 5)
 
 
-def test_what_is_not_allowed_is_reported(base: Path, tmp_path: Path) -> None:
+def test_what_is_not_allowed_is_reported(base: Path, tmp_path: Path, index_of: IndexOf) -> None:
     """This covers unknown folders and images, invalid values, and folders outside the allowed ones."""
     index = index_of(base)
     with pytest.raises(PathNotFoundError):
@@ -142,7 +151,7 @@ def test_what_is_not_allowed_is_reported(base: Path, tmp_path: Path) -> None:
         index_of(base, (base / FOLDER / "sub",)).page(str(base / FOLDER), Query())
 
 
-def test_reading_takes_a_limited_time_and_continues(base: Path) -> None:
+def test_reading_takes_a_limited_time_and_continues(base: Path, index_of: IndexOf) -> None:
     """An incomplete list is marked, and the next request continues the reading."""
     now = iter(range(10_000))
     index = index_of(base)
@@ -151,7 +160,7 @@ def test_reading_takes_a_limited_time_and_continues(base: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_images_are_listed_quickly_in_bounded_memory(tmp_path: Path) -> None:
+def test_ten_thousand_images_are_listed_quickly_in_bounded_memory(tmp_path: Path, index_of: IndexOf) -> None:
     """First page, last page, a search and a sort by size each stay within a page's CPU time."""
     folder = tmp_path / FOLDER
     folder.mkdir()

@@ -34,7 +34,7 @@ def scene(seed: int, size: tuple[int, int] = (600, 450)) -> Image.Image:
 
 
 @pytest.fixture
-def datasets(tmp_path: Path) -> Iterator[Datasets]:
+def datasets(tmp_path: Path, decoder: ImageDecoder) -> Iterator[Datasets]:
     folder = tmp_path / CATS
     folder.mkdir()
     scene(1).save(folder / "one.png")
@@ -51,11 +51,9 @@ def datasets(tmp_path: Path) -> Iterator[Datasets]:
     (folder / "cut.png").write_bytes((folder / "other.png").read_bytes()[:2000])
     for name in ("plain", "flat"):
         Image.new("RGB", (600, 450), "red" if name == "flat" else "blue").save(folder / f"{name}.png")
-    decoder = ImageDecoder()
     found = datasets_in(tmp_path, decoder)
     yield found
     found.close()
-    decoder.close()
 
 
 def inspected(datasets: Datasets) -> dict[str, Any]:
@@ -114,12 +112,14 @@ def test_all_kinds_are_dealt_with_after_one_inspection(datasets: Datasets, tmp_p
 
 
 @pytest.mark.slow
-def test_what_is_ignored_is_not_reported_until_the_file_changes(datasets: Datasets, tmp_path: Path) -> None:
+def test_what_is_ignored_is_not_reported_until_the_file_changes(
+    datasets: Datasets, tmp_path: Path, decoder: ImageDecoder
+) -> None:
     """The next panel doesn't report it either."""
     inspected(datasets)
     datasets.inspector.ignore(CATS, "small", ["tiny.png"])
     assert "small" not in datasets.inspector.report(CATS)["counts"]
-    again = datasets_in(tmp_path, ImageDecoder())
+    again = datasets_in(tmp_path, decoder)
     assert "small" not in inspected(again)["counts"]
     scene(6, (65, 65)).save(tmp_path / CATS / "tiny.png")
     assert inspected(again)["counts"]["small"] == 1

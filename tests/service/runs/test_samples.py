@@ -11,6 +11,7 @@ from PIL import Image
 
 from onetrainer_gradio.errors import RunNotFoundError, SampleNotFoundError
 from onetrainer_gradio.events import PhaseChanged, RunEnded, SampleGenerated
+from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.runs.record import Run, RunStore, new_run_id
 from onetrainer_gradio.service.runs.samples import SampleStore
 from tests.fakes.rehearsal import png
@@ -23,8 +24,8 @@ def runs(tmp_path: Path) -> RunStore:
 
 
 @pytest.fixture
-def samples(runs: RunStore, tmp_path: Path) -> SampleStore:
-    return SampleStore(runs, tmp_path / "cache")
+def samples(runs: RunStore, tmp_path: Path, decoder: ImageDecoder) -> SampleStore:
+    return SampleStore(runs, tmp_path / "cache", decoder)
 
 
 def write_sample(run: Run, number: int, kind: str = "default", content: bytes | None = None) -> Path:
