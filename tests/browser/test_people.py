@@ -121,6 +121,8 @@ def test_an_owner_is_set_up_adds_a_person_and_hands_out_a_link(tmp_path, chromiu
         page.click("button[type=submit]")
         page.get_by_role("button", name="Account", exact=True).click()
         dialog = page.locator(".og-people")
+        dialog.wait_for()
+        assert dialog.locator("[name=current]").is_visible(), "what appears later moves what is about to be clicked"
         dialog.locator("summary", has_text="People").click()
         people = dialog.locator("form", has=page.get_by_role("button", name="Add person"))
         people.locator("[name=name]").fill("Bob")

@@ -21,9 +21,10 @@ async function signOut() {
 export async function open() {
   const [session] = await Promise.all([sent('GET', 'api/session'), sheet('people.css')]);
   if (!session) return;
+  const own = session.kind === 'link' ? null : await sent('GET', 'api/account'); // what comes later would move what is below
   const close = button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() });
   const leave = button('Log out', { icon: 'leave', kind: 'small', onclick: signOut });
-  const parts = [['Account', account(session)]];
+  const parts = [['Account', account(session, Promise.resolve(own))]];
   if (session.role === 'owner') parts.push(['People', people(session)], ['Links', links()], ['Audit log', audit()]);
   const dialog = el(
     'dialog',
@@ -34,15 +35,15 @@ export async function open() {
   openDialog(dialog);
 }
 
-function account(session) {
+/** The account of `session`; `opened` gives its data. */
+function account(session, opened) {
   const place = el('div', {});
   const tokens = el('ul', { class: 'og-people-list', 'aria-label': 'API tokens' });
   const shown = el('div', {});
   const usage = el('p', {});
   place.append(el('p', { text: `Role: ${session.role}` }), usage);
   if (session.kind === 'link') return place;
-  const opened = sent('GET', 'api/account');
-  const again = () => place.replaceWith(account(session));
+  const again = () => place.replaceWith(account(session, sent('GET', 'api/account')));
   if (session.kind === 'account') place.append(password(opened, again), twoFactor(opened), sessions(opened));
   const show = (found) => {
     const lines = (found?.tokens ?? []).map((token) =>
