@@ -159,13 +159,31 @@ class Panel:
             assert time.monotonic() < give_up_at, "the panel's state did not come"
             time.sleep(0.05)
 
-    def idle(self) -> None:
-        """Stop what runs and restore the settings."""
+    def stop_run(self) -> None:
+        """Stop what runs, and wait until its processes are gone."""
         if self.get("api/training/status")["is_training"]:
             with contextlib.suppress(urllib.error.HTTPError):  # it has ended or is stopping in the meantime
                 self.send("POST", "api/training/stop")
         self.wait(lambda state: not state["process_running"])
+
+    def idle(self) -> None:
+        """Stop what runs and restore the settings."""
+        self.stop_run()
         self.send("PUT", "api/config/current", {"config": self.document, "name": "small"})
+
+    def as_new(self) -> None:
+        """Delete the runs and undo every change: the panel is as unused."""
+        self.stop_run()
+        for run in self.get("api/runs")["runs"]:
+            self.send("DELETE", f"api/runs/{run['id']}")
+        while self.get("api/config/current")["undo"]:
+            self.send("POST", "api/config/undo")
+
+    def shorten(self, **changes: Any) -> None:
+        """Shorten runs of the demo: the images of one concept, no latent cache, and one quick sample."""
+        config = self.get("api/config/current")["config"]
+        sample = {**config["samples"][0], "diffusion_steps": 4}
+        self.change(**{"concepts": config["concepts"][:1], "samples": [sample], "latent_caching": False, **changes})
 
     @property
     def document(self) -> dict[str, Any]:
@@ -333,13 +351,18 @@ def tab_button(page: Any, tab: str) -> Any:
 STORED = "local_storage,session_storage,indexeddb,service_workers,cache_storage,websql,file_systems"
 
 
-@pytest.fixture
-def visitor(profile: Any, panel: Panel) -> Iterator[Visitor]:
-    """A desktop browser with the page's scripts cached, and nothing else of an earlier visit."""
+def forget(profile: Any, panel: Panel) -> None:
+    """Clear what a browser stores of earlier visits to a panel, except the page's cached scripts."""
     profile.clear_cookies()
     session = profile.new_cdp_session(profile.pages[0])  # the empty page that keeps the profile open
     session.send("Storage.clearDataForOrigin", {"origin": panel.url.rstrip("/"), "storageTypes": STORED})
     session.detach()
+
+
+@pytest.fixture
+def visitor(profile: Any, panel: Panel) -> Iterator[Visitor]:
+    """A desktop browser with the page's scripts cached, and nothing else of an earlier visit."""
+    forget(profile, panel)
     ready = profile.pages[1] if len(profile.pages) > 1 else profile.new_page()
     with Visitor(profile, panel.url, ready=ready).watched() as visitor:
         yield visitor

@@ -64,7 +64,7 @@ def test_what_makes_a_run_fit_is_shown_next_to_the_model(visitor: Visitor, panel
     """It appears on request below the base model, because the first view
     requests nothing: what doesn't fit, and what to change.
     """
-    panel.change(batch_size=16)
+    panel.change(base_model_name=str(MODEL_FOLDER), batch_size=16)
     page = visitor.open()
     gpu_bytes: list[int] = []
 

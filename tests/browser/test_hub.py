@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Panel, Visitor
+from tests.browser.conftest import Panel, Visitor, forget
 from tests.browser.test_axe import violations
 from tests.browser.test_new_lora import shot
 from tests.fakes.hub import FakeHub
@@ -19,24 +21,42 @@ from tests.service.hub.test_downloads import NAME, add_model
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+@pytest.fixture(scope="module")
+def one_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
     """The stand-in, which panels that start later use."""
-    with FakeHub() as stand_in:
+    with FakeHub() as stand_in, pytest.MonkeyPatch.context() as patch:
         stand_in.account("hf_writer", "ada")
-        monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-        monkeypatch.delenv("HF_TOKEN", raising=False)
+        patch.setenv("HF_ENDPOINT", stand_in.url)
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
+        patch.delenv("HF_TOKEN", raising=False)
         yield stand_in
 
 
 @pytest.fixture
-def connected(hub: FakeHub, tmp_path: Path) -> Iterator[Panel]:
-    """A panel connected to the stand-in, with the demo's settings and a token."""
-    panel = Panel(tmp_path, ("--demo",)).start()
+def hub(one_hub: FakeHub) -> FakeHub:
+    """The stand-in without models, and without downloaded files of earlier tests."""
+    one_hub.repositories.clear()
+    one_hub.faults.clear()
+    shutil.rmtree(Path(os.environ["HF_HOME"]), ignore_errors=True)
+    return one_hub
+
+
+@pytest.fixture(scope="module")
+def one_panel(one_hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
+    panel = Panel(tmp_path_factory.mktemp("connected"), ("--demo",)).start()
     panel.send("PUT", "api/secrets", {"huggingface_token": "hf_writer"})
     yield panel
     panel.stop()
+
+
+@pytest.fixture
+def connected(one_panel: Panel, hub: FakeHub, profile: Any) -> Panel:
+    """An unused panel connected to the stand-in, with the demo's settings and a token."""
+    one_panel.as_new()
+    for download in one_panel.get("api/hub/downloads")["downloads"]:
+        one_panel.send("DELETE", f"api/hub/downloads/{download['id']}")
+    forget(profile, one_panel)
+    return one_panel
 
 
 def narrow(page: Any, name: str) -> None:
@@ -101,6 +121,7 @@ def test_a_base_model_is_searched_in_the_form(profile: Any, connected: Panel, hu
 
 def test_a_run_is_published_from_its_page(profile: Any, connected: Panel, hub: FakeHub) -> None:
     """The card is shown first; an existing repository asks for a new revision."""
+    connected.shorten()
     connected.send("POST", "api/training/start", {"options": {"name": "short", "max_steps": 2}})
     connected.wait(lambda state: not state["process_running"], 120)
     run_id = connected.get("api/runs")["runs"][0]["id"]

@@ -38,6 +38,7 @@ def test_from_the_first_look_to_the_finished_file(visitor: Visitor, demo: Panel,
     page = visitor.open("configuration", demo)
     if DEMO_MODEL.exists():
         expect(page.locator("#og-config")).to_contain_text(DEMO_PRESET)
+        demo.shorten(epochs=1000)  # it is ended by Stop
     page.get_by_role("tab", name="Training").click()
     expect(page.locator(".og-ready")).to_contain_text("Ready to train")
 

@@ -19,7 +19,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from onetrainer_gradio.demo import MODEL_FOLDER
-from tests.browser.conftest import Panel, Visitor, becomes
+from tests.browser.conftest import Panel, Visitor, becomes, forget
 from tests.browser.test_axe import violations
 from tests.models.annotators import write_blip
 
@@ -107,7 +107,7 @@ def test_captions_are_generated_and_written_here(visitor: Visitor, panel: Panel)
     expect(page.get_by_label("Caption model")).to_have_value("0")
     expect(page.locator(".og-new-summary").first).to_contain_text("Of 2 images, none have a caption")
     page.get_by_role("button", name="Caption the images").click()
-    expect(page.get_by_text("Finished: 2 of 2 images.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Finished: 2 of 2 images.")).to_be_visible(timeout=180_000)
     expect(page.locator(".og-new-examples ins").first).to_contain_text("zorble, ")
     expect(page.locator(".og-new-examples del").first).to_contain_text("No caption")
     expect(page.locator(".og-new-summary").first).not_to_contain_text("have a caption")
@@ -293,7 +293,7 @@ def test_a_base_model_in_a_folder_of_this_machine_is_trained(visitor: Visitor, p
     picker.get_by_role("button", name="Choose this folder").click()
     added = page.get_by_role("radiogroup", name="Base model", exact=True).locator(".og-new-option", has_text="my model")
     expect(added.get_by_role("radio")).to_be_checked()
-    expect(page.get_by_text("of memory. Estimate")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("of memory. Estimate")).to_be_visible(timeout=180_000)
     assert violations(page) == []
     shot(page, "new-lora-own-model")
     with page.expect_response(plan_of("")):  # responses with earlier plans may still arrive
@@ -325,7 +325,7 @@ def test_the_check_and_the_differences_are_shown_before_the_start(visitor: Visit
     expect(page.locator(".og-new-thumbs img")).to_have_count(2, timeout=20_000)
     page.get_by_role("textbox", name="Trigger word", exact=True).fill("zorble")
     page.locator(".og-new-option", has_text="Demo model").click()
-    expect(page.get_by_text("of memory. Estimate")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("of memory. Estimate")).to_be_visible(timeout=180_000)
     expect(page.get_by_text("The time isn’t known before the first run")).to_be_visible()
     page.locator("summary", has_text="settings differ from the preset").click()
     expect(page.locator(".og-new .og-difference-table tr", has_text="Epochs").first).to_be_visible()
@@ -336,12 +336,19 @@ def test_the_check_and_the_differences_are_shown_before_the_start(visitor: Visit
     assert violations(page) == []
 
 
-@pytest.fixture
-def unused(tmp_path: Path) -> Iterator[Panel]:
-    """An unused panel."""
-    panel = Panel(tmp_path).start()
+@pytest.fixture(scope="module")
+def another_panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
+    panel = Panel(tmp_path_factory.mktemp("unused")).start()
     yield panel
     panel.stop()
+
+
+@pytest.fixture
+def unused(another_panel: Panel, profile: Any) -> Panel:
+    """An unused panel."""
+    another_panel.as_new()
+    forget(profile, another_panel)
+    return another_panel
 
 
 @pytest.mark.parametrize("width", [1440, 390])

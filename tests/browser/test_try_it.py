@@ -20,15 +20,24 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PROMPT = "a zorble in the middle on a white background"
 
 
-@pytest.fixture
-def trained(tmp_path: Path) -> Iterator[Panel]:
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     """A panel with a run of the demo that ended after two steps, with a save and a backup of its first step."""
-    panel = Panel(tmp_path, ("--demo",)).start()
-    panel.change(save_every=1, save_every_unit="STEP", backup_after=1, backup_after_unit="STEP")
+    panel = Panel(tmp_path_factory.mktemp("try_it"), ("--demo",)).start()
+    panel.shorten(save_every=1, save_every_unit="STEP", backup_after=1, backup_after_unit="STEP")
     panel.send("POST", "api/training/start", {"options": {"name": "short", "max_steps": 2}})
     panel.wait(lambda state: not state["process_running"], 120)
     yield panel
     panel.stop()
+
+
+@pytest.fixture
+def trained(one_run: Panel) -> Iterator[Panel]:
+    """The panel with the run. Afterwards, the result is the final model again."""
+    yield one_run
+    result = f"api/runs/{one_run.get('api/runs')['runs'][0]['id']}/result"
+    while one_run.get(result)["changes"]:
+        one_run.send("DELETE", result)
 
 
 def opened(visitor: Visitor, panel: Panel, section: str) -> Page:

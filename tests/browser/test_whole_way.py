@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Panel, Visitor
+from tests.browser.conftest import Panel, Visitor, forget
 from tests.browser.test_axe import violations
 from tests.browser.test_new_lora import shot
 from tests.fakes.hub import FakeHub
@@ -23,8 +23,10 @@ from tests.models.annotators import write_blip
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-STEPS = 30
-"""Of the 200 that the page plans: what happens in the others, the tests of the engine show."""
+WITH_A_SAVE, SHORT = 25, 2
+"""Steps, of the 200 that the page plans: with samples and a save before the end, and without. What happens in the others, the
+tests of the engine show."""
+SAMPLING_STEPS = 4
 TRAINED_WITHIN_S = 600.0
 SOON_MS = 120_000
 """For what a busy machine with two cores does in seconds otherwise."""
@@ -125,32 +127,45 @@ class KeyboardPerson(Person):
         self.page.keyboard.type(text)
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+@pytest.fixture(scope="module")
+def hub() -> Iterator[FakeHub]:
     """A stand-in for the Hugging Face Hub, which the panel uses instead of the real one."""
-    with FakeHub() as stand_in:
+    with FakeHub() as stand_in, pytest.MonkeyPatch.context() as patch:
         stand_in.account("hf_writer", "ada")
-        monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
-        monkeypatch.delenv("HF_TOKEN", raising=False)
+        patch.setenv("HF_ENDPOINT", stand_in.url)
+        patch.delenv("HF_TOKEN", raising=False)
         yield stand_in
 
 
-@pytest.fixture
-def fresh(hub: FakeHub, tmp_path: Path) -> Iterator[Panel]:
-    """An unused panel, with a local captioner and a Hugging Face token."""
-    write_blip(tmp_path / "captioners" / "tiny")
-    panel = Panel(tmp_path, ()).start()
+@pytest.fixture(scope="module")
+def one_panel(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
+    """A panel with a local captioner and a Hugging Face token. Its worker processes stay loaded for the next test."""
+    folder = tmp_path_factory.mktemp("whole_way")
+    write_blip(folder / "captioners" / "tiny")
+    panel = Panel(folder, ()).start()
     panel.send("PUT", "api/secrets", {"huggingface_token": "hf_writer"})
     yield panel
     panel.stop()
 
 
-def shorten(page: Any) -> None:
-    """Make Start end the run after a few steps, with samples and a save before its end, without other changes."""
+@pytest.fixture
+def fresh(one_panel: Panel, hub: FakeHub) -> Panel:
+    """The panel without runs, datasets and models, and with unchanged settings."""
+    one_panel.as_new()
+    for folder in ("datasets", "models", "workspace"):
+        shutil.rmtree(one_panel.folder / folder, ignore_errors=True)
+    hub.repositories.clear()
+    return one_panel
+
+
+def shorten(page: Any, panel: Panel, steps: int) -> None:
+    """Make Start end the run after a few steps, with samples of few steps, without other changes."""
 
     def start(route: Any) -> None:
+        samples = panel.setting("samples")
+        panel.change(samples=[{**each, "diffusion_steps": SAMPLING_STEPS} for each in samples])
         body = route.request.post_data_json
-        route.continue_(post_data=json.dumps({**body, "options": {**body["options"], "max_steps": STEPS}}))
+        route.continue_(post_data=json.dumps({**body, "options": {**body["options"], "max_steps": steps}}))
 
     page.route("**/api/training/start*", start)
 
@@ -188,20 +203,25 @@ def to_first_try(page: Any, person: Person) -> None:
     expect(page.locator(".og-try-cells img").first).to_be_visible(timeout=SOON_MS)
 
 
-@pytest.mark.parametrize(("who", "width"), [(Person, 1440), (Person, 390), (KeyboardPerson, 1440)])
-def test_from_photos_to_a_published_lora(profile: Any, fresh: Panel, hub: FakeHub, who: type[Person], width: int) -> None:
+@pytest.mark.parametrize(
+    ("who", "width", "steps"), [(Person, 1440, WITH_A_SAVE), (Person, 390, SHORT), (KeyboardPerson, 1440, SHORT)]
+)
+def test_from_photos_to_a_published_lora(
+    profile: Any, fresh: Panel, hub: FakeHub, who: type[Person], width: int, steps: int
+) -> None:
     """Twenty files become a run, images at two strengths and a repository: 3 decisions to Start, 10 clicks to an image."""
+    forget(profile, fresh)
     with Visitor(profile, fresh.url).watched() as visitor:
         page = visitor.open("configuration")
         page.set_viewport_size({"width": width, "height": 900})
         person = who(page)
-        shorten(page)
+        shorten(page, fresh, steps)
         to_start(page, person)
         assert (person.decisions <= 3, person.typed) == (True, 1), person
         fresh.wait(lambda state: bool(state["run_id"]), 60)
         fresh.wait(lambda state: not state["process_running"], TRAINED_WITHIN_S)
         run = fresh.get("api/runs")["runs"][0]
-        assert (run["status"], run["global_step"], run["name"]) == ("completed", STEPS, "New LoRA"), run
+        assert (run["status"], run["global_step"], run["name"]) == ("completed", steps, "New LoRA"), run
         to_first_try(page, person)
         assert person.clicks <= 10, person
         expect(page.locator(".og-try-cells img")).to_have_count(6, timeout=SOON_MS)
