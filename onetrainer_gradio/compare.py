@@ -152,11 +152,11 @@ def _differences(left: Sequence[float], right: Sequence[float]) -> tuple[float, 
 
 
 def _side_dict(side: Side) -> dict[str, Any]:
-    told = asdict(side) | {"steps_per_s": side.steps_per_s}
+    values = asdict(side) | {"steps_per_s": side.steps_per_s}
     for name in ("losses", "norms"):
-        told[name] = [value if math.isfinite(value) else None for value in told[name]]
-    told["files"] = [{key: value for key, value in asdict(file).items() if key != "keys"} for file in side.files]
-    return told
+        values[name] = [value if math.isfinite(value) else None for value in values[name]]
+    values["files"] = [{key: value for key, value in asdict(file).items() if key != "keys"} for file in side.files]
+    return values
 
 
 def _alone(left: Side, right: Side) -> dict[str, list[str]]:
@@ -434,10 +434,10 @@ def _file_lines(comparison: Comparison) -> list[str]:
     for side in comparison.sides:
         rows += [(file.name, side.engine, f"{file.bytes:,}", str(file.tensors or "–")) for file in side.files]
     same = comparison.same_keys
-    told = {True: "Both models have the same tensors: names, types and shapes.", False: "The models have different tensors."}
+    texts = {True: "Both models have the same tensors: names, types and shapes.", False: "The models have different tensors."}
     if len(rows) == 1:
         return ["No files were written."]
-    return [*_columns(rows), *([told[same]] if same is not None else [])]
+    return [*_columns(rows), *([texts[same]] if same is not None else [])]
 
 
 def _weight_lines(comparison: Comparison) -> list[str]:

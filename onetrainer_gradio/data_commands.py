@@ -18,7 +18,7 @@ INTERRUPTED = 130
 # On a terminal the line changes in place; in a log, a line now and then is enough.
 _TERMINAL_EVERY_S = 0.5
 _LOG_EVERY_S = 10.0
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 def change_data(options: BackupOptions | RestoreOptions, out: TextIO | None = None) -> int:
@@ -103,5 +103,5 @@ def _clear(out: TextIO) -> None:
 
 def _list(out: TextIO, title: str, names: list[str]) -> None:
     if names:
-        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-        print(f"  {title}: {', '.join(names[:_MOST_NAMED])}{more}", file=out)
+        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        print(f"  {title}: {', '.join(names[:_MAX_NAMED])}{more}", file=out)

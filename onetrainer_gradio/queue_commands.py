@@ -17,7 +17,7 @@ from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 from onetrainer_gradio.terminal import configuration
 
-_MOST_LISTED = 1000
+_MAX_LISTED = 1000
 
 
 def change_queue(options: QueueOptions, out: TextIO | None = None) -> int:
@@ -50,7 +50,7 @@ def _add(service: TrainerService, options: QueueOptions, given: Path) -> str:
 
 
 def _list(service: TrainerService, options: QueueOptions) -> str:
-    page = service.queue.list(_MOST_LISTED, ended=options.ended)
+    page = service.queue.list(_MAX_LISTED, ended=options.ended)
     if options.as_json:
         return json.dumps(page, indent=2, ensure_ascii=False)
     head = f"{page['waiting']} waiting, {page['running']} running"

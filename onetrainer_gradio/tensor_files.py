@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-MOST_HEADER_BYTES = 100 << 20
+MAX_HEADER_BYTES = 100 << 20
 NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
 """numpy's types of the data types in a header; those of 8 bits and fewer that numpy lacks aren't compared."""
 LEVEL = "text_model."
@@ -70,7 +70,7 @@ def _stored(file: Path) -> Iterator[tuple[str, StoredTensor]]:
     try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(length)) if 0 < length < MOST_HEADER_BYTES else {}
+            header = json.loads(opened.read(length)) if 0 < length < MAX_HEADER_BYTES else {}
     except (OSError, ValueError):
         return
     for name, item in header.items() if isinstance(header, dict) else ():

@@ -242,7 +242,7 @@ class Lines:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._phase = ""
-        self._said_at = 0.0
+        self._printed_at = 0.0
 
     def print_line(self, text: str) -> None:
         """Print a line."""
@@ -255,10 +255,10 @@ class Lines:
     def show(self, state: dict[str, Any]) -> None:
         """Print a line if the phase changed or some time has passed."""
         phase = title(state)
-        due = time.monotonic() - self._said_at >= PLAIN_EVERY_S
+        due = time.monotonic() - self._printed_at >= PLAIN_EVERY_S
         if phase == self._phase and not due:
             return
-        self._phase, self._said_at = phase, time.monotonic()
+        self._phase, self._printed_at = phase, time.monotonic()
         step, total = state["progress"]["global_step"], state["total_steps"]
         parts = [phase, f"step {step}/{total}" if total else "", numbers(state)]
         self.print_line("  ".join(part for part in parts if part))

@@ -22,7 +22,7 @@ from tests.panel_process import REHEARSAL, Running
 pytestmark = pytest.mark.slow
 
 SIZE_MB = int(os.environ.get("ONETRAINER_GRADIO_UPLOAD_MB", "48"))
-MOST_MORE_MB = 60
+MAX_MORE_MB = 60
 """What a panel may grow by, whatever the size of the file: some pieces on their way, and what Python keeps of them."""
 
 
@@ -88,4 +88,4 @@ def test_a_large_file_is_uploaded_in_little_memory_and_continues_after_a_kill(tm
             arrived.update(stored.read(len(data)))
         assert stored.read(1) == b""
     assert arrived.digest() == sent.digest()
-    assert grown < MOST_MORE_MB
+    assert grown < MAX_MORE_MB

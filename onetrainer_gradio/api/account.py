@@ -13,13 +13,13 @@ from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.schemas import Done
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.errors import AccountError, NotAuthenticatedError, NotPermittedError
-from onetrainer_gradio.service.people.accounts import MOST_PASSWORD, Account
+from onetrainer_gradio.service.people.accounts import MAX_PASSWORD, Account
 from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.roles import Identity, Kind, Role, Scope, acting
 
 router = APIRouter(prefix="/api/account", tags=["people"])
 
-MOST_QR = 2000
+MAX_QR = 2000
 
 
 class AccountReply(BaseModel):
@@ -39,8 +39,8 @@ class AccountReply(BaseModel):
 class NewPassword(BaseModel):
     """A new password, confirmed by the current one."""
 
-    current: str = Field("", max_length=MOST_PASSWORD)
-    new: str = Field(max_length=4 * MOST_PASSWORD)
+    current: str = Field("", max_length=MAX_PASSWORD)
+    new: str = Field(max_length=4 * MAX_PASSWORD)
 
 
 class TotpOffer(BaseModel):
@@ -57,13 +57,13 @@ class TotpConfirmation(BaseModel):
 
     secret: str = Field(max_length=100)
     code: str = Field(max_length=20)
-    password: str = Field("", max_length=MOST_PASSWORD, description="The current password.")
+    password: str = Field("", max_length=MAX_PASSWORD, description="The current password.")
 
 
 class Proof(BaseModel):
     """The current password."""
 
-    password: str = Field("", max_length=MOST_PASSWORD)
+    password: str = Field("", max_length=MAX_PASSWORD)
 
 
 class RecoveryReply(BaseModel):
@@ -182,7 +182,7 @@ def revoke_token(service: Service, token_id: Annotated[str, Path(max_length=64)]
 
 def qr_code(text: str) -> str:
     """Return a QR code as an SVG image without fixed size."""
-    if len(text) > MOST_QR:
+    if len(text) > MAX_QR:
         raise AccountError("This address is too long for a QR code.")
     return str(segno.make(text, error="m").svg_inline(scale=4, border=4, omitsize=True, dark="#000", light="#fff"))
 

@@ -27,13 +27,13 @@ class Bodies:
     def __init__(
         self,
         app: ASGIApp,
-        most_bytes: int = MAX_BODY_BYTES,
-        most_together: int = MAX_TOGETHER_BYTES,
+        max_bytes: int = MAX_BODY_BYTES,
+        max_together: int = MAX_TOGETHER_BYTES,
         silence_s: float = SILENCE_S,
     ) -> None:
         self.app = app
-        self.most_bytes = most_bytes
-        self.most_together = most_together
+        self.max_bytes = max_bytes
+        self.max_together = max_together
         self.silence_s = silence_s
         self._together = 0
 
@@ -43,7 +43,7 @@ class Bodies:
             await self.app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
-        if not is_whole(announced) or int(announced) > self.most_bytes:
+        if not is_whole(announced) or int(announced) > self.max_bytes:
             await error_reply(413, TOO_LARGE, headers={"Connection": "close"})(scope, receive, send)
             return
         taken, whole = 0, False
@@ -61,9 +61,9 @@ class Bodies:
             whole = not message.get("more_body", False)
             size = len(message.get("body", b""))
             taken, self._together = taken + size, self._together + size
-            if taken > self.most_bytes:
+            if taken > self.max_bytes:
                 raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
-            if self._together > self.most_together:
+            if self._together > self.max_together:
                 raise HTTPException(
                     503,
                     "Too many large requests at the same time. Try again in a few seconds.",

@@ -13,7 +13,7 @@ from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.samples import FOREVER, IMAGE_RESPONSE
 from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import images, slow
-from onetrainer_gradio.service.datasets.concepts import MOST_VARIANTS
+from onetrainer_gradio.service.datasets.concepts import MAX_VARIANTS
 
 router = APIRouter(prefix="/api/concepts", tags=["concepts"], responses=ERRORS)
 
@@ -50,7 +50,7 @@ class PreviewRequest(ChangedSettings):
 
     index: int = Field(ge=0, description="Index of the concept.")
     image_index: int = Field(0, ge=0, description="Index of the image, in file name order.")
-    variants: int = Field(6, ge=1, le=MOST_VARIANTS)
+    variants: int = Field(6, ge=1, le=MAX_VARIANTS)
     seed: int = Field(0, description="The same seed gives the same variants.")
     width: int = Field(320, ge=64, le=768, description="Longer side in pixels.")
 
@@ -111,11 +111,11 @@ class Preview(BaseModel):
 @slow
 def statistics(service: Service, asked: StatisticsRequest) -> dict[str, Any]:
     """Scan the dataset folders: images, captions, masks, sizes, buckets and images per epoch. Takes a few seconds at most."""
-    told = service.concepts.statistics(changed(service, asked), asked.index)
-    for concept in told["concepts"]:
+    found = service.concepts.statistics(changed(service, asked), asked.index)
+    for concept in found["concepts"]:
         if concept.get("thumbnail"):
             concept["thumbnail"] = f"/api/concepts/images/{concept['thumbnail']}"
-    return told
+    return found
 
 
 @router.post("/preview", response_model=Preview)

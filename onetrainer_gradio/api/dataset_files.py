@@ -18,7 +18,7 @@ from onetrainer_gradio.service.host.threads import Threads, in_thread
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"], responses=ERRORS)
 
-_MOST_IMAGES = 200_000
+_MAX_IMAGES = 200_000
 ImageText = Annotated[str, Field(description="Path of an image in the folder.", max_length=4096, examples=["a.png"])]
 ImageQuery = Annotated[str, Query(description="Path of an image in the folder.", max_length=1000)]
 
@@ -28,7 +28,7 @@ class Selection(BaseModel):
 
     folder: FolderText
     images: list[ImageText] | None = Field(
-        None, max_length=_MOST_IMAGES, description="Paths in the folder. Omit it for all images that the filter selects."
+        None, max_length=_MAX_IMAGES, description="Paths in the folder. Omit it for all images that the filter selects."
     )
     filter: Filter = Filter()
 

@@ -11,17 +11,17 @@ from pydantic import BaseModel, Field
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.schemas import ERRORS
 from onetrainer_gradio.api.threads import slow
-from onetrainer_gradio.service.datasets.image_index import MOST_PER_PAGE
+from onetrainer_gradio.service.datasets.image_index import MAX_PER_PAGE
 from onetrainer_gradio.service.datasets.image_index import Query as ImageQuery
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"], responses=ERRORS)
 
-_MOST_LETTERS = 4096
+_MAX_LETTERS = 4096
 FolderText = Annotated[
     str,
     Field(
         description="Folder of a dataset: `datasets/NAME` for one of the panel, or any allowed path.",
-        max_length=_MOST_LETTERS,
+        max_length=_MAX_LETTERS,
         examples=["datasets/cats"],
     ),
 ]
@@ -59,7 +59,7 @@ class DatasetReply(BaseModel):
 class NewDataset(BaseModel):
     """A dataset to create, or a new name."""
 
-    name: str = Field(description="A name without slashes.", max_length=_MOST_LETTERS, examples=["cats"])
+    name: str = Field(description="A name without slashes.", max_length=_MAX_LETTERS, examples=["cats"])
 
 
 class Deleted(BaseModel):
@@ -153,7 +153,7 @@ class ImagesRequest(BaseModel):
     folder: FolderText
     filter: Filter = Filter()
     offset: int = Field(0, ge=0, le=10_000_000)
-    limit: int = Field(100, ge=1, le=MOST_PER_PAGE)
+    limit: int = Field(100, ge=1, le=MAX_PER_PAGE)
 
 
 class TagsRequest(BaseModel):

@@ -14,7 +14,7 @@ from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.samples import FOREVER, Sample
 from onetrainer_gradio.api.schemas import ERRORS, Done, Open
 from onetrainer_gradio.api.threads import images, slow
-from onetrainer_gradio.service.generations import GRIDS_PER_PAGE, MOST_CELLS, Wish
+from onetrainer_gradio.service.generations import GRIDS_PER_PAGE, MAX_CELLS, GenerationRequest
 
 router = APIRouter(prefix="/api/generations", tags=["generations"], responses=ERRORS)
 
@@ -26,14 +26,14 @@ class GridRequest(BaseModel):
     """A grid of images to generate."""
 
     run_id: str = Field(max_length=200, description="The run whose results are used.")
-    prompts: list[Prompt] = Field([], max_length=MOST_CELLS, description="Empty: the sample prompts of the run.")
+    prompts: list[Prompt] = Field([], max_length=MAX_CELLS, description="Empty: the sample prompts of the run.")
     files: list[Annotated[str, Field(max_length=200)]] = Field(
         [],
-        max_length=MOST_CELLS,
+        max_length=MAX_CELLS,
         description="IDs of models and saves of the run, for a LoRA also of backups. Empty: its newest result.",
     )
     strengths: list[Annotated[float, Field(ge=-4, le=4)]] = Field(
-        [1.0], min_length=1, max_length=MOST_CELLS, description="Strengths of a LoRA; 0 is the base model, 1 as trained."
+        [1.0], min_length=1, max_length=MAX_CELLS, description="Strengths of a LoRA; 0 is the base model, 1 as trained."
     )
     base: bool = Field(True, description="Also generate each prompt with the base model.")
     seed: int | None = Field(None, ge=0, lt=2**32, description="The seed of all images. Null: random.")
@@ -66,7 +66,7 @@ class GridList(BaseModel):
 @slow
 def start(service: Service, body: GridRequest) -> dict[str, Any]:
     """Start to generate images with the results of a run."""
-    wish = Wish(
+    request = GenerationRequest(
         **{
             **body.model_dump(),
             "prompts": tuple(body.prompts),
@@ -74,7 +74,7 @@ def start(service: Service, body: GridRequest) -> dict[str, Any]:
             "strengths": tuple(body.strengths),
         }
     )
-    return service.generations.start(wish)
+    return service.generations.start(request)
 
 
 @router.get("", response_model=GridList)
@@ -98,7 +98,7 @@ def grid(service: Service, grid_id: GridId) -> dict[str, Any]:
 
 @router.get("/{grid_id}/images/{number}", response_class=Response)
 @slow
-def image(service: Service, grid_id: GridId, number: Annotated[int, Path(ge=0, lt=MOST_CELLS)]) -> FileResponse:
+def image(service: Service, grid_id: GridId, number: Annotated[int, Path(ge=0, lt=MAX_CELLS)]) -> FileResponse:
     """Return an image."""
     return FileResponse(service.generations.image(grid_id, number), media_type="image/png")
 
@@ -108,7 +108,7 @@ def image(service: Service, grid_id: GridId, number: Annotated[int, Path(ge=0, l
 def thumbnail(
     service: Service,
     grid_id: GridId,
-    number: Annotated[int, Path(ge=0, lt=MOST_CELLS)],
+    number: Annotated[int, Path(ge=0, lt=MAX_CELLS)],
     w: Annotated[int, Query(ge=16, le=1024, description="Width in pixels.")] = 256,
 ) -> FileResponse:
     """Return a WebP thumbnail of an image."""
@@ -125,7 +125,7 @@ def archive(service: Service, grid_id: GridId) -> StreamingResponse:
 
 @router.post("/{grid_id}/images/{number}/keep", response_model=Sample)
 @slow
-def keep(service: Service, grid_id: GridId, number: Annotated[int, Path(ge=0, lt=MOST_CELLS)]) -> dict[str, Any]:
+def keep(service: Service, grid_id: GridId, number: Annotated[int, Path(ge=0, lt=MAX_CELLS)]) -> dict[str, Any]:
     """Keep an image as a sample of the run, and return the sample."""
     return service.keep_as_sample(grid_id, number)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.schemas import ERRORS, Done, Open
 from onetrainer_gradio.api.threads import slow
-from onetrainer_gradio.service.hub.models import MOST_FOUND
+from onetrainer_gradio.service.hub.models import MAX_FOUND
 
 router = APIRouter(prefix="/api/hub", tags=["Hugging Face Hub"], responses=ERRORS)
 
@@ -89,7 +89,7 @@ def search(
     service: Service,
     search: Annotated[str, Query(min_length=1, max_length=200, description="A part of the name.")],
     model_type: ModelTypeName = "",
-    limit: Annotated[int, Query(ge=1, le=MOST_FOUND)] = 20,
+    limit: Annotated[int, Query(ge=1, le=MAX_FOUND)] = 20,
 ) -> dict[str, Any]:
     """Find base models by name."""
     return {"ok": True, "models": service.hub_models.search(search, model_type, limit)}

@@ -21,9 +21,9 @@ class LingeringClose:
     The server does this itself for connections that it keeps.
     """
 
-    def __init__(self, app: ASGIApp, most_s: float = LINGER_S, silence_s: float = LINGER_SILENCE_S) -> None:
+    def __init__(self, app: ASGIApp, max_s: float = LINGER_S, silence_s: float = LINGER_SILENCE_S) -> None:
         self.app = app
-        self.most_s = most_s
+        self.max_s = max_s
         self.silence_s = silence_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +54,7 @@ class LingeringClose:
 
     async def _discard(self, receive: Receive) -> None:
         try:
-            async with asyncio.timeout(self.most_s):
+            async with asyncio.timeout(self.max_s):
                 while (await asyncio.wait_for(receive(), self.silence_s)).get("more_body", False):
                     pass
         except TimeoutError:

@@ -25,7 +25,7 @@ router = APIRouter(tags=["live"])
 # A viewer whose connection accepts no data for this long is dropped; its browser reconnects.
 SEND_TIMEOUT_S = 30.0
 
-_MOST_CHARACTERS = 100_000  # of a message from a page
+_MAX_CHARACTERS = 100_000  # of a message from a page
 
 
 class EventsReply(BaseModel):
@@ -84,11 +84,11 @@ async def _receive(socket: WebSocket, outbox: Outbox, report: Callable[[Any], No
         text = message.get("text") or ""
         if text.strip().strip('"') == "ping":
             outbox.answer(PONG)
-        elif text.startswith("{") and len(text) <= _MOST_CHARACTERS:
+        elif text.startswith("{") and len(text) <= _MAX_CHARACTERS:
             with contextlib.suppress(ValueError, RecursionError):  # invalid JSON is ignored
-                told = json.loads(text)
-                if told.get("type") == "open_edits" and may(acting(), "message open_edits"):
-                    report(told.get("fields"))
+                content = json.loads(text)
+                if content.get("type") == "open_edits" and may(acting(), "message open_edits"):
+                    report(content.get("fields"))
 
 
 async def _send(socket: WebSocket, hub: Hub, outbox: Outbox, first: list[bytes]) -> None:

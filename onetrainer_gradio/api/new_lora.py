@@ -23,21 +23,21 @@ from onetrainer_gradio.service import TrainerService
 
 router = APIRouter(prefix="/api/new_lora", tags=["new LoRA"], responses=ERRORS)
 
-_MOST_LETTERS = 200
+_MAX_LETTERS = 200
 
 
 class Answers(BaseModel):
     """What was chosen on the page."""
 
     name: str = Field(
-        description="Name of the LoRA: of its file, workspace and concept.", max_length=_MOST_LETTERS, examples=["My cat"]
+        description="Name of the LoRA: of its file, workspace and concept.", max_length=_MAX_LETTERS, examples=["My cat"]
     )
     folder: FolderText
     preset: str = Field(
-        description="Preset of a LoRA; `GET /api/new_lora/models` names one for each model.", max_length=_MOST_LETTERS
+        description="Preset of a LoRA; `GET /api/new_lora/models` names one for each model.", max_length=_MAX_LETTERS
     )
     subject: Subject = Subject.PERSON
-    trigger_word: str = Field("", description="One word that calls up the LoRA.", max_length=_MOST_LETTERS)
+    trigger_word: str = Field("", description="One word that calls up the LoRA.", max_length=_MAX_LETTERS)
     captions: CaptionSource = CaptionSource.TRIGGER_WORD
     quality: Quality = Quality.BALANCED
     base_model: str = Field("", description="Another base model than the preset's: folder, file or repository.", max_length=4096)
@@ -110,7 +110,7 @@ def models(service: Service) -> dict[str, Any]:
 
 
 @router.get("/trigger_word", response_model=Trigger)
-def trigger_word(service: Service, word: Annotated[str, Query(max_length=_MOST_LETTERS)]) -> dict[str, Any]:
+def trigger_word(service: Service, word: Annotated[str, Query(max_length=_MAX_LETTERS)]) -> dict[str, Any]:
     """Return whether a trigger word is a common word."""
     return {"ok": True, **service.new_lora.trigger_word(word)}
 

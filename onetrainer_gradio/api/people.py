@@ -15,15 +15,15 @@ from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.public_address import public_address
 from onetrainer_gradio.api.schemas import Done
 from onetrainer_gradio.api.threads import control, slow
-from onetrainer_gradio.service.people.accounts import MOST_PASSWORD
-from onetrainer_gradio.service.people.audit import MOST_ENTRIES, AuditQuery
+from onetrainer_gradio.service.people.accounts import MAX_PASSWORD
+from onetrainer_gradio.service.people.audit import MAX_ENTRIES, AuditQuery
 from onetrainer_gradio.service.people.links import LINK_ROLES, Shows
 from onetrainer_gradio.service.people.roles import Role, acting
 
 router = APIRouter(tags=["people"])
 
 Id = Annotated[str, Path(max_length=64)]
-_MOST_DISK_BYTES = 1 << 60
+_MAX_DISK_BYTES = 1 << 60
 
 
 def _word_of(*roles: Role) -> WithJsonSchema:
@@ -56,7 +56,7 @@ class NewPerson(BaseModel):
 
     name: str = Field(max_length=200)
     role: RoleWord = Field(Role.VIEWER, json_schema_extra=_VIEWER)
-    password: str = Field(max_length=4 * MOST_PASSWORD, description="A first password; the person should change it.")
+    password: str = Field(max_length=4 * MAX_PASSWORD, description="A first password; the person should change it.")
 
 
 class PersonChanges(BaseModel):
@@ -65,10 +65,10 @@ class PersonChanges(BaseModel):
     name: str | None = Field(None, max_length=200)
     role: RoleWord | None = None
     disabled: bool | None = Field(None, description="A disabled account can't sign in, and its tokens don't work.")
-    password: str | None = Field(None, max_length=4 * MOST_PASSWORD)
+    password: str | None = Field(None, max_length=4 * MAX_PASSWORD)
     gpu_hours: float | None = Field(None, ge=0, le=1e6, description="GPU hours in the last 30 days. null: no quota.")
     disk_bytes: int | None = Field(
-        None, ge=0, le=_MOST_DISK_BYTES, description="Bytes of their runs and datasets. null: no quota."
+        None, ge=0, le=_MAX_DISK_BYTES, description="Bytes of their runs and datasets. null: no quota."
     )
 
 
@@ -200,7 +200,7 @@ def audit(
     before: Annotated[int | None, Query(ge=0, le=2**62, description="Only entries before this number.")] = None,
     who: Annotated[str, Query(max_length=200, description="Only entries of this person.")] = "",
     search: Annotated[str, Query(max_length=200, description="Only entries whose action or target contains this.")] = "",
-    limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="Maximum number of entries.")] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="Maximum number of entries.")] = 100,
 ) -> dict[str, Any]:
     """Return the audit log: who did what and when, newest first."""
     return service.people.audit.page(AuditQuery(before, who, search, limit))

@@ -20,8 +20,8 @@ _LONGEST = 200
 
 def prefix_of(scope: Scope) -> str:
     """Return the prefix that a proxy removed, such as ``/train``; empty if there is none or it is invalid."""
-    told = Headers(scope=scope).get(HEADER, "").strip().rstrip("/")
-    return told if len(told) <= _LONGEST and _PREFIX.fullmatch(told) else ""
+    prefix = Headers(scope=scope).get(HEADER, "").strip().rstrip("/")
+    return prefix if len(prefix) <= _LONGEST and _PREFIX.fullmatch(prefix) else ""
 
 
 class Prefix:

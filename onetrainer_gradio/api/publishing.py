@@ -10,12 +10,12 @@ from pydantic import BaseModel, Field
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.schemas import ERRORS, Open, RunId
 from onetrainer_gradio.api.threads import slow
-from onetrainer_gradio.service.hub.publishing import MOST_SAMPLES, Wish
+from onetrainer_gradio.service.hub.publishing import MAX_SAMPLES, PublishOptions
 
 router = APIRouter(prefix="/api/runs", tags=["publishing"], responses=ERRORS)
 
 PublicationId = Annotated[str, Path(description="ID of a publication.", max_length=100)]
-_MOST_TEXT = 100_000
+_MAX_TEXT = 100_000
 
 
 class PublishRequest(BaseModel):
@@ -26,7 +26,7 @@ class PublishRequest(BaseModel):
     private: bool = Field(True, description="Whether only you can see a new repository.")
     file: str = Field("", max_length=200, description="ID of a model or save of the run. Empty: its result.")
     samples: list[Annotated[str, Field(max_length=300)]] | None = Field(
-        None, max_length=MOST_SAMPLES, description="IDs of samples. Null: the newest of each prompt."
+        None, max_length=MAX_SAMPLES, description="IDs of samples. Null: the newest of each prompt."
     )
     license: str = Field(
         "",
@@ -34,10 +34,10 @@ class PublishRequest(BaseModel):
         pattern=r"^[a-z0-9.+-]*$",
         description="ID of a license, such as `mit`. Empty: that of the base model.",
     )
-    license_text: str = Field("", max_length=_MOST_TEXT, description="The text of another license, stored as LICENSE.md.")
+    license_text: str = Field("", max_length=_MAX_TEXT, description="The text of another license, stored as LICENSE.md.")
     trigger_word: str | None = Field(None, max_length=200, description="Null: from the captions of the run.")
     description: str = Field("", max_length=10_000, description="A paragraph in the model card.")
-    card: str = Field("", max_length=_MOST_TEXT, description="The whole model card instead of the generated one.")
+    card: str = Field("", max_length=_MAX_TEXT, description="The whole model card instead of the generated one.")
     settings: bool = Field(True, description="Add the training settings, without paths.")
     new_revision: bool = Field(False, description="Allow changing a repository that has files.")
 
@@ -71,8 +71,8 @@ class PublicationList(BaseModel):
 def publish(service: Service, run_id: RunId, body: PublishRequest) -> dict[str, Any]:
     """Publish a result of a run to the Hugging Face Hub, or preview its model card and files."""
     chosen = body.model_dump(exclude={"preview", "samples"})
-    wish = Wish(run_id=run_id, samples=None if body.samples is None else tuple(body.samples), **chosen)
-    return service.publishing.preview(wish) if body.preview else service.publishing.start(wish)
+    options = PublishOptions(run_id=run_id, samples=None if body.samples is None else tuple(body.samples), **chosen)
+    return service.publishing.preview(options) if body.preview else service.publishing.start(options)
 
 
 @router.get("/{run_id}/publications", response_model=PublicationList)

@@ -13,7 +13,7 @@ from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.training import START_KEYS, start_request
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.errors import ConfigValueError
-from onetrainer_gradio.service.queue.fair_share import MOST_DAYS
+from onetrainer_gradio.service.queue.fair_share import MAX_DAYS
 from onetrainer_gradio.service.queue.items import ItemChoices
 from onetrainer_gradio.service.queue.run_queue import QUEUE_PAGE, choices_of
 from onetrainer_gradio.service.trainer import TrainerService
@@ -136,7 +136,7 @@ class SuspendRequest(BaseModel):
 class FairShare(BaseModel):
     """How far back usage counts."""
 
-    days: int = Field(ge=0, le=MOST_DAYS, description="Days back that usage counts. 0: runs start in their order.", examples=[7])
+    days: int = Field(ge=0, le=MAX_DAYS, description="Days back that usage counts. 0: runs start in their order.", examples=[7])
 
 
 class SuspendAccepted(BaseModel):

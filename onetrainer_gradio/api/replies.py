@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from onetrainer_gradio import errors
 from onetrainer_gradio.api.serialization import SafeJSONResponse
-from onetrainer_gradio.config.files.documents import MOST_LEVELS, nested_deeper
+from onetrainer_gradio.config.files.documents import MAX_LEVELS, nested_deeper
 from onetrainer_gradio.errors import Finding, TrainerError
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def entry(finding: Finding) -> ErrorEntry:
     value = finding.value
     if not isinstance(value, str | int | float | bool | list | dict | None):
         value = str(value)
-    elif isinstance(value, list | dict) and nested_deeper(value, MOST_LEVELS):
+    elif isinstance(value, list | dict) and nested_deeper(value, MAX_LEVELS):
         value = None  # JSON cannot carry it back
     return ErrorEntry(
         path=finding.path,

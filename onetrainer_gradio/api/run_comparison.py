@@ -13,11 +13,11 @@ from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.schemas import ERRORS
 from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.threads import slow
-from onetrainer_gradio.service.runs.overlay import MOST_POINTS, MOST_RUNS, Axis, View
+from onetrainer_gradio.service.runs.overlay import MAX_POINTS, MAX_RUNS, Axis, View
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], responses=ERRORS)
 
-Ids = Annotated[str, Query(min_length=1, max_length=3000, description=f"IDs of at most {MOST_RUNS} runs, comma-separated.")]
+Ids = Annotated[str, Query(min_length=1, max_length=3000, description=f"IDs of at most {MAX_RUNS} runs, comma-separated.")]
 
 
 class RunCurves(BaseModel):
@@ -67,7 +67,7 @@ def series(
         ),
     ] = "loss",
     axis: Annotated[Axis, Query(description="Horizontal axis; `time` is in seconds of the run.")] = "step",
-    points: Annotated[int, Query(ge=2, le=MOST_POINTS, description="Maximum number of points per curve.")] = 1000,
+    points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="Maximum number of points per curve.")] = 1000,
     first: Annotated[float | None, Query(allow_inf_nan=False, description="Start of the visible part of the axis.")] = None,
     last: Annotated[float | None, Query(allow_inf_nan=False, description="End of the visible part of the axis.")] = None,
     chain: Annotated[bool, Query(description="Include the runs that each run was resumed from.")] = True,
@@ -82,7 +82,7 @@ def series(
 @slow
 def compare(service: Service, ids: Ids) -> dict[str, Any]:
     """Return the settings in which runs differ, and the results of each run."""
-    chosen = _split(ids)[:MOST_RUNS]
+    chosen = _split(ids)[:MAX_RUNS]
     table = asdict(service.comparison.of_runs(chosen))
     return {**table, "runs": list(service.runs.listing.read(chosen).values())}
 

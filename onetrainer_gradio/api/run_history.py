@@ -13,7 +13,7 @@ from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.service.runs.backups import PruneRule, backups_of, pin
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], responses=ERRORS)
-MOST_STEPS = 2**53
+MAX_STEPS = 2**53
 
 
 class Moment(Open):
@@ -46,7 +46,7 @@ class PruneRequest(BaseModel):
     """Which backups to keep. Pinned ones, the newest whole one, and those of other programs always stay."""
 
     keep_last: int = Field(1, ge=1, le=10_000, description="Number of newest backups to keep.")
-    keep_every: int = Field(0, ge=0, le=MOST_STEPS, description="Keep also the first backup in each such number of steps.")
+    keep_every: int = Field(0, ge=0, le=MAX_STEPS, description="Keep also the first backup in each such number of steps.")
     ids: list[str] | None = Field(
         None, max_length=1000, description="The backups to delete, as the preview lists them. Null: only a preview."
     )
@@ -87,7 +87,7 @@ def add(service: Service, body: ImportRequest) -> dict[str, Any]:
 def replay(
     service: Service,
     run_id: RunId,
-    step: Annotated[int | None, Query(ge=0, le=MOST_STEPS, description="Global step. If omitted: the last one.")] = None,
+    step: Annotated[int | None, Query(ge=0, le=MAX_STEPS, description="Global step. If omitted: the last one.")] = None,
 ) -> dict[str, Any]:
     """Return the state of a run, or of the runs that it resumes, after a step."""
     return service.replay.at(run_id, step)

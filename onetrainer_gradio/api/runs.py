@@ -20,13 +20,13 @@ from onetrainer_gradio.config.families.models import output_formats
 from onetrainer_gradio.events import EVENT_BY_TAG
 from onetrainer_gradio.service.people.permissions import check
 from onetrainer_gradio.service.people.roles import acting
-from onetrainer_gradio.service.runs.changes import MOST_RUNS, Action
+from onetrainer_gradio.service.runs.changes import MAX_RUNS, Action
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, STATUSES, RunQuery, Sort
-from onetrainer_gradio.service.runs.labels import MOST_NAME, MOST_NOTE, MOST_TAGS
+from onetrainer_gradio.service.runs.labels import MAX_NAME, MAX_NOTE, MAX_TAGS
 from onetrainer_gradio.service.runs.lineage import chain_of, chain_series
 from onetrainer_gradio.service.runs.record import RUNS_PER_PAGE
 
-MOST_STEPS = 2**53  # integers up to here are exact in the metrics
+MAX_STEPS = 2**53  # integers up to here are exact in the metrics
 
 _ARCHIVED = {"no": False, "yes": True, "all": None}
 _STATUS_LIST = f"^(({'|'.join(STATUSES)})(,|$))*$"
@@ -94,20 +94,20 @@ class LabelChanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str | None = Field(None, max_length=MOST_NAME, description="Name of the run. Null: the one it was started with.")
+    name: str | None = Field(None, max_length=MAX_NAME, description="Name of the run. Null: the one it was started with.")
     tags: list[str] | None = Field(
-        None, max_length=MOST_TAGS, description="All tags of the run. Null: those that it was started with."
+        None, max_length=MAX_TAGS, description="All tags of the run. Null: those that it was started with."
     )
-    note: str = Field("", max_length=MOST_NOTE, description="A note.")
+    note: str = Field("", max_length=MAX_NOTE, description="A note.")
     archived: bool = Field(False, description="Whether lists omit the run unless archived runs are requested.")
 
 
 class BulkRequest(BaseModel):
     """The same change of many runs."""
 
-    ids: list[str] = Field(min_length=1, max_length=MOST_RUNS, description="IDs of the runs.")
+    ids: list[str] = Field(min_length=1, max_length=MAX_RUNS, description="IDs of the runs.")
     action: Action = Field(description="What to do with each of them.")
-    tags: list[str] = Field([], max_length=MOST_TAGS, description="The tags to add or remove.")
+    tags: list[str] = Field([], max_length=MAX_TAGS, description="The tags to add or remove.")
     preview: bool = Field(False, description="Only with `delete`: return what it would free, without deleting anything.")
 
 
@@ -213,8 +213,8 @@ def metrics(
     run_id: RunId,
     columns: Annotated[str, Query(description="Column names, comma-separated. Empty: `loss` and `smooth_loss`.")] = "",
     buckets: Annotated[int, Query(ge=1, le=10_000, description="Number of buckets. Each has a minimum and a maximum.")] = 1000,
-    first: Annotated[int | None, Query(ge=-MOST_STEPS, le=MOST_STEPS, description="First step.")] = None,
-    last: Annotated[int | None, Query(ge=-MOST_STEPS, le=MOST_STEPS, description="Last step.")] = None,
+    first: Annotated[int | None, Query(ge=-MAX_STEPS, le=MAX_STEPS, description="First step.")] = None,
+    last: Annotated[int | None, Query(ge=-MAX_STEPS, le=MAX_STEPS, description="Last step.")] = None,
     chain: Annotated[
         bool, Query(description="Include the runs that this one was resumed from, up to the step where it resumed.")
     ] = False,

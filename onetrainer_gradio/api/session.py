@@ -31,7 +31,7 @@ from onetrainer_gradio.errors import (
 )
 from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.host.threads import Threads, in_thread
-from onetrainer_gradio.service.people.accounts import LEAST_PASSWORD, MOST_PASSWORD
+from onetrainer_gradio.service.people.accounts import MAX_PASSWORD, MIN_PASSWORD
 from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.roles import PANEL, STRANGER, Role, acting
 
@@ -232,7 +232,7 @@ def page(
 
 
 def _setup_page(request: Request, access: Access, typed: Mapping[str, str], error: AccessError | None = None) -> Response:
-    values = {"page": "Set up", "least": str(LEAST_PASSWORD), "most": str(MOST_PASSWORD), **typed, **_links(request, "/")}
+    values = {"page": "Set up", "least": str(MIN_PASSWORD), "most": str(MAX_PASSWORD), **typed, **_links(request, "/")}
     return _filled("setup.html", values, error, _offers(request, access))
 
 

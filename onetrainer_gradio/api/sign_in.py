@@ -25,7 +25,7 @@ router = APIRouter(tags=["session"])
 
 CALLBACK = "/login/callback"
 # One cookie for each tab that is signing in; with more than this, all are removed.
-MOST_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 _SHOWN_STATE = 12
 
 
@@ -43,7 +43,7 @@ def start(request: Request, access: AccessRules, service: Service) -> Response:
         return page(request, access, following, error, typed=False)
     reply = RedirectResponse(address, status_code=303, headers={"Cache-Control": "no-store"})
     earlier = [name for name in request.cookies if name.startswith(_attempt_cookie(request.scope, ""))]
-    for name in earlier if len(earlier) >= MOST_ATTEMPTS else ():
+    for name in earlier if len(earlier) >= MAX_ATTEMPTS else ():
         reply.headers.append("Set-Cookie", _cookie(request.scope, access, name, ""))
     name = _attempt_cookie(request.scope, attempt.state)
     reply.headers.append("Set-Cookie", _cookie(request.scope, access, name, provider.sealed(attempt)))

@@ -40,7 +40,7 @@ class RunLog:
         self._phase = ""
         self._plan: RunPlanned | None = None
         self._epoch: int | None = None
-        self._said_at = clock()
+        self._printed_at = clock()
 
     def __call__(self, event: Event, /) -> None:
         """Print a line for the event, if it has one, then forward it."""
@@ -63,16 +63,16 @@ class RunLog:
         # back to training after each sample and backup is not worth a line
         quiet = event.phase == self._phase or (event.phase == "training" and self._phase not in ("", *BEFORE_TRAINING, "paused"))
         self._phase = event.phase
-        self._said_at = self._clock()
+        self._printed_at = self._clock()
         text = PHASES.get(event.phase, event.phase)
         return "" if quiet else f"{text}: {event.detail}" if event.detail else text
 
     def _step(self, event: StepDone) -> str:
         before, self._epoch = self._epoch, event.epoch
         new_epoch = before is not None and event.epoch > before
-        if not new_epoch and self._clock() - self._said_at < PROGRESS_EVERY_S:
+        if not new_epoch and self._clock() - self._printed_at < PROGRESS_EVERY_S:
             return ""
-        self._said_at = self._clock()
+        self._printed_at = self._clock()
         steps = f"step {event.global_step}" + (f" of {self._plan.total_steps}" if self._plan else "")
         loss = f"loss {event.loss:.4g}, smoothed {event.smooth_loss:.4g}"
         if not new_epoch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 
 
 def is_whole(text: str) -> bool:
@@ -10,4 +10,4 @@ def is_whole(text: str) -> bool:
 
     ``str.isdigit`` is true of ``²``, which ``int`` rejects, and of texts with more digits than ``int`` accepts.
     """
-    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS

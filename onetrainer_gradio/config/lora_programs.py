@@ -151,12 +151,12 @@ _KOHYA_AS_DIFFUSERS = "stable_diffusion"
 
 @dataclass(frozen=True)
 class LoraNames:
-    """What the tensor names of a LoRA show. ``format`` is None if they follow none; ``odd`` are those that don't follow it."""
+    """What the tensor names of a LoRA show: their format, or None, and the ``unexpected`` names that don't follow it."""
 
     format: ModelFormat | None
     algorithm: str
     tensors: int
-    odd: tuple[str, ...]
+    unexpected: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def lora_names(keys: Iterable[str], model_type: str) -> LoraNames:
     counts = Counter(each for each in found.values() if each and each != _ANY)
     flat = any(_FLAT_ENCODER.match(name) for name in names)  # a LoRA of text encoders alone
     chosen = counts.most_common(1)[0][0] if counts else KOHYA if flat else None
-    odd = tuple(name for name, each in found.items() if each not in (chosen, _ANY))
-    return LoraNames(chosen, algorithm, len(names), odd)
+    unexpected = tuple(name for name, each in found.items() if each not in (chosen, _ANY))
+    return LoraNames(chosen, algorithm, len(names), unexpected)
 
 
 _ANY = ModelFormat("ANY")
@@ -265,8 +265,8 @@ def lora_problem(program: Program, names: LoraNames, model_type: str) -> tuple[s
         return f"{program.title} doesn't read {names.algorithm}.", ""
     if names.format is None:
         return "The tensor names belong to no format of this model type.", ""
-    if names.odd:
-        return f"{len(names.odd)} of {names.tensors} tensors have unexpected names, such as {names.odd[0]}.", ""
+    if names.unexpected:
+        return f"{len(names.unexpected)} of {names.tensors} tensors have unexpected names, such as {names.unexpected[0]}.", ""
     if names.format in formats and (names.algorithm, names.format) not in program.unread:
         return "", ""
     written = output_formats(ModelType(model_type), TrainingMethod.LORA)

@@ -15,12 +15,12 @@ from typing import Any
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import from_document, to_document
-from onetrainer_gradio.config.files.overlay import laid_over
+from onetrainer_gradio.config.files.overlay import apply_overlay
 from onetrainer_gradio.config.files.presets import Preset, read_preset
 from onetrainer_gradio.errors import ConfigValueError, Finding
 
 _RECOMMENDED_IMAGES = 10
-_MOST_NAME_LETTERS = 80
+_MAX_NAME_LETTERS = 80
 _SAVES = 8
 """Saves and sample rounds of a run: enough to choose the best one from."""
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -168,7 +168,7 @@ def plan(answers: Answers) -> Plan:
     _require(answers)
     changes = dict(_changes(answers, preset))
     lists = {"concepts": [_concept(answers)], "samples": list(_samples(answers, preset))}
-    start = laid_over(preset.document, TrainConfig(), {}, own=False).config
+    start = apply_overlay(preset.document, TrainConfig(), {}, own=False).config
     config = from_document({**to_document(start, packed=True), **changes, **lists})[0]
     epochs, batch_size = changes["epochs"], changes["batch_size"]
     return Plan(
@@ -214,7 +214,7 @@ def _word_in(text: str, phrase: str) -> str:
 
 def file_name(name: str) -> str:
     """Return the name as part of a file name on any system."""
-    return _UNSAFE.sub("-", name.strip()).strip("-.").lower()[:_MOST_NAME_LETTERS] or "lora"
+    return _UNSAFE.sub("-", name.strip()).strip("-.").lower()[:_MAX_NAME_LETTERS] or "lora"
 
 
 def preset_for(presets: tuple[Preset, ...], gpu_gib: float | None) -> Preset | None:

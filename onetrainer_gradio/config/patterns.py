@@ -28,7 +28,7 @@ CHECK_S = 0.5
 RUN_S = 10.0
 """The same in a run. It is longer, so that patterns that passed the check don't fail there because the machine is busy."""
 
-MOST_CHARACTERS = 20_000
+MAX_CHARACTERS = 20_000
 """Length of all patterns of a filter together. Compiling takes time, too."""
 
 _WORKER = Path(__file__).with_name("pattern_worker.py")
@@ -50,10 +50,10 @@ def fits(patterns: Iterable[str], texts: Sequence[str], how: How, *, seconds: fl
     :raises PatternError: if they take too long together, or can't be evaluated.
     """
     wanted = tuple(patterns)
-    if sum(map(len, wanted)) > MOST_CHARACTERS:
+    if sum(map(len, wanted)) > MAX_CHARACTERS:
         raise PatternError(
-            f"The regular expressions must have at most {MOST_CHARACTERS} characters, not {sum(map(len, wanted))}",
-            expected=f"at most {MOST_CHARACTERS} characters",
+            f"The regular expressions must have at most {MAX_CHARACTERS} characters, not {sum(map(len, wanted))}",
+            expected=f"at most {MAX_CHARACTERS} characters",
             suggestion="Shorten the regular expressions.",
         )
     slow = tuple(dict.fromkeys(pattern for pattern in wanted if not _forced(pattern)))

@@ -40,10 +40,10 @@ def read_progress(backup: Path) -> Progress | None:
     """Return the progress that a backup records, or None if its meta.json can't be read."""
     try:
         meta = json.loads((backup / META).read_text(encoding="utf-8"))
-        told = meta["train_progress"]
+        progress = meta["train_progress"]
         own = meta.get("onetrainer_gradio") or {}
-        rest = {name: int(told.get(name, 0)) for name in ("epoch_step", "epoch_sample", "global_step")}
-        return Progress(int(told["epoch"]), **rest, epoch_length=int(own.get("epoch_length", 0)))
+        rest = {name: int(progress.get(name, 0)) for name in ("epoch_step", "epoch_sample", "global_step")}
+        return Progress(int(progress["epoch"]), **rest, epoch_length=int(own.get("epoch_length", 0)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 

@@ -51,7 +51,7 @@ class NewReading:
     """How much of the new concept an image shows; every number is a fraction in 0..1.
 
     ``sectors``: directions in which the ring is found; ``hole``: of the space between ring and dot that is not ring;
-    ``dot``: of the dot's disc that has the dot's color; ``strays``: of the image that has the dot's or the ring's
+    ``dot``: of the dot's disc that has the dot's color; ``outliers``: of the image that has the dot's or the ring's
     color elsewhere.
     """
 
@@ -60,12 +60,12 @@ class NewReading:
     sectors: float
     hole: float
     dot: float
-    strays: float
+    outliers: float
 
     @property
     def shown(self) -> bool:
         return (
-            0.1 <= self.radius <= 0.32 and self.sectors >= 0.85 and self.hole >= 0.5 and self.dot >= 0.5 and self.strays <= 0.04
+            0.1 <= self.radius <= 0.32 and self.sectors >= 0.85 and self.hole >= 0.5 and self.dot >= 0.5 and self.outliers <= 0.04
         )
 
 
@@ -187,14 +187,14 @@ def read_new(pixels: Pixels) -> NewReading:
     met = np.bincount(sector[band], minlength=NEW_SECTORS) > 0
     inside = away < 0.5
     disc = away < 0.8 * toy_dataset.NEW_DOT_OUTER
-    strays = (ring & (away > 1.3)) | (dot & (away > 0.75))
+    outliers = (ring & (away > 1.3)) | (dot & (away > 0.75))
     return NewReading(
         (cx, cy),
         outer,
         float(met.mean()),
         float(1 - ring[inside].mean()) if inside.any() else 0.0,
         float(dot[disc].mean()) if disc.any() else 0.0,
-        float(strays.mean()),
+        float(outliers.mean()),
     )
 
 

@@ -19,7 +19,7 @@ from onetrainer_gradio.demo.train_vae import Log, to_tensor
 EMPTY_CAPTIONS = 0.1
 """Fraction of captions that are emptied, so that classifier-free guidance works (Ho and Salimans, 2022)."""
 EMA_DECAY = 0.995
-MOST_WEIGHT = 60.0
+MAX_WEIGHT = 60.0
 
 Watch = Callable[[int, Any, Any], None]
 """Receives the step and the running averages of UNet and text encoder."""
@@ -121,7 +121,7 @@ def train_denoiser(
 
     ``arc`` is the number of steps of the learning rate schedule.
 
-    The loss is the error of the predicted noise, weighted by 1 / alpha_bar (at most ``MOST_WEIGHT``), which is the
+    The loss is the error of the predicted noise, weighted by 1 / alpha_bar (at most ``MAX_WEIGHT``), which is the
     velocity loss (Salimans and Ho, "Progressive distillation", 2022). The plain epsilon loss gives little weight to high
     noise levels, where place and shape are decided and only the caption determines them.
     """
@@ -135,7 +135,7 @@ def train_denoiser(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=max(arc, 2), pct_start=0.05, final_div_factor=100.0
     )
-    weights = scheduler.alphas_cumprod.reciprocal().clamp(max=MOST_WEIGHT)
+    weights = scheduler.alphas_cumprod.reciprocal().clamp(max=MAX_WEIGHT)
     weights = weights / weights.mean()
     order: list[int] = []
     smooth = 1.0

@@ -93,7 +93,7 @@ class Backups:
     def _delete(self, backup: Path) -> None:
         added = added_files(backup)
         # moved away first: a kill leaves nothing that looks like a backup and lacks files
-        with staged(backup, beside=self.staging) as aside:
+        with staged(backup, parent=self.staging) as aside:
             backup.rename(aside)
             for name in added:
                 (backup / name).parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ class BackupWriter:
 
     def write(self, path: Path, state: TrainState) -> None:
         """Write a backup atomically."""
-        with whole_folder(path, beside=self.backups.staging, marked=False) as folder:
+        with whole_folder(path, parent=self.backups.staging, marked=False) as folder:
             self.method.back_up(folder, self.header)
             (folder / OPTIMIZER_FILE).parent.mkdir()
             torch.save(optimizers.saved_state(self.optimizer, self.config), folder / OPTIMIZER_FILE)

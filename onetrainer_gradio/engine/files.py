@@ -53,15 +53,15 @@ def whole_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(target: Path, *, beside: Path | None = None, marked: bool = True) -> Iterator[Path]:
+def whole_folder(target: Path, *, parent: Path | None = None, marked: bool = True) -> Iterator[Path]:
     """Provide a folder to fill, which becomes ``target`` if the block succeeds and is deleted if it fails.
 
-    It is created in the folder ``beside`` (on the same disk), or else in the parent of ``target``. If it is ``marked`` as ours,
+    It is created in the folder ``parent`` (on the same disk), or else in the parent of ``target``. If it is ``marked`` as ours,
     it can be replaced later.
 
     :raises OutputProtectedError: if there is a ``target`` with files in it that we did not write.
     """
-    with staged(target, beside=beside) as temporary:
+    with staged(target, parent=parent) as temporary:
         temporary.mkdir()
         yield temporary
         probe = temporary.parent / "probe"

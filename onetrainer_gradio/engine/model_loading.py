@@ -167,7 +167,7 @@ def _from_file(wanted: _Wanted, file: Path, hub: Hub, progress: Progress) -> Loa
     from diffusers.loaders.single_file_utils import SingleFileComponentError
 
     _look_into(wanted, file)
-    beside = {} if MODELS[wanted.config.model_type].flow else scheduler_changes(file)
+    overrides = {} if MODELS[wanted.config.model_type].flow else scheduler_changes(file)
     try:
         layout = _layout_of_single_files(wanted, file, hub)
         progress(0, 1, file.name)
@@ -194,7 +194,7 @@ def _from_file(wanted: _Wanted, file: Path, hub: Hub, progress: Progress) -> Loa
             for name, one in wanted.weights.items()
         },
         tokenizers={name: getattr(pipeline, name) for name in wanted.tokenizers},
-        scheduler_config=dict(pipeline.scheduler.config) | beside,
+        scheduler_config=dict(pipeline.scheduler.config) | overrides,
         identities={
             **dict.fromkeys(wanted.components, identity),
             **layout.identities,

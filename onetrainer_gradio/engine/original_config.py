@@ -23,7 +23,7 @@ def scheduler_changes(file: Path) -> dict[str, str]:
 
     :raises ModelFormatError: if it isn't the configuration of a model.
     """
-    found = next((beside for ending in _ENDINGS if (beside := file.with_suffix(ending)).is_file()), None)
+    found = next((path for ending in _ENDINGS if (path := file.with_suffix(ending)).is_file()), None)
     if found is None:
         return {}
     params = _params(found)

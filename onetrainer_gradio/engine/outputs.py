@@ -236,7 +236,7 @@ class Outputs:
             self.method.save(place, self.config.output_model_format, dtype, self.header)
             path = self._move_in(place, path)
             flush_folder(path.parent)  # a power cut right after the event keeps the file
-            self.method.save_beside(path, dtype, self.header)
+            self.method.save_additional_files(path, dtype, self.header)
         self.reporter.report(ModelSaved(path=str(path), final=final, global_step=state.global_step, bytes=size_bytes(path)))
         return path
 

@@ -51,9 +51,9 @@ def _owner() -> str:
 
 
 @contextmanager
-def staged(target: Path, *, beside: Path | None = None) -> Iterator[Path]:
-    """Provide a path named like ``target`` in a separate folder next to it (or in ``beside``), deleted after the block."""
-    parent = target.parent if beside is None else beside
+def staged(target: Path, *, parent: Path | None = None) -> Iterator[Path]:
+    """Provide a path named like ``target`` in a separate folder next to it (or in ``parent``), deleted after the block."""
+    parent = target.parent if parent is None else parent
     target.parent.mkdir(parents=True, exist_ok=True)
     parent.mkdir(parents=True, exist_ok=True)
     folder = parent / f"{UNFINISHED}{_owner()}"
@@ -221,8 +221,8 @@ def tidy_places(config: TrainConfig) -> None:
         for folder in (entry for entry in samples.iterdir() if entry.is_dir() and not entry.is_symlink()):
             tidy_up(folder)
     # a file may go into the folder at its destination, and a link to a folder stays
-    beside = target.resolve().parent if target.is_symlink() and target.is_dir() else target.parent
-    for folder in (workspace, workspace / "config", workspace / "save", beside, target):
+    parent = target.resolve().parent if target.is_symlink() and target.is_dir() else target.parent
+    for folder in (workspace, workspace / "config", workspace / "save", parent, target):
         tidy_up(folder)
 
 

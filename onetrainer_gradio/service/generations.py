@@ -40,7 +40,7 @@ from onetrainer_gradio.service.runs.record import Run, RunStore
 from onetrainer_gradio.service.runs.samples import THUMBNAIL_WIDTHS, SampleStore
 
 WORKER = "onetrainer_gradio.backends.generation_worker"
-MOST_CELLS = 64
+MAX_CELLS = 64
 _LORA_RESULTS = (*RESULTS, "backup")
 """A backup of a LoRA run contains its LoRA, without the average of EMA."""
 _LOADING = "Loading the model"
@@ -53,7 +53,7 @@ GRIDS_PER_PAGE = 20
 
 
 @dataclass(frozen=True)
-class Wish:
+class GenerationRequest:
     """What to generate: each prompt with the base model (if ``base``), and with each file at each strength.
 
     ``files`` are IDs of models and saves of the run, for a LoRA also of backups (none: its newest result), ``sample`` further
@@ -106,7 +106,7 @@ class Generations:
         self._displaced = ""
         self._runs_of: dict[str, str] = {}
 
-    def start(self, wish: Wish) -> dict[str, Any]:
+    def start(self, request: GenerationRequest) -> dict[str, Any]:
         """Start to generate, and return the grid.
 
         :raises RunNotFoundError: if the run, or a file of it, doesn't exist.
@@ -117,33 +117,33 @@ class Generations:
         :raises RunConflictError: if a run is training and the CPU wasn't chosen.
         :raises BusyError: if another grid is being generated.
         """
-        run = self._runs.get(wish.run_id)
-        config = self._usable(run, wish.device)
-        sample = _sample(config, wish)
+        run = self._runs.get(request.run_id)
+        config = self._usable(run, request.device)
+        sample = _sample(config, request)
         for path in filter(None, (sample["base_image_path"], sample["mask_image_path"])):
             if self._roots:
                 PathGuard(self._roots).resolve(path)
-        cells = tuple(_cells(wish, config, _files(run, config, wish)))
-        if not 0 < len(cells) <= MOST_CELLS:
+        cells = tuple(_cells(request, config, _files(run, config, request)))
+        if not 0 < len(cells) <= MAX_CELLS:
             raise ConfigValueError(
                 f"That makes {len(cells)} images",
                 path="prompts",
                 value=len(cells),
-                expected=f"1 to {MOST_CELLS}",
+                expected=f"1 to {MAX_CELLS}",
                 suggestion="Choose fewer strengths, files or prompts.",
             )
-        seed = random.SystemRandom().randrange(2**32) if wish.seed is None else wish.seed
+        seed = random.SystemRandom().randrange(2**32) if request.seed is None else request.seed
         base = str(config.get("base_model_name", "")).rstrip("/\\")
         grid = {
-            "run_id": wish.run_id,
+            "run_id": request.run_id,
             "created_at": time.time(),
             "seed": seed,
-            "device": wish.device,
+            "device": request.device,
             "model": re.split(r"[/\\]", base)[-1].removesuffix(".safetensors"),
             "sample": sample,
             "cells": [asdict(cell) for cell in cells],
         }
-        job = self._jobs.start("generate", wish.run_id, lambda job: self._work(job, run, config, grid), _started(grid, config))
+        job = self._jobs.start("generate", request.run_id, lambda job: self._work(job, run, config, grid), _started(grid, config))
         return self._described(job.id, grid)
 
     def resume(self, grid_id: str) -> dict[str, Any]:
@@ -500,34 +500,34 @@ def image_name(cell: Mapping[str, Any]) -> str:
     return f"{cell['number']:03} {prompt} ({made}).png"
 
 
-def _files(run: Run, config: Mapping[str, Any], wish: Wish) -> tuple[RunFile, ...]:
-    """Return the results to generate with, in the order of the wish: by default, the final model or else the newest save."""
-    if not wish.files:
+def _files(run: Run, config: Mapping[str, Any], request: GenerationRequest) -> tuple[RunFile, ...]:
+    """Return the results to generate with, in the order of the request: by default, the final model or else the newest save."""
+    if not request.files:
         newest = run.newest_result()
         return (newest,) if newest else ()
     kinds = _LORA_RESULTS if config["training_method"] == TrainingMethod.LORA else RESULTS
-    found = tuple(run.open_file(file_id) for file_id in dict.fromkeys(wish.files))
+    found = tuple(run.open_file(file_id) for file_id in dict.fromkeys(request.files))
     for each in found:
         if each.kind not in kinds:
             raise ConfigValueError(f"{each.name} isn't a model", path="files", value=each.id, suggestion="Choose a saved model.")
     return found
 
 
-def _cells(wish: Wish, config: Mapping[str, Any], files: Sequence[RunFile]) -> Iterator[Cell]:
+def _cells(request: GenerationRequest, config: Mapping[str, Any], files: Sequence[RunFile]) -> Iterator[Cell]:
     samples = config.get("samples") or ()
-    prompts = wish.prompts or tuple(sample.get("prompt", "") for sample in samples if sample.get("enabled", True))
-    strengths = wish.strengths if config["training_method"] == TrainingMethod.LORA else (1.0,)
+    prompts = request.prompts or tuple(sample.get("prompt", "") for sample in samples if sample.get("enabled", True))
+    strengths = request.strengths if config["training_method"] == TrainingMethod.LORA else (1.0,)
     grid: list[tuple[str, RunFile | None, float]] = []
     for prompt in prompts:
-        grid += [(prompt, None, 0.0)] if wish.base else []
+        grid += [(prompt, None, 0.0)] if request.base else []
         grid += [(prompt, file, strength) for file in files for strength in strengths]
     for number, (prompt, file, strength) in enumerate(grid):
         of_file = (file.id, file.name, file.global_step, strength, file.kind) if file else ()
         yield Cell(number, prompt, *of_file)
 
 
-def _sample(config: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
+def _sample(config: Mapping[str, Any], request: GenerationRequest) -> dict[str, Any]:
     first: Mapping[str, Any] = next(iter(config.get("samples") or ()), {})
     usual = {**SampleConfig().model_dump(mode="json"), **sample_defaults(str(ModelType(config["model_type"]))), **first}
-    known = {name: value for name, value in {**usual, **wish.sample}.items() if name in SampleConfig.model_fields}
+    known = {name: value for name, value in {**usual, **request.sample}.items() if name in SampleConfig.model_fields}
     return validated(SampleConfig, {**known, "random_seed": False}).model_dump(mode="json")

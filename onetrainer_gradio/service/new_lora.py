@@ -39,7 +39,7 @@ _IN_PLAN = frozenset({"captions-missing"})
 """Findings of the pre-flight check that a plan has already, with what to do about them on the page."""
 _WRITTEN_LATER = "concepts.0.text.prompt_path"
 _RUNS_LOOKED_AT = 20
-_LEAST_STEPS = 20
+_MIN_STEPS = 20
 """Shorter runs mostly measure how long loading takes."""
 
 
@@ -105,7 +105,7 @@ class NewLora:
         query = RunQuery(model=config.model_type, method=config.training_method, archived=None, sort="-ended")
         for line in self._runs.page(_RUNS_LOOKED_AT, None, query)["runs"]:
             steps, seconds = line.get("global_step") or 0, line.get("elapsed_s") or 0.0
-            if line.get("base_model") != config.base_model_name or steps < _LEAST_STEPS or seconds <= 0 or line.get("active"):
+            if line.get("base_model") != config.base_model_name or steps < _MIN_STEPS or seconds <= 0 or line.get("active"):
                 continue
             run = self._runs.get(line["id"])
             before = run.config()

@@ -120,7 +120,7 @@ class RunScheduler:
 
     def publish(self) -> None:
         """Publish the state to all viewers now."""
-        self._follower.tell(force=True)
+        self._follower.publish_state(force=True)
 
     def prepare(self, config: TrainConfig, options: RunOptions) -> None:
         """Set the configuration of the next start.
@@ -499,7 +499,7 @@ class RunScheduler:
         if self._run_handle is None or self._run_handle.run.ended():
             self._current = queued
         self._follower.wake()
-        self._follower.tell(force=True)
+        self._follower.publish_state(force=True)
 
     def send(self, action: str, command: Command, run_id: str | None = None) -> str:
         """Send a command to the current run, or to the one with this ID. Return the ID of the command.

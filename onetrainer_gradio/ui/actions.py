@@ -84,28 +84,28 @@ class Actions:
 
     async def pause(self) -> AsyncIterator[Message]:
         """Pause after the current step. The model stays in memory."""
-        async for said in self.command("pause", self._service.pause_training, DONE["pause"]):
-            yield said
+        async for message in self.command("pause", self._service.pause_training, DONE["pause"]):
+            yield message
 
     async def resume(self) -> AsyncIterator[Message]:
         """Resume a paused run."""
-        async for said in self.command("resume", self._service.resume_training, DONE["resume"]):
-            yield said
+        async for message in self.command("resume", self._service.resume_training, DONE["resume"]):
+            yield message
 
     async def sample(self) -> AsyncIterator[Message]:
         """Generate samples for the configured prompts."""
-        async for said in self.command("sample", self._service.sample_default, DONE["sample_default"]):
-            yield said
+        async for message in self.command("sample", self._service.sample_default, DONE["sample_default"]):
+            yield message
 
     async def backup(self) -> AsyncIterator[Message]:
         """Write a backup."""
-        async for said in self.command("backup", self._service.backup, DONE["backup_now"]):
-            yield said
+        async for message in self.command("backup", self._service.backup, DONE["backup_now"]):
+            yield message
 
     async def save(self) -> AsyncIterator[Message]:
         """Save the model."""
-        async for said in self.command("save", self._service.save, DONE["save_now"]):
-            yield said
+        async for message in self.command("save", self._service.save, DONE["save_now"]):
+            yield message
 
     async def watch(self) -> AsyncIterator[Message]:
         """Yield the state of the run after each change until the run has ended. For programs that use gradio_client."""

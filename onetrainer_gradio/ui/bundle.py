@@ -17,7 +17,7 @@ _DYNAMIC = re.compile(r"\bimport\('\./([\w-]+\.js)'\)(?!\.[A-Z])")
 _COMMENT = re.compile(r"^[ \t]*(?://.*|/\*(?:.|\n)*?\*/[ \t]*)\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async function|function|class|const) (\w+))", re.MULTILINE)
 # what the rewriting doesn't know: other forms of import and export, and modules that wait while they are loaded
-_STRANGE = re.compile(r"^(?:import (?!\{)|export (?!async function|function|class|const)|await ).*", re.MULTILINE)
+_UNSUPPORTED = re.compile(r"^(?:import (?!\{)|export (?!async function|function|class|const)|await ).*", re.MULTILINE)
 
 
 class BundleError(Exception):
@@ -94,8 +94,8 @@ def bundled(sources: Mapping[str, str], bundles: Mapping[str, Sequence[str]]) ->
 def _bundle(bundle: str, inside: Iterable[Module], modules: Mapping[str, Module], home: Mapping[str, str]) -> str:
     parts, needed = [], set()
     for each in inside:
-        if strange := _STRANGE.search(each.text):
-            raise BundleError(f"{each.name} can't be part of {bundle}: {strange[0]}")
+        if unsupported := _UNSUPPORTED.search(each.text):
+            raise BundleError(f"{each.name} can't be part of {bundle}: {unsupported[0]}")
         needed |= {name for name in each.imports if home[name] != bundle}
         text = _IMPORT.sub(lambda found: f"const {{{_renamed(found[1])}}} = {modules[found[2]].variable};\n", each.text)
         text = _COMMENT.sub("", _EXPORT.sub(r"\1", _later(text, bundle, modules, home)))

@@ -17,7 +17,7 @@ from onetrainer_gradio.service.people.permissions import check
 from onetrainer_gradio.service.people.roles import acting
 from onetrainer_gradio.service.queue.run_queue import QUEUE_PAGE, choices_of
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, SORTS, RunQuery
-from onetrainer_gradio.service.runs.overlay import AXES, MOST_POINTS, MOST_RUNS, View
+from onetrainer_gradio.service.runs.overlay import AXES, MAX_POINTS, MAX_RUNS, View
 from onetrainer_gradio.service.runs.record import RUNS_PER_PAGE
 from onetrainer_gradio.service.settings.configs import ConfigDocument
 from onetrainer_gradio.ui.actions import Actions
@@ -172,11 +172,11 @@ def _run_action(service: TrainerService, values: dict[str, Any]) -> dict[str, An
         axis = str(values.get("axis", "step"))
         if axis not in AXES:
             raise ConfigValueError(f"{axis!r} isn't an axis.", path="axis", expected=", ".join(AXES))
-        points = max(2, min(int(values.get("points", 1000)), MOST_POINTS))
+        points = max(2, min(int(values.get("points", 1000)), MAX_POINTS))
         return service.overlay.series(run_ids, View(tuple(values.get("metrics") or ("loss",)), axis, points))
 
     def compared() -> dict[str, Any]:
-        table = service.comparison.of_runs(run_ids[:MOST_RUNS])
+        table = service.comparison.of_runs(run_ids[:MAX_RUNS])
         return {"runs": table.runs, "settings": [_renamed(row, "setting") for row in table.settings], "total": table.total}
 
     def changed() -> dict[str, Any]:

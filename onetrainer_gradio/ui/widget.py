@@ -11,7 +11,7 @@ from onetrainer_gradio.ui.assets import scripts
 # what assets/main.js looks for
 PLACE = "og-place"
 
-_TELL = "m=>(document.dispatchEvent(new CustomEvent('og-outcome',{detail:m})),[])"
+_DISPATCH_OUTCOME = "m=>(document.dispatchEvent(new CustomEvent('og-outcome',{detail:m})),[])"
 
 
 def widget(place: str) -> gr.Column:
@@ -41,5 +41,5 @@ def outcome_carrier() -> Api:
     """
     carrier = Api(None, {}, label="Message")  # without a schema, which Gradio would send four times
     # the type has no events in Python, but its front end reports each value
-    Events.change.listener(carrier, None, inputs=carrier, js=_TELL, api_name="outcome", api_visibility="private")
+    Events.change.listener(carrier, None, inputs=carrier, js=_DISPATCH_OUTCOME, api_name="outcome", api_visibility="private")
     return carrier

@@ -34,7 +34,7 @@ def chunks(count: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("path", ["/api/x", "/gradio_api/upload", "/login"])
 def test_a_body_that_is_too_large_is_rejected_on_every_path(path):
     """It is rejected with and without an announced length."""
-    client = TestClient(app(most_bytes=1000))
+    client = TestClient(app(max_bytes=1000))
     assert client.post(path, content=b"x" * 1000).text == "1000"
     assert client.post(path, content=chunks(10)).text == "1000"
     assert client.post(path, content=b"x" * 1001).status_code == 413
@@ -43,7 +43,7 @@ def test_a_body_that_is_too_large_is_rejected_on_every_path(path):
 
 def test_large_bodies_at_the_same_time_are_bounded_together():
     """Many clients can't fill the memory by sending a little less than the limit each; afterwards requests are accepted again."""
-    limited = Bodies(Starlette(routes=[Route("/", size, methods=["POST"])]), most_bytes=1000, most_together=2500)
+    limited = Bodies(Starlette(routes=[Route("/", size, methods=["POST"])]), max_bytes=1000, max_together=2500)
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b"", "root_path": ""}
 
     async def send_slowly(gate: asyncio.Event) -> int:

@@ -47,7 +47,7 @@ def test_the_reasons_are_only_for_who_is_logged_in(app):
 
 def test_a_full_disk_is_a_reason(tmp_path):
     assert readiness.storage_problems(tmp_path) == []
-    (reason,) = readiness.storage_problems(tmp_path, least_free=1 << 60)
+    (reason,) = readiness.storage_problems(tmp_path, min_free=1 << 60)
     assert "MB free" in reason
     assert str(tmp_path) not in reason
 

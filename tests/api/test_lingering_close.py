@@ -13,13 +13,13 @@ from onetrainer_gradio.api.header_timeout import TimedH11Protocol
 from onetrainer_gradio.api.lingering_close import LingeringClose
 from tests.api.raw_server import app, connected
 
-SILENCE_S, MOST_S = 0.5, 3.0
+SILENCE_S, MAX_S = 0.5, 3.0
 REST = b"x" * 20_000_000  # more than the buffers of both sockets
 
 
 @pytest.fixture
 def connection() -> Iterator[socket.socket]:
-    served = LingeringClose(Bodies(app, most_bytes=1000), most_s=MOST_S, silence_s=SILENCE_S)
+    served = LingeringClose(Bodies(app, max_bytes=1000), max_s=MAX_S, silence_s=SILENCE_S)
     with connected(served, TimedH11Protocol) as connection:
         yield connection
 
@@ -60,7 +60,7 @@ def test_a_client_that_never_ends_is_disconnected(connection: socket.socket) -> 
         except ConnectionError:
             connected = False
         time.sleep(0.01)
-    assert MOST_S * 0.9 < time.monotonic() - began < 30
+    assert MAX_S * 0.9 < time.monotonic() - began < 30
 
 
 def test_nothing_is_awaited_after_a_whole_request(connection: socket.socket) -> None:

@@ -126,7 +126,7 @@ def examine(tally: Tally, service: TrainerService, run: Run, expected: set[str])
         tally.check("torn", found.size() > 0 or found.kind == "backup", f"{found.path} is empty")
 
 
-def strays(folder: Path) -> list[str]:
+def leftovers(folder: Path) -> list[str]:
     """Return partial files of interrupted writes; those of a writing panel are gone a moment later."""
     marks = (".tmp", ".unfinished", ".partial")
 

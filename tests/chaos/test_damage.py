@@ -19,7 +19,7 @@ from onetrainer_gradio.errors import ConfigInvalidError, RunConflictError, Stora
 from onetrainer_gradio.service import ServiceSettings, TrainerService
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.chaos.conftest import ROUNDS, Tally
-from tests.chaos.panels import REHEARSAL, copied, end_all, ended, panel, strays, until
+from tests.chaos.panels import REHEARSAL, copied, end_all, ended, leftovers, panel, until
 from tests.fakes.configs import small_config
 
 pytestmark = pytest.mark.slow
@@ -171,7 +171,7 @@ def test_disk_full(tally, tmp_path):
                 tally.check("unstopped", until(lambda service=service: ended(service.get_state())), "the next run")
                 state = service.runs.get(run_id).state()
                 tally.check("mislabelled", state["end_reason"] == "completed", f"{state['end_reason']}: {state['error']}")
-                tally.check("stray", not strays(folder), strays(folder))
+                tally.check("stray", not leftovers(folder), leftovers(folder))
             end_all(folder)
             subprocess.run(["rm", "-r", str(folder)], check=True)
     finally:

@@ -17,7 +17,7 @@ from onetrainer_gradio.config.files.presets import DEMO_PRESET
 from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.chaos.conftest import ROUNDS
-from tests.chaos.panels import end_all, ended, identities, panel, strays, until
+from tests.chaos.panels import end_all, ended, identities, leftovers, panel, until
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +78,6 @@ def test_killed_around_the_final_save(tally, tmp_path):
                 tally.check("mislabelled", third.state()["end_reason"] == "completed", third.state()["error"])
                 tally.check("lost", model_of(first) == content, "the first result after the third run")
                 tally.check("torn", whole(model_of(third)), "the third result")
-                tally.check("stray", not strays(folder), strays(folder))
+                tally.check("stray", not leftovers(folder), leftovers(folder))
         finally:
             end_all(folder)

@@ -15,7 +15,7 @@ from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.chaos.conftest import ROUNDS, Tally
-from tests.chaos.panels import TAGS, end_all, ended, examine, identities, killed_panel, panel, strays, until
+from tests.chaos.panels import TAGS, end_all, ended, examine, identities, killed_panel, leftovers, panel, until
 from tests.fakes.configs import small_config
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def usable(tally: Tally, service: TrainerService, folder: Path) -> None:
     run = started(service, folder, "steps=3")
     tally.check("unreachable", until(lambda: ended(service.get_state())), "the next run does not end")
     tally.check("mislabelled", run.state()["end_reason"] == "completed", f"the next run: {run.state()['end_reason']}")
-    tally.check("stray", not strays(folder), strays(folder))
+    tally.check("stray", not leftovers(folder), leftovers(folder))
 
 
 def test_panel_killed(tally, tmp_path):

@@ -77,8 +77,8 @@ def test_killed_while_a_result_is_replaced(tally, tmp_path, forks, single):
             tally.check("lost", after.get("models/mine/notes/mine.txt") == b"notes", f"the notes in round {number}")
         changed = [name for name, content in before.items() if after.get(name) != content]
         tally.check("lost", not changed, f"{changed} in round {number}")
-        strays = {name.split("/")[1] for name in after if name.startswith("models/") and name not in before} - {target.name}
-        tally.check("stray", not strays, f"{strays} in round {number}")
+        leftovers = {name.split("/")[1] for name in after if name.startswith("models/") and name not in before} - {target.name}
+        tally.check("stray", not leftovers, f"{leftovers} in round {number}")
         shutil.rmtree(folder)
 
 

@@ -46,7 +46,7 @@ class Version:
             write_model(place / f"part-{part}.safetensors", self.number)
         marker.write(place, marker.MODEL)
 
-    def save_beside(self, *_: object) -> None:
+    def save_additional_files(self, *_: object) -> None:
         """Write no file next to it."""
 
 

@@ -54,8 +54,8 @@ def test_the_format_of_each_recorded_lora_is_recognized(case: tuple[str, str]) -
     wanted, keys = WRITTEN[case]
     names = lora_names(keys, case[0])
     same = {"LEGACY_LORA": {"LEGACY_LORA", "KOHYA_LORA"}}.get(wanted, {wanted})
-    assert names.format in same, (names.format, names.odd[:3])
-    assert names.odd == ()
+    assert names.format in same, (names.format, names.unexpected[:3])
+    assert names.unexpected == ()
     assert lora_problem(ONETRAINER, names, case[0]) == ("", "")
 
 
@@ -100,7 +100,7 @@ def test_what_converting_does_not_help_with_is_reported_without_a_format() -> No
     assert lora_problem(DIFFUSERS_LIBRARY, loha, FLUX)[0] == "diffusers doesn't read LoHa."
     assert "doesn't support LoRAs of" in lora_problem(FORGE, lora_names(KEYS["KOHYA_LORA"], "QWEN"), "QWEN")[0]
     other = lora_names(KEYS["KOHYA_LORA"], "STABLE_DIFFUSION_15")
-    assert other.odd == ("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight",)
+    assert other.unexpected == ("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight",)
     assert lora_problem(COMFYUI, other, "STABLE_DIFFUSION_15")[0].startswith("1 of 2 tensors have unexpected names")
     assert lora_names(["model.weight"], FLUX).format is None
 

@@ -19,7 +19,7 @@ from tests.golden.cases import Case, cases
 from tests.golden.test_rows import rows
 
 HERE = Path(__file__).parent
-MOST_TOGETHER = 3
+MAX_TOGETHER = 3
 """A recorded run shows a setting if it differs from another run in the setting and at most two more that belong to it."""
 
 TESTED: Mapping[str, tuple[str, ...]] = {
@@ -205,7 +205,7 @@ def recorded() -> frozenset[str]:
         for one, changes in runs:
             for other, others in runs:
                 differing = {path for path, _ in changes ^ others}
-                if len(differing) <= MOST_TOGETHER and rows()[one.id] != rows()[other.id]:
+                if len(differing) <= MAX_TOGETHER and rows()[one.id] != rows()[other.id]:
                     found |= differing
     return frozenset(found)
 

@@ -10,7 +10,7 @@ from onetrainer_gradio.config.dataset.images import decode
 
 DEFAULT_PROMPT = "Describe this image in one sentence for training an image model. Answer with the description only."
 FLORENCE_TASKS = ("<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>")
-_MOST_TOKENS = 1024
+_MAX_TOKENS = 1024
 
 
 class TransformersCaptioner:
@@ -40,7 +40,7 @@ class TransformersCaptioner:
         image = decode(path)
         prompt = str(options.get("prompt") or "")
         inputs = self._inputs(self._processor, prompt)(image).to(self._device, self._dtype)
-        most = min(_MOST_TOKENS, int(options.get("max_tokens") or 128))
+        most = min(_MAX_TOKENS, int(options.get("max_tokens") or 128))
         with torch.inference_mode():
             tokens = self._model.generate(
                 **inputs, max_new_tokens=most, do_sample=False, num_beams=int(options.get("beams") or 1)

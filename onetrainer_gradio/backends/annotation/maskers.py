@@ -9,7 +9,7 @@ from onetrainer_gradio.backends.annotation.pretrained import device_of, loading,
 from onetrainer_gradio.config.dataset.images import decode
 from onetrainer_gradio.errors import UnsupportedError
 
-_MOST_GROWN_PX = 256
+_MAX_GROWN_PX = 256
 
 
 class TextMasker:
@@ -73,7 +73,7 @@ def _written(mask: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 
     limit = round(255 * float(options.get("threshold", 0.4)))
     made = Image.fromarray(np.where(np.asarray(mask) >= max(1, limit), np.uint8(255), np.uint8(0)))
-    grown = min(_MOST_GROWN_PX, int(options.get("grow") or 0))
+    grown = min(_MAX_GROWN_PX, int(options.get("grow") or 0))
     if grown > 0:
         made = made.filter(ImageFilter.MaxFilter(2 * grown + 1))
     if options.get("invert"):

@@ -122,8 +122,8 @@ def pipeline(plan: Plan) -> Iterator[Finding]:
     """Yield an error if the index of a folder in diffusers layout shows another type of model."""
     value = plan.config.base_model_name
     name = _pipeline_of(plan.path(value) / "model_index.json") if value else ""
-    meant = pipeline_types(name)
-    if meant and plan.config.model_type not in meant:
+    types = pipeline_types(name)
+    if types and plan.config.model_type not in types:
         yield found(
             "base-model-type",
             "base_model_name",

@@ -32,7 +32,7 @@ _RANDOM_WORDS = {
 # Below this share of the training pixels, an image is upscaled so much that the model learns the blur.
 _SMALL = 0.5
 # The number of names in one finding; the number of the others follows.
-_MOST_NAMES = 8
+_MAX_NAMES = 8
 _EXCERPT = 60
 
 
@@ -50,8 +50,8 @@ def _number(files: Sequence[object], word: str) -> str:
 
 def _listed(files: Sequence[_File], name: Callable[[_File], str]) -> str:
     """Return the names of the first files and the number of the others."""
-    more = len(files) - _MOST_NAMES
-    return "; ".join(map(name, files[:_MOST_NAMES])) + (f"; and {more} more" if more > 0 else "")
+    more = len(files) - _MAX_NAMES
+    return "; ".join(map(name, files[:_MAX_NAMES])) + (f"; and {more} more" if more > 0 else "")
 
 
 def _short(file: Path) -> str:

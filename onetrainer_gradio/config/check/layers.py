@@ -139,14 +139,14 @@ def preset_mismatch(plan: Plan) -> Iterator[Finding]:
         path = f"{item.prefix}layer_filter_preset"
         if item.preset == _CUSTOM:
             continue
-        meant, actual = plan.facts.layer_presets.get(item.preset), _selected(names, item)
+        preset, actual = plan.facts.layer_presets.get(item.preset), _selected(names, item)
         if actual is None:
             continue
-        if meant is None:
+        if preset is None:
             known = ", ".join([*plan.facts.layer_presets, _CUSTOM])
             message = f"{plan.facts.label} has no layer preset “{item.preset}”, so only the patterns are used"
             yield _mismatch(path, message, item.preset, known, {path: _CUSTOM} if item.patterns else {path: "full"})
-        elif set(select(names, ",".join(meant.patterns), meant.regex).layers) != set(actual.layers):
+        elif set(select(names, ",".join(preset.patterns), preset.regex).layers) != set(actual.layers):
             used = f"“{item.patterns}” is used" if item.patterns else "the filter is empty, so all layers are used"
             message = f"{title_of(path)} is {item.preset}, but {used}"
             fix = _preset_fix(plan, item.prefix, item.preset)

@@ -16,8 +16,8 @@ from onetrainer_gradio.config.declarations.concept import ConceptConfig
 from onetrainer_gradio.errors import Finding, PatternError
 
 # The longest tags take the longest time.
-_MOST_TAGS = 200
-_MOST_BYTES = 100_000
+_MAX_TAGS = 200
+_MAX_BYTES = 100_000
 _READING_S = 0.5
 
 
@@ -30,7 +30,7 @@ def slow_patterns(plan: Plan) -> Iterator[Finding]:
             continue
         tags = {tag for caption in _captions(plan, index, concept, give_up_at) for tag in tags_of(caption, text.tag_delimiter)}
         try:
-            matching(_special(plan, concept), sorted(tags, key=len)[-_MOST_TAGS:])
+            matching(_special(plan, concept), sorted(tags, key=len)[-_MAX_TAGS:])
         except PatternError as error:
             yield found(
                 "special-tags-slow",
@@ -71,6 +71,6 @@ def _lines(plan: Plan, file: Path) -> list[str]:
         if not is_inside(file, plan.roots):
             return []
         with file.open("rb") as opened:
-            return split_lines(decode_text(opened.read(_MOST_BYTES)).content)
+            return split_lines(decode_text(opened.read(_MAX_BYTES)).content)
     except (OSError, UnreadableTextError):
         return []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 UTF_8 = "utf-8"
-MOST_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 """A larger file isn't a caption file."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -32,7 +32,7 @@ _ZEROS: Mapping[str, tuple[int, frozenset[int]]] = {
     "utf-16-be": (2, frozenset({0})),
 }
 # in a text of western Europe, fewer letters than this share have accents
-_MOST_ACCENTS = 0.34
+_MAX_ACCENTS = 0.34
 # control characters that occur in texts: what Unicode calls line breaks and separators
 _SEPARATORS = frozenset("\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85")
 _PRINTABLE = frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
@@ -75,9 +75,9 @@ def read_text(path: Path) -> Text:
     :raises UnreadableTextError: when it is no text.
     """
     with open(path, "rb", buffering=0) as file:
-        data = file.read(min(os.fstat(file.fileno()).st_size, MOST_BYTES) + 1) or b""
-    if len(data) > MOST_BYTES:
-        raise UnreadableTextError(f"it is larger than {MOST_BYTES // 2**20} MB")
+        data = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1) or b""
+    if len(data) > MAX_BYTES:
+        raise UnreadableTextError(f"it is larger than {MAX_BYTES // 2**20} MB")
     return decode_text(data)
 
 
@@ -164,7 +164,7 @@ def _is_western(text: str | None) -> bool:
     accents = [letter for letter in foreign if letter.isalpha()]
     letters = sum(letter.isalpha() for letter in text)
     known = all(letter in _WESTERN or letter in "ŠšŽžŸŒœ" or "À" <= letter <= "ÿ" for letter in foreign)
-    return known and len(accents) <= max(1, letters * _MOST_ACCENTS)
+    return known and len(accents) <= max(1, letters * _MAX_ACCENTS)
 
 
 def _guessed(data: bytes) -> Text:

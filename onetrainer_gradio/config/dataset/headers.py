@@ -15,9 +15,9 @@ Size = tuple[int, int]
 
 _HEAD_BYTES = 4096
 _TAIL_BYTES = 512
-_MOST_PIXELS = 16_000_000
-_MOST_SEGMENTS = 1000
-_MOST_CHUNK_BYTES = 64 * 1024
+_MAX_PIXELS = 16_000_000
+_MAX_SEGMENTS = 1000
+_MAX_CHUNK_BYTES = 64 * 1024
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 """Color type of a PNG -> bits of a channel."""
@@ -42,7 +42,7 @@ def plain_size(path: str | Path, file_bytes: int) -> Size | None:
             size = _jpeg(file, head, file_bytes)
         else:
             return None
-    return size if size is not None and 0 < size[0] * size[1] <= _MOST_PIXELS else None
+    return size if size is not None and 0 < size[0] * size[1] <= _MAX_PIXELS else None
 
 
 def _at(file: BinaryIO, head: bytes, place: int, length: int) -> bytes:
@@ -54,7 +54,7 @@ def _at(file: BinaryIO, head: bytes, place: int, length: int) -> bytes:
 
 def _png(file: BinaryIO, head: bytes, file_bytes: int) -> Size | None:
     size, pixels, place = None, False, len(_PNG)
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         start = _at(file, head, place, 8)
         if len(start) < 8:
             return None
@@ -67,7 +67,7 @@ def _png(file: BinaryIO, head: bytes, file_bytes: int) -> Size | None:
         if kind == b"IDAT":
             pixels = True
         else:
-            if pixels or length > _MOST_CHUNK_BYTES:
+            if pixels or length > _MAX_CHUNK_BYTES:
                 return None
             content = _at(file, head, place + 4, length + 8)
             if len(content) < length + 8 or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:]):
@@ -101,7 +101,7 @@ def _is_harmless(kind: bytes, content: bytes) -> bool:
 
 def _jpeg(file: BinaryIO, head: bytes, file_bytes: int) -> Size | None:
     size, place = None, 2
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         start = _at(file, head, place, 4)
         if len(start) < 4 or start[0] != 0xFF:
             return None

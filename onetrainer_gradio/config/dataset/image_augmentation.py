@@ -37,20 +37,20 @@ class ImageAugmentation:
     def words(self) -> list[str]:
         """Return the changes in addition to scaling, as text."""
         slack = self.scaled[0] - self.size[0], self.scaled[1] - self.size[1]
-        said = []
+        changes = []
         if any(slack):
             moved = any(abs(offset - rest // 2) > 0 for offset, rest in zip(self.offset, slack, strict=True))
-            said.append("cropped, moved" if moved else "cropped")
+            changes.append("cropped, moved" if moved else "cropped")
         if self.flipped:
-            said.append("flipped")
+            changes.append("flipped")
         if abs(self.angle) >= 0.05:
-            said.append(f"turned {self.angle:+.1f}°")
+            changes.append(f"turned {self.angle:+.1f}°")
         for name in ("brightness", "contrast", "saturation"):
             if abs((factor := getattr(self, name)) - 1.0) >= 0.005:
-                said.append(f"{name} {factor - 1:+.0%}")
+                changes.append(f"{name} {factor - 1:+.0%}")
         if abs(self.hue) >= 0.005:
-            said.append(f"hue {self.hue:+.0%}")
-        return said
+            changes.append(f"hue {self.hue:+.0%}")
+        return changes
 
 
 def sample_image_augmentation(

@@ -30,15 +30,15 @@ _PLUGINS = {
 }
 """Suffix -> module that reads it, its function that makes Pillow use it, and the package to install."""
 MODES = frozenset(["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"])
-MOST_SHOWN_BYTES = 320 * 1024 * 1024
+MAX_SHOWN_BYTES = 320 * 1024 * 1024
 # bytes per pixel while it is decoded, where that isn't 4
 _SHOWN_BYTES = {"L": 1, "1": 2, "P": 5, "I;16": 8, "I;16B": 8, "I;16L": 8}
-MOST_METADATA_BYTES = 64 * 1024 * 1024
-MOST_JPEG_HEADER_BYTES = 32 * 1024 * 1024
-_MOST_FILE_BYTES = 512 * 1024 * 1024  # of a format that is read into memory as a whole
-_MOST_CHUNKS = 200_000
+MAX_METADATA_BYTES = 64 * 1024 * 1024
+MAX_JPEG_HEADER_BYTES = 32 * 1024 * 1024
+_MAX_FILE_BYTES = 512 * 1024 * 1024  # of a format that is read into memory as a whole
+_MAX_CHUNKS = 200_000
 # decoded where only a header is wanted: 150 MB at most, as the panel reads sizes in its own process
-_MOST_VERIFIED_PIXELS = 16_000_000
+_MAX_VERIFIED_PIXELS = 16_000_000
 _TAILS_BYTES = (512, 64 * 1024)
 _END_OF_JPEG = b"\xff\xd9"
 _ROW_BITS = {"1": 1, "RGB": 24, "RGBA": 32}
@@ -87,7 +87,7 @@ def pillow_size(path: str | Path) -> Size:
     with _opened(path) as image:
         width, height = image.size
         turned = _is_turned(image)
-        if width * height <= _MOST_VERIFIED_PIXELS and _seems_cut_short(image, os.path.getsize(path)):
+        if width * height <= _MAX_VERIFIED_PIXELS and _seems_cut_short(image, os.path.getsize(path)):
             image.load()
         return (width, height) if turned else (height, width)
 
@@ -108,12 +108,12 @@ def decode(path: str | Path) -> Image.Image:
 def decode_upright(path: str | Path) -> Image.Image:
     """Return the first frame upright, with the bits and channels that it has.
 
-    :raises BrokenImageError: when it can't be trained, or takes more than ``MOST_SHOWN_BYTES`` to decode.
+    :raises BrokenImageError: when it can't be trained, or takes more than ``MAX_SHOWN_BYTES`` to decode.
     """
     from PIL import ImageOps
 
     with _opened(path) as image:
-        if image.width * image.height * _SHOWN_BYTES.get(image.mode, 4) > MOST_SHOWN_BYTES:
+        if image.width * image.height * _SHOWN_BYTES.get(image.mode, 4) > MAX_SHOWN_BYTES:
             raise BrokenImageError(f"its {image.width} × {image.height} pixels take too much memory")
         image.load()
         upright: Image.Image = ImageOps.exif_transpose(image)
@@ -129,22 +129,22 @@ def is_rotated(path: str | Path) -> bool:
         return int(image.getexif().get(_ORIENTATION, 1) or 1) in range(2, 9)
 
 
-def decode_small(path: str | Path, least_px: int) -> Image.Image:
-    """Return the image for display: both sides at least ``least_px`` if the image is that large, in limited memory.
+def decode_small(path: str | Path, min_px: int) -> Image.Image:
+    """Return the image for display: both sides at least ``min_px`` if the image is that large, in limited memory.
 
-    :raises BrokenImageError: when it can't be trained, or takes more than ``MOST_SHOWN_BYTES`` to decode.
+    :raises BrokenImageError: when it can't be trained, or takes more than ``MAX_SHOWN_BYTES`` to decode.
     """
     from PIL import ImageOps
 
     with _opened(path) as image:
         full = image.size
-        image.draft("RGB", (least_px, least_px))
-        if image.width * image.height * _SHOWN_BYTES.get(image.mode, 4) > MOST_SHOWN_BYTES:
+        image.draft("RGB", (min_px, min_px))
+        if image.width * image.height * _SHOWN_BYTES.get(image.mode, 4) > MAX_SHOWN_BYTES:
             raise BrokenImageError(f"its {full[0]} × {full[1]} pixels take too much memory to be shown; it can be trained")
         to_rgb = _conversion(image)
         image.load()
         small: Image.Image = image.convert("L") if image.mode == "1" else image
-        factor = min(small.width, small.height) // max(1, least_px)
+        factor = min(small.width, small.height) // max(1, min_px)
         if factor > 1 and small.mode in ("L", "RGB", "RGBA", "CMYK"):
             small = small.reduce(factor)
         return to_rgb(ImageOps.exif_transpose(small))
@@ -167,7 +167,7 @@ def decode_other(path: str | Path) -> Image.Image:
         if register:
             getattr(plugin, register)()
     with _opened(path, (*FORMATS, *_OTHER_FORMATS)) as image:
-        if image.width * image.height * _SHOWN_BYTES.get(image.mode, 4) > MOST_SHOWN_BYTES:
+        if image.width * image.height * _SHOWN_BYTES.get(image.mode, 4) > MAX_SHOWN_BYTES:
             raise BrokenImageError(f"its {image.width} × {image.height} pixels take too much memory")
         to_rgb = _conversion(image)
         image.load()
@@ -275,7 +275,7 @@ def _read_png_tail(image: Any) -> None:
 def _chunks(file: Any) -> Iterator[tuple[int, int, bytes]]:
     """Yield position, length and name of each chunk of a PNG."""
     at = 8
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         file.seek(at)
         head = file.read(8)
         if len(head) < 8:
@@ -347,16 +347,16 @@ def _refuse_bombs(file: Any, size: int) -> None:
         _refuse_tiff_tags(file, head)
     elif head.startswith(b"\xff\xd8"):
         _refuse_jpeg_segments(file)
-    elif (head[:4] == b"RIFF" or head[4:8] == b"ftyp") and size > _MOST_FILE_BYTES:
-        raise BrokenImageError(f"the file is larger than {_MOST_FILE_BYTES // 2**20} MB")
+    elif (head[:4] == b"RIFF" or head[4:8] == b"ftyp") and size > _MAX_FILE_BYTES:
+        raise BrokenImageError(f"the file is larger than {_MAX_FILE_BYTES // 2**20} MB")
 
 
 def _refuse_png_chunks(file: Any) -> None:
     metadata = 0
     for _, length, cid in _chunks(file):
         metadata += 0 if cid in (b"IDAT", b"fdAT") else length
-        if metadata > MOST_METADATA_BYTES:
-            raise BrokenImageError(f"its metadata are larger than {MOST_METADATA_BYTES // 2**20} MB")
+        if metadata > MAX_METADATA_BYTES:
+            raise BrokenImageError(f"its metadata are larger than {MAX_METADATA_BYTES // 2**20} MB")
 
 
 def _refuse_jpeg_segments(file: Any) -> None:
@@ -369,8 +369,8 @@ def _refuse_jpeg_segments(file: Any) -> None:
             return
         length = 0 if head[1] == 0xFF else int.from_bytes(head[2:])
         at += 1 if head[1] == 0xFF else 2 + length
-        if at > MOST_JPEG_HEADER_BYTES:
-            raise BrokenImageError(f"its metadata are larger than {MOST_JPEG_HEADER_BYTES // 2**20} MB")
+        if at > MAX_JPEG_HEADER_BYTES:
+            raise BrokenImageError(f"its metadata are larger than {MAX_JPEG_HEADER_BYTES // 2**20} MB")
 
 
 def _refuse_tiff_tags(file: Any, head: bytes) -> None:
@@ -387,5 +387,5 @@ def _refuse_tiff_tags(file: Any, head: bytes) -> None:
     for _ in range(entries):
         _, kind, count = struct.unpack(order + entry_format, file.read(size))
         total += count * _TIFF_UNITS.get(kind, 1)
-    if total > MOST_METADATA_BYTES:
-        raise BrokenImageError(f"its metadata are larger than {MOST_METADATA_BYTES // 2**20} MB")
+    if total > MAX_METADATA_BYTES:
+        raise BrokenImageError(f"its metadata are larger than {MAX_METADATA_BYTES // 2**20} MB")

@@ -12,7 +12,7 @@ from onetrainer_gradio.config.dataset.captions import Text, UnreadableTextError,
 from onetrainer_gradio.config.dataset.files import Folder, scan_folder
 from onetrainer_gradio.config.dataset.images import Size, size_of
 
-_MOST_REMEMBERED = 500_000
+_MAX_REMEMBERED = 500_000
 Found = TypeVar("Found")
 _Version = tuple[int, int]
 
@@ -156,7 +156,7 @@ def _remembered(path: Path, memory: dict[Path, tuple[_Version, Found | str]], re
     version = (status.st_mtime_ns, status.st_size)
     known = memory.get(path)
     if known is None or known[0] != version:
-        if len(memory) >= _MOST_REMEMBERED:
+        if len(memory) >= _MAX_REMEMBERED:
             memory.clear()
         known = memory[path] = (version, read(path))
     return known[1]

@@ -12,10 +12,10 @@ from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.declarations.walk import Leaf, leaves
 from onetrainer_gradio.errors import Finding
 
-MOST_BYTES = 100
+MAX_BYTES = 100
 """Maximum length in bytes. The time, the step and the extension follow in the file name."""
 
-EXPECTED = f"a name of at most {MOST_BYTES} bytes without / \\ : or control characters that doesn't begin with a period"
+EXPECTED = f"a name of at most {MAX_BYTES} bytes without / \\ : or control characters that doesn't begin with a period"
 
 _SEPARATORS = re.compile(r"[/\\:]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -34,7 +34,7 @@ def fault(value: str) -> str:
     if _RESERVED.fullmatch(value.strip(" .")):
         return "is a name that Windows reserves"
     size = len(value.encode(errors="surrogatepass"))
-    return f"has {size} bytes" if size > MOST_BYTES else ""
+    return f"has {size} bytes" if size > MAX_BYTES else ""
 
 
 def becomes_a_name(setting: Setting, annotation: Any) -> bool:

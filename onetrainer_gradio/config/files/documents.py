@@ -28,15 +28,15 @@ from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Findin
 
 VERSION_KEY = "__version"
 
-MOST_LEVELS = 60
+MAX_LEVELS = 60
 """How deep a document may be nested; OneTrainer needs five. Much deeper ones can't be written as JSON again."""
 
-_MOST_UNKNOWN = 100
+_MAX_UNKNOWN = 100
 NOTE_KEY = "note"  # what a preset says about itself
 SECRET_KEYS = ("secrets",)
 LISTS_OF_A_PACK = ("concepts", "samples")
 # A packed configuration with 30,000 concepts has 150 MB.
-_MOST_BYTES = 256 << 20
+_MAX_BYTES = 256 << 20
 
 _TOKEN_NOT_KEPT = Finding(
     "warning",
@@ -87,8 +87,8 @@ def read_over(base: TrainConfig, document: dict[str, Any]) -> tuple[TrainConfig,
     document, findings = in_present_version(with_moved_demo_folders(document))
     findings.extend(_few(_unknown_keys(TrainConfig, document, ""), _unknown_key, "keys are no known settings"))
     config = validated(TrainConfig, _overlay(base, document))
-    strange = (leaf for leaf in leaves(config, is_name) if isinstance(leaf.value, Name) and not leaf.value.known)
-    findings.extend(_few(strange, _unknown_name, "names are not known here"))
+    unknown = (leaf for leaf in leaves(config, is_name) if isinstance(leaf.value, Name) and not leaf.value.known)
+    findings.extend(_few(unknown, _unknown_name, "names are not known here"))
     if config.secrets.huggingface_token:
         findings.append(_TOKEN_NOT_KEPT)
     return config, tuple(findings)
@@ -111,15 +111,15 @@ def nested_deeper(value: Any, levels: int) -> bool:
 
 def _refuse_deep(document: dict[str, Any]) -> None:
     for key, value in document.items():
-        if isinstance(value, (dict, list, tuple)) and nested_deeper(value, MOST_LEVELS):
-            message = f"{_short(key)[1:-1]} is nested in more than {MOST_LEVELS} levels"
-            expected = f"lists and objects in at most {MOST_LEVELS} levels"
+        if isinstance(value, (dict, list, tuple)) and nested_deeper(value, MAX_LEVELS):
+            message = f"{_short(key)[1:-1]} is nested in more than {MAX_LEVELS} levels"
+            expected = f"lists and objects in at most {MAX_LEVELS} levels"
             raise ConfigInvalidError([Finding("error", str(key), message, None, expected, "Correct the file.")])
 
 
 def _few(found: Iterator[_Found], finding: Callable[[_Found], Finding], others: str) -> Iterator[Finding]:
     """Yield a finding for each of the first items, and one for the number of the others."""
-    yield from map(finding, itertools.islice(found, _MOST_UNKNOWN))
+    yield from map(finding, itertools.islice(found, _MAX_UNKNOWN))
     more = sum(1 for _ in found)
     if more:
         message = f"{more} more {others}; they are kept as they are"
@@ -239,8 +239,8 @@ def read_file(path: Path) -> dict[str, Any]:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):  # reading a named pipe would block forever
             raise ConfigFileError(f"{path} isn't a file.", suggestion="Choose another file.")
-        if found.st_size > _MOST_BYTES:
-            raise ConfigFileError(f"{path} must be at most {_MOST_BYTES >> 20} MB.", suggestion="Choose another file.")
+        if found.st_size > _MAX_BYTES:
+            raise ConfigFileError(f"{path} must be at most {_MAX_BYTES >> 20} MB.", suggestion="Choose another file.")
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFileError(f"Can't read {path}: {error}", suggestion="Choose another file.") from error
@@ -323,7 +323,7 @@ def _without_version(value: Any) -> Any:
     return {key: item for key, item in value.items() if key != VERSION_KEY} if isinstance(value, dict) else value
 
 
-class _Strange(NamedTuple):
+class _UnknownKey(NamedTuple):
     """A key that isn't a setting of its object."""
 
     kind: type[Settings]
@@ -332,14 +332,14 @@ class _Strange(NamedTuple):
     value: Any
 
 
-def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -> Iterator[_Strange]:
+def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -> Iterator[_UnknownKey]:
     known = shapes_of(kind)
     for key, value in document.items():
         path = f"{prefix}{key}"
         if key == VERSION_KEY or path == NOTE_KEY:
             continue
         if key not in known:
-            yield _Strange(kind, prefix, key, value)
+            yield _UnknownKey(kind, prefix, key, value)
             continue
         shape = known[key]
         if shape.nested and isinstance(value, dict):
@@ -350,12 +350,12 @@ def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -
                     yield from _unknown_keys(shape.element, item, f"{path}.{index}.")
 
 
-def _unknown_key(strange: _Strange) -> Finding:
-    path = f"{strange.prefix}{strange.key}"
-    nearest = nearest_name(strange.key, shapes_of(strange.kind))
-    suggestion = f"Use {strange.prefix}{nearest} if you meant that." if nearest else "Remove it if it is a mistake."
+def _unknown_key(unknown: _UnknownKey) -> Finding:
+    path = f"{unknown.prefix}{unknown.key}"
+    nearest = nearest_name(unknown.key, shapes_of(unknown.kind))
+    suggestion = f"Use {unknown.prefix}{nearest} if you meant that." if nearest else "Remove it if it is a mistake."
     message = f"{path} isn't a known setting and is kept unchanged"
-    return Finding("warning", path, message, strange.value, "a known setting", suggestion)
+    return Finding("warning", path, message, unknown.value, "a known setting", suggestion)
 
 
 def _unknown_name(leaf: Leaf) -> Finding:

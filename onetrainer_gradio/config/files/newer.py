@@ -38,7 +38,7 @@ _WORDS: dict[Kind, tuple[str, str, tuple[Any, ...]]] = {
 # kinds whose values are edited as JSON
 AS_JSON: frozenset[Kind] = frozenset({"array", "object"})
 _PYTHON: dict[Kind, type] = {"boolean": bool, "string": str, "array": list, "object": dict}
-_MOST_SHOWN = 80
+_MAX_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ NOTHING_NEWER = Newer()
 
 def _short(value: Any) -> str:
     text = "null" if value is None else repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
 
 
 def _no_json(path: str, text: str) -> str:

@@ -45,7 +45,7 @@ class Opened(NamedTuple):
     lists: tuple[str, ...]
 
 
-def laid_over(
+def apply_overlay(
     preset: Mapping[str, Any], current: TrainConfig, origin: Mapping[str, Any], *, own: bool, lists: Collection[str] = ()
 ) -> Opened:
     """Open a preset over the current settings.

@@ -17,9 +17,9 @@ from onetrainer_gradio.config.suggestions import nearest_name
 from onetrainer_gradio.errors import ConfigInvalidError, Finding
 
 # Comparing a path with all settings takes a while.
-_MOST_SUGGESTIONS = 10
-_MOST_SHOWN = 120
-_MOST_CHARACTERS = 1000
+_MAX_SUGGESTIONS = 10
+_MAX_SHOWN = 120
+_MAX_CHARACTERS = 1000
 
 
 def apply(config: TrainConfig, changes: Mapping[str, Any], newer: Newer = NOTHING_NEWER) -> TrainConfig:
@@ -35,8 +35,8 @@ def apply(config: TrainConfig, changes: Mapping[str, Any], newer: Newer = NOTHIN
     if problems:
         raise ConfigInvalidError(_with_suggestions(problems, document))
     changed, _ = from_document(document)
-    strange = [unknown_name(leaf) for leaf in newer_names(changed) if not newer.knows(leaf.path, leaf.value)]
-    bad = [finding for finding in (*strange, *out_of_bounds(changed)) if _touched(finding.path, changes)]
+    unknown = [unknown_name(leaf) for leaf in newer_names(changed) if not newer.knows(leaf.path, leaf.value)]
+    bad = [finding for finding in (*unknown, *out_of_bounds(changed)) if _touched(finding.path, changes)]
     if bad:
         raise ConfigInvalidError(bad)
     return changed.model_copy(update={"secrets": config.secrets})
@@ -47,7 +47,7 @@ def _touched(path: str, changes: Iterable[str]) -> bool:
 
 
 def _put(document: dict[str, Any], path: str, value: Any, newer: Newer) -> Finding | None:
-    if len(path) > _MOST_CHARACTERS:
+    if len(path) > _MAX_CHARACTERS:
         return _unknown(path)
     if (setting := newer.setting(path)) is not None:
         return _put_newer(document, path, value, setting)
@@ -124,14 +124,14 @@ def _with_suggestions(problems: list[Finding], document: dict[str, Any]) -> list
     unknown = [at for at, problem in enumerate(problems) if not problem.suggestion]
     known = list(_paths(document, "")) if unknown else []
     for number, at in enumerate(unknown):
-        nearest = nearest_name(problems[at].path, known) if number < _MOST_SUGGESTIONS else ""
+        nearest = nearest_name(problems[at].path, known) if number < _MAX_SUGGESTIONS else ""
         suggestion = f"Use {nearest} if you meant that." if nearest else "Check the name in docs/settings.md."
         problems[at] = replace(problems[at], suggestion=suggestion)
     return problems
 
 
 def _short(path: str) -> str:
-    return path if len(path) <= _MOST_SHOWN else f"{path[:_MOST_SHOWN]}…"
+    return path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}…"
 
 
 def _paths(value: Any, prefix: str) -> Iterable[str]:

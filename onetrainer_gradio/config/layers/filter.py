@@ -14,7 +14,7 @@ from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.errors import ConfigValueError, PatternError
 
-MOST_PATTERNS = 5_000
+MAX_PATTERNS = 5_000
 """More than any model has kinds of layers."""
 
 # Those of our layer presets are known to be quick.
@@ -49,11 +49,11 @@ def fitting(
     :raises PatternError: when there are too many patterns, or they take too long together.
     """
     patterns = patterns_of(layer_filter)
-    if len(patterns) > MOST_PATTERNS:
+    if len(patterns) > MAX_PATTERNS:
         raise PatternError(
-            f"{title_of('layer_filter')} must have at most {MOST_PATTERNS} patterns, not {len(patterns)}",
+            f"{title_of('layer_filter')} must have at most {MAX_PATTERNS} patterns, not {len(patterns)}",
             path="layer_filter",
-            expected=f"at most {MOST_PATTERNS}",
+            expected=f"at most {MAX_PATTERNS}",
             suggestion="Use patterns that match several layers, or clear the filter to select all layers.",
         )
     own = {pattern: _OWN[pattern] for pattern in patterns if pattern in _OWN}

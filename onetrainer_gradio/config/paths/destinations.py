@@ -23,7 +23,7 @@ WORKSPACE_FOLDERS = ("backup", "samples", "tensorboard", "config", "save")
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 _LONGEST_NAME = 255  # bytes in a file name on nearly every file system
-_MOST_NAMES = 3  # of files that a message lists
+_MAX_NAMES = 3  # of files that a message lists
 _USUAL_FOLDER = "models"
 _INPUT = "the input"
 # Folders that the run itself fills.
@@ -127,12 +127,12 @@ class Destinations:
         named = last not in ("", "..") and not last.startswith("~")
         writable = last.encode("utf-8", "ignore")[: _LONGEST_NAME - 40].decode("utf-8", "ignore")
         tail = (writable if named else "") or "model"
-        beside = [f"{stem}-{number}{suffix}" for number in range(2, 100)] if named else []
+        next_to_it = [f"{stem}-{number}{suffix}" for number in range(2, 100)] if named else []
         workspace = absolute(self.config.workspace_dir, self.base_folder)
         folder = _USUAL_FOLDER if self.panel_folder is not None else f"{workspace}/{_USUAL_FOLDER}"
         usual = f"{folder}/{tail}{suffix}"
         numbered = [f"{folder}/{tail}-{number}{suffix}" for number in range(2, 100)]
-        for name in (*beside, usual, *numbered):
+        for name in (*next_to_it, usual, *numbered):
             try:
                 taken = os.path.lexists(absolute(name, self.base_folder))
             except (OSError, ValueError):
@@ -260,8 +260,8 @@ def _unusable_folder(value: str, real: Path) -> Objection | None:
     except OSError as error:
         return Objection("output-foreign", f"Can't read {_quoted(value)}: {error.strerror or error}", expected)
     if changed:
-        more = f" and {len(changed) - _MOST_NAMES} more" if len(changed) > _MOST_NAMES else ""
-        names = ", ".join(changed[:_MOST_NAMES]) + more
+        more = f" and {len(changed) - _MAX_NAMES} more" if len(changed) > _MAX_NAMES else ""
+        names = ", ".join(changed[:_MAX_NAMES]) + more
         message = f"{_quoted(value)} was changed after a run wrote it ({names}). Saving a model would replace the changes"
         return Objection("output-foreign", message, expected)
     return None

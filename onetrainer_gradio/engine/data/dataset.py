@@ -29,7 +29,7 @@ from onetrainer_gradio.events import WarningIssued
 
 MEMORY_BYTES = 1 << 30
 """How much of the cache is kept in memory, for images and captions each."""
-_MOST_TOKENS = 20_000
+_MAX_TOKENS = 20_000
 """The captions whose tokens are kept."""
 
 
@@ -445,7 +445,7 @@ class Dataset:
     def tokens(self, caption: str) -> Tensors:
         """Return the tokens of a caption."""
         if caption not in self._tokens:
-            if len(self._tokens) >= _MOST_TOKENS:
+            if len(self._tokens) >= _MAX_TOKENS:
                 self._tokens.clear()
             self._tokens[caption] = self.encoder.tokenize(caption)
         return self._tokens[caption]

@@ -20,7 +20,7 @@ from onetrainer_gradio.config.dataset.images import BrokenImageError, Size, deco
 from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import WarningIssued
 
-_MOST_NAMES = 8
+_MAX_NAMES = 8
 # one at a time, handing over the work takes as long as the work
 _FILES_AT_ONCE = 64
 
@@ -142,7 +142,7 @@ class _Captions:
         """Return the available captions of an image, or one empty caption; ``read`` is the content of ``file_of``."""
         return _SOURCES[self.concept.text.prompt_source](self, image, read) or ("",)
 
-    def beside(self, image: Path, read: Text | Exception | None) -> tuple[str, ...]:
+    def text_file(self, image: Path, read: Text | Exception | None) -> tuple[str, ...]:
         """Return those of the text file next to it."""
         path = None if read is None else self.folder.caption_of(image)
         return () if path is None or read is None else self._lines(path, read)
@@ -174,7 +174,7 @@ class _Captions:
 
 
 _SOURCES: dict[str, Callable[[_Captions, Path, Text | Exception | None], tuple[str, ...]]] = {
-    "sample": _Captions.beside,
+    "sample": _Captions.text_file,
     "concept": _Captions.of_all,
     "filename": _Captions.file_name,
 }
@@ -277,8 +277,8 @@ def _reason(skipped: Skipped) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return "; ".join(names[:_MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
+    more = len(names) - _MAX_NAMES
+    return "; ".join(names[:_MAX_NAMES]) + (f"; and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True)

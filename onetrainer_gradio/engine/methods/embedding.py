@@ -80,7 +80,7 @@ class Embedding(DenoiserMethod):
         """Write the file of the embedding."""
         self.placeholders.save_main(destination, dtype, header)
 
-    def save_beside(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
+    def save_additional_files(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
         """Write the additional embeddings to the folder ``<destination>_embeddings``."""
         self.placeholders.save_additional(destination, dtype, header)
 

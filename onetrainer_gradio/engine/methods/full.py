@@ -101,7 +101,7 @@ class FineTune(DenoiserMethod):
         """Write the complete model."""
         save_model(self.model, destination, model_format, dtype, header)
 
-    def save_beside(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
+    def save_additional_files(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
         """Write the embeddings to the folder ``<destination>_embeddings``."""
         self.placeholders.save_additional(destination, dtype, header)
 

@@ -161,7 +161,7 @@ class Lora(DenoiserMethod):
         tensors = write_adapter(_copied(self.adapter() | bundle, dtype), model_format, self.names.keys)
         write_tensors(destination, tensors, header(tensors))
 
-    def save_beside(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
+    def save_additional_files(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
         """Write the embeddings to the folder ``<destination>_embeddings`` if the LoRA file doesn't contain them."""
         if not self.placeholders.config.bundle_additional_embeddings:
             self.placeholders.save_additional(destination, dtype, header)

@@ -88,7 +88,7 @@ class Method(Protocol):
         """Write the result."""
         ...
 
-    def save_beside(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
+    def save_additional_files(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
         """Write further files of the result, which is at ``destination``."""
         ...
 

@@ -112,7 +112,7 @@ class FineTuneVae:
         """Write the complete model."""
         save_model(self.model, destination, model_format, dtype, header)
 
-    def save_beside(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
+    def save_additional_files(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
         """Write nothing: the model is the whole result."""
 
     def back_up(self, folder: Path, header: Header) -> None:

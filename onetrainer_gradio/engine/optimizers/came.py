@@ -19,7 +19,7 @@ from onetrainer_gradio.engine.optimizers.stepped import Group, SteppedOptimizer
 Blocks = list[dict[str, Tensor]]
 
 _LEVELS = 255.0
-_LEAST_AGREEMENT = 1e-3
+_MIN_AGREEMENT = 1e-3
 
 
 class CAME(SteppedOptimizer):
@@ -88,7 +88,7 @@ class CAME(SteppedOptimizer):
             update = _factored(state, "exp_avg_res", instability.view(shape), beta3).view(gradient.shape).mul_(momentum)
         if self.use_cautious:
             agreeing = (update * gradient > 0).to(gradient.dtype)
-            update.mul_(agreeing.div_(agreeing.mean().clamp_(min=_LEAST_AGREEMENT)))
+            update.mul_(agreeing.div_(agreeing.mean().clamp_(min=_MIN_AGREEMENT)))
         if group["weight_decay"] != 0:
             self._add(parameter, parameter, -group["weight_decay"] * group["lr"])
         self._add(parameter, update.mul_(group["lr"]), -1.0)

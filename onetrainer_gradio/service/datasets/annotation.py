@@ -39,8 +39,8 @@ LOAD_LIMIT_S = 3600.0
 """Loading includes the download."""
 IMAGE_LIMIT_S = 300.0
 
-_MOST_EXAMPLES = 200
-_MOST_OWN = 50
+_MAX_EXAMPLES = 200
+_MAX_OWN = 50
 _SAVE_EVERY = 20
 
 
@@ -201,10 +201,10 @@ class Annotator:
         except TrainerError as error:
             if self._closed:
                 raise
-            skipped[len(skipped) :] = [[row.path, error.message]] if len(skipped) < _MOST_EXAMPLES else []
+            skipped[len(skipped) :] = [[row.path, error.message]] if len(skipped) < _MAX_EXAMPLES else []
             return
         job.result["written"] += not asked.preview
-        if len(examples) < _MOST_EXAMPLES:
+        if len(examples) < _MAX_EXAMPLES:
             examples.append({"path": row.path, **found})
 
     def _caption(self, folder: str, row: Row, asked: Annotation, job: Job, changes: list[Change]) -> dict[str, Any]:
@@ -325,7 +325,7 @@ def _watch(process: subprocess.Popen[bytes], job: Job, limit_s: float, done: thr
 
 def _captioners_in(folder: Path) -> list[Model]:
     """Return the models in a folder, by name: those with a list of tags are taggers, all others are loaded by transformers."""
-    found = sorted(path for path in folder.glob("*") if path.is_dir())[:_MOST_OWN]
+    found = sorted(path for path in folder.glob("*") if path.is_dir())[:_MAX_OWN]
     tagging = {path for path in found if any(path.glob("*tags.csv"))}
     whole = (path for path in found if path in tagging or (path / "config.json").is_file())
     return [

@@ -12,7 +12,7 @@ from onetrainer_gradio.errors import ConfigValueError
 from onetrainer_gradio.service.datasets.image_index import Row
 from onetrainer_gradio.service.datasets.inspection import Bucketing
 
-_MOST_IMAGES = 500
+_MAX_IMAGES = 500
 
 
 def bucket_view(
@@ -43,7 +43,7 @@ def bucket_view(
         "resolutions": tables,
         "unreadable": len(rows) - len(readable),
         "matches": len(shown),
-        "images": [_image(*entry) for entry in shown[offset : offset + min(limit, _MOST_IMAGES)]],
+        "images": [_image(*entry) for entry in shown[offset : offset + min(limit, _MAX_IMAGES)]],
     }
 
 

@@ -19,13 +19,13 @@ from onetrainer_gradio.service.datasets.image_index import CaptionFile, ImageInd
 from onetrainer_gradio.service.datasets.library import DatasetLibrary
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 """Bytes of a caption file that the panel writes."""
 
-_MOST_UNDONE = 50
+_MAX_UNDONE = 50
 _SAME_EDIT_S = 60.0
-_MOST_EXAMPLES = 20
-_MOST_SKIPPED = 100
+_MAX_EXAMPLES = 20
+_MAX_SKIPPED = 100
 
 Change = tuple[str, str | None, str | None]
 """Path of an image, and the content of its caption file before and after; None without a file."""
@@ -127,9 +127,9 @@ class Captions:
             "changed": len(changes),
             "unchanged": len(rows) - len(changes) - len(skipped),
             "examples": [
-                {"path": path, "before": before or "", "after": after} for path, before, after in changes[:_MOST_EXAMPLES]
+                {"path": path, "before": before or "", "after": after} for path, before, after in changes[:_MAX_EXAMPLES]
             ],
-            "skipped": [list(each) for each in skipped[:_MOST_SKIPPED]],
+            "skipped": [list(each) for each in skipped[:_MAX_SKIPPED]],
         }
 
     def undoable(self, folder: str) -> dict[str, Any] | None:
@@ -168,7 +168,7 @@ class Captions:
                 undone += 1
             file.unlink()
             self._index.forget(place)
-        return {"undone": undone, "skipped": skipped[:_MOST_SKIPPED], "title": document["title"]}
+        return {"undone": undone, "skipped": skipped[:_MAX_SKIPPED], "title": document["title"]}
 
     # -- files ----------------------------------------------------------------------------------------------------------
 
@@ -180,9 +180,9 @@ class Captions:
             data = text.encode()
         except UnicodeEncodeError as error:
             raise ConfigValueError("The caption contains half of a character", path="text", value="") from error
-        if len(data) > MOST_BYTES or "\0" in text:
+        if len(data) > MAX_BYTES or "\0" in text:
             raise ConfigValueError(
-                "The caption contains a zero character" if "\0" in text else f"The caption has more than {MOST_BYTES} bytes",
+                "The caption contains a zero character" if "\0" in text else f"The caption has more than {MAX_BYTES} bytes",
                 path="text",
             )
         file = self._library.allowed(self._file(row))
@@ -212,5 +212,5 @@ class Captions:
         document = {"title": title, "at": time.time(), "folder": str(place), "changes": changes}
         with raising_storage_error("the undo history of the captions"):
             write_json(self._folder_of(place) / f"{time.time_ns():020}.json", document, durable=False)
-            for old in recorded[_MOST_UNDONE - 1 :]:
+            for old in recorded[_MAX_UNDONE - 1 :]:
                 old.unlink(missing_ok=True)

@@ -36,12 +36,12 @@ from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.datasets.thumbnails import Thumbnails
 from onetrainer_gradio.service.host.path_guard import PathGuard
 
-MOST_VARIANTS = 12
+MAX_VARIANTS = 12
 
 _LOOK_S, _LONGEST_LOOK_S = 2.0, 16.0
 _PREVIEW_PX = 320
-_MOST_NAMES = 8
-_MOST_TAGS = 12
+_MAX_NAMES = 8
+_MAX_TAGS = 12
 _FORMAT = "this format isn't supported"
 _MASKED = ("enable_random_circular_mask_shrink", "enable_random_mask_rotate_crop")
 
@@ -219,7 +219,7 @@ class ConceptStore:
             raise DatasetError(f"{shown(path.name)} can't be opened: {size}", path=f"concepts.{index}.path", value=shown(path))
         lines = self._lines(path, folder, concept)
         special = self._special(concept)
-        randoms = [Random(f"{seed} {number}") for number in range(max(1, min(MOST_VARIANTS, variants)))]
+        randoms = [Random(f"{seed} {number}") for number in range(max(1, min(MAX_VARIANTS, variants)))]
         augmentations = [
             sample_image_augmentation(
                 size,
@@ -370,7 +370,7 @@ def _concept_at(concepts: Sequence[ConceptConfig], index: int) -> ConceptConfig:
 
 def _named(files: Sequence[tuple[Path, str]]) -> dict[str, Any]:
     """Return the number of files, and the first ones with the reason."""
-    return {"count": len(files), "first": [[shown(path.name), why] for path, why in files[:_MOST_NAMES]]}
+    return {"count": len(files), "first": [[shown(path.name), why] for path, why in files[:_MAX_NAMES]]}
 
 
 def _data(content: bytes) -> str:
@@ -379,23 +379,23 @@ def _data(content: bytes) -> str:
 
 def _captions(concept: ConceptConfig, look: _Look) -> dict[str, Any]:
     source = concept.text.prompt_source
-    beside = source == "sample"
-    missing = look.folder.without_caption if beside else ()
-    captions = look.captions if beside else Captions()
-    statistics = look.statistics if beside else _Statistics()
+    per_image = source == "sample"
+    missing = look.folder.without_caption if per_image else ()
+    captions = look.captions if per_image else Captions()
+    statistics = look.statistics if per_image else _Statistics()
     words = statistics.words
     return {
         "source": source,
         "missing": len(missing),
-        "without": [path.name for path in missing[:_MOST_NAMES]],
+        "without": [path.name for path in missing[:_MAX_NAMES]],
         "empty": len(captions.empty),
-        "unreadable": [path.name for path, _ in captions.unreadable[:_MOST_NAMES]],
+        "unreadable": [path.name for path, _ in captions.unreadable[:_MAX_NAMES]],
         "converted": {
             "count": len(captions.converted),
-            "first": [[path.name, text.encoding] for path, text in captions.converted[:_MOST_NAMES]],
+            "first": [[path.name, text.encoding] for path, text in captions.converted[:_MAX_NAMES]],
         },
         "words": [min(words), round(sum(words) / len(words), 1), max(words)] if words else None,
-        "tags": [(tag, count) for tag, count in statistics.tags.most_common(_MOST_TAGS) if count > 1],
+        "tags": [(tag, count) for tag, count in statistics.tags.most_common(_MAX_TAGS) if count > 1],
     }
 
 

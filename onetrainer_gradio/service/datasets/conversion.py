@@ -19,7 +19,7 @@ from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 
 LIMIT_S = 15.0
-_MOST_NAMES = 8
+_MAX_NAMES = 8
 _BACKUPS = (".bak", *(f".bak{number}" for number in range(2, 100)))
 
 
@@ -39,10 +39,10 @@ class Conversion:
         """Return the numbers and the first names."""
         return {
             "converted": len(self.made),
-            "made": [shown(path.name) for path in self.made[:_MOST_NAMES]],
+            "made": [shown(path.name) for path in self.made[:_MAX_NAMES]],
             "failed": {
                 "count": len(self.failed),
-                "first": [[shown(path.name), reason] for path, reason in self.failed[:_MOST_NAMES]],
+                "first": [[shown(path.name), reason] for path, reason in self.failed[:_MAX_NAMES]],
             },
             "left": self.left,
         }

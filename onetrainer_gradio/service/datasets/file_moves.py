@@ -19,8 +19,8 @@ from onetrainer_gradio.service.datasets.library import TRASH, DatasetLibrary
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 
 _ENTRY = "entry.json"
-_MOST_SKIPPED = 100
-_MOST_ENTRIES = 1000
+_MAX_SKIPPED = 100
+_MAX_ENTRIES = 1000
 
 Skipped = list[tuple[str, str]]
 
@@ -66,7 +66,7 @@ class FileMoves:
     def trash_entries(self, folder: str) -> list[dict[str, Any]]:
         """Return what is in the trash of a dataset, newest first: ``id``, ``at``, ``reason`` and the ``files``."""
         place = self._library.resolve(folder)
-        found = sorted((place / TRASH).glob(f"*/{_ENTRY}"), reverse=True)[:_MOST_ENTRIES]
+        found = sorted((place / TRASH).glob(f"*/{_ENTRY}"), reverse=True)[:_MAX_ENTRIES]
         documents = [document for file in found if isinstance(document := read_json(file), dict)]
         return [
             {
@@ -109,7 +109,7 @@ class FileMoves:
                 for path, _, _ in os.walk(source, topdown=False):
                     os.rmdir(path)  # empty folders that the panel made
         self._index.forget(place)
-        return {"restored": restored, "skipped": skipped[:_MOST_SKIPPED]}
+        return {"restored": restored, "skipped": skipped[:_MAX_SKIPPED]}
 
     def exclude(self, folder: str, images: Sequence[str] | None, query: Query) -> dict[str, Any]:
         """Take images out of training: they move to a hidden folder of the dataset, which no engine enters."""
@@ -156,7 +156,7 @@ class FileMoves:
                 self.trash_files(place, base, copied, f"Moved to {target}")
         for each in (place, target):
             self._index.forget(each)
-        return {"moved": moved, "skipped": [list(each) for each in skipped[:_MOST_SKIPPED]]}
+        return {"moved": moved, "skipped": [list(each) for each in skipped[:_MAX_SKIPPED]]}
 
     # -- files ----------------------------------------------------------------------------------------------------------
 
@@ -192,4 +192,4 @@ class FileMoves:
                 os.rename(file, to / name)
                 moved += 1
         self._index.forget(self._library.resolve(folder))
-        return {"moved": moved, "skipped": [list(each) for each in skipped[:_MOST_SKIPPED]]}
+        return {"moved": moved, "skipped": [list(each) for each in skipped[:_MAX_SKIPPED]]}

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 from onetrainer_gradio.errors import ConfigValueError
 
-MOST_FOLDERS = 8
-MOST_NAME_BYTES = 200
+MAX_FOLDERS = 8
+MAX_NAME_BYTES = 200
 """Below the 255 bytes of common file systems, so that suffixes such as ``-masklabel.png`` still fit."""
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
@@ -29,12 +29,12 @@ def safe_path(path: str) -> PurePosixPath:
     absolute = (
         not parts[0] or bool(re.match(r"^[A-Za-z]:$", parts[0])) or bool(re.match(r"^[A-Za-z]:.", path) and len(parts) == 1)
     )
-    if absolute or "\0" in path or any(part.strip() in ("", ".", "..") for part in parts) or len(parts) > MOST_FOLDERS + 1:
+    if absolute or "\0" in path or any(part.strip() in ("", ".", "..") for part in parts) or len(parts) > MAX_FOLDERS + 1:
         raise ConfigValueError(
-            f"{path[:MOST_NAME_BYTES]!r} isn't a valid file name" if path.strip() else "The file name is empty",
+            f"{path[:MAX_NAME_BYTES]!r} isn't a valid file name" if path.strip() else "The file name is empty",
             path="name",
             value=path[:1000],
-            expected=f"a relative path with at most {MOST_FOLDERS} folders and without ..",
+            expected=f"a relative path with at most {MAX_FOLDERS} folders and without ..",
             suggestion="Rename the file.",
         )
     return PurePosixPath(*(safe_name(part) for part in parts))
@@ -49,7 +49,7 @@ def safe_name(name: str) -> str:
     stem, dot, suffix = text.rpartition(".")
     if not dot or len(suffix) > 16:
         stem, dot, suffix = text, "", ""
-    return _cut(stem, MOST_NAME_BYTES - len(f"{dot}{suffix}".encode())).rstrip(". ") + dot + suffix
+    return _cut(stem, MAX_NAME_BYTES - len(f"{dot}{suffix}".encode())).rstrip(". ") + dot + suffix
 
 
 def is_hidden(path: str) -> bool:
@@ -62,5 +62,5 @@ def is_hidden(path: str) -> bool:
     )
 
 
-def _cut(text: str, most_bytes: int) -> str:
-    return text.encode()[:most_bytes].decode("utf-8", "ignore")
+def _cut(text: str, max_bytes: int) -> str:
+    return text.encode()[:max_bytes].decode("utf-8", "ignore")

@@ -17,7 +17,7 @@ from onetrainer_gradio.errors import BusyError, DatasetError
 from onetrainer_gradio.service.host.module_process import end_answering, start_answering
 
 LIMIT_S = 20.0
-_MOST_WAITING = 8
+_MAX_WAITING = 8
 _WAITING_S = 30.0
 _STARTING_S = 15.0
 
@@ -27,7 +27,7 @@ class ImageDecoder:
 
     def __init__(self, limit_s: float = LIMIT_S, starting_s: float = _STARTING_S) -> None:
         self._limit_s, self._starting_s = limit_s, starting_s
-        self._places = threading.BoundedSemaphore(_MOST_WAITING)
+        self._places = threading.BoundedSemaphore(_MAX_WAITING)
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False

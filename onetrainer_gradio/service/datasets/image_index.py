@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from onetrainer_gradio.config.dataset.caption_augmentation import tags_of
-from onetrainer_gradio.config.dataset.captions import MOST_BYTES, UTF_8, UnreadableTextError, decode_text, split_lines
+from onetrainer_gradio.config.dataset.captions import MAX_BYTES, UTF_8, UnreadableTextError, decode_text, split_lines
 from onetrainer_gradio.config.dataset.files import CONDITION, MASK, Folder, scan_folder
 from onetrainer_gradio.config.dataset.images import Size, size_of
 from onetrainer_gradio.errors import ConfigValueError, PathNotFoundError
@@ -24,15 +24,15 @@ from onetrainer_gradio.service.datasets.thumbnails import Thumbnails
 
 EXCLUDED = ".excluded"
 """Folder in a dataset with images that aren't trained on. Neither this engine nor OneTrainer enters hidden folders."""
-MOST_PER_PAGE = 500
-MOST_SELECTED = 200_000
+MAX_PER_PAGE = 500
+MAX_SELECTED = 200_000
 
 _SCAN_S = 1.0
 _READING_S = 1.0
-_MOST_FOLDERS = 8
-_MOST_WATCHED = 500
+_MAX_FOLDERS = 8
+_MAX_WATCHED = 500
 _SETTLED_NS = 2_000_000_000
-_MOST_FACTS = 500_000
+_MAX_FACTS = 500_000
 _SHOWN_LETTERS = 4000
 _SQUARE = 1.05
 Found = TypeVar("Found")
@@ -156,7 +156,7 @@ class ImageIndex:
         with self._lock:
             total = len(self._scan(place, query).rows)
             rows, complete = self._matching(place, query)
-            shown = rows[max(0, offset) : max(0, offset) + min(limit, MOST_PER_PAGE)]
+            shown = rows[max(0, offset) : max(0, offset) + min(limit, MAX_PER_PAGE)]
             images = [self._entry(self._complete(row)) for row in shown]
         return {
             "folder": folder,
@@ -195,7 +195,7 @@ class ImageIndex:
                         suggestion="Load the list of images again.",
                     )
                 rows = [by_path[path] for path in dict.fromkeys(paths)]
-            return [self._complete(row) for row in rows[:MOST_SELECTED]]
+            return [self._complete(row) for row in rows[:MAX_SELECTED]]
 
     def row(self, folder: str, path: str, *, excluded: bool = False) -> Row:
         """Return one image.
@@ -235,11 +235,11 @@ class ImageIndex:
             rows = [_row(base, item, found) for item in found.images]
             rows.sort(key=SORTS["name"])
             folders = {*_folders(base, query.subfolders), *(row.file.parent for row in rows)}
-            changed = {each: _changed_ns(each) for each in folders} if len(folders) <= _MOST_WATCHED else {}
+            changed = {each: _changed_ns(each) for each in folders} if len(folders) <= _MAX_WATCHED else {}
             if any(started_ns - at < _SETTLED_NS for at in changed.values()):
                 changed = {}  # a change in the same tick of the clock would not be seen
             known = self._scans[key] = _Scan(self.clock(), rows, changed)
-            while len(self._scans) > _MOST_FOLDERS:
+            while len(self._scans) > _MAX_FOLDERS:
                 self._scans.popitem(last=False)
         self._scans.move_to_end(key)
         return known
@@ -313,7 +313,7 @@ def _folders(base: Path, with_subfolders: bool) -> list[Path]:
     for path, folders, _ in os.walk(base) if with_subfolders else ():
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(path, name) for name in folders]
-        if len(found) > _MOST_WATCHED:
+        if len(found) > _MAX_WATCHED:
             break
     return found
 
@@ -329,14 +329,14 @@ def read_caption(file: Path) -> CaptionFile:
     """Read a caption file with its version; an unreadable one has a ``problem``. A missing one is empty."""
     try:
         with open(file, "rb") as opened:
-            data = opened.read(MOST_BYTES + 1)
+            data = opened.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return CaptionFile()
     except OSError as error:
         return CaptionFile(version="unreadable", problem=error.strerror or str(error))
     version = hashlib.sha256(data).hexdigest()[:16]
     try:
-        text = decode_text(data[:MOST_BYTES])
+        text = decode_text(data[:MAX_BYTES])
     except UnreadableTextError as error:
         return CaptionFile(version=version, problem=str(error))
     return CaptionFile(text.content, version, text.encoding)
@@ -393,6 +393,6 @@ def _remembered(
     found = known.get(path)
     if found is None or found[0] != version:
         found = known[path] = (version, read(path))
-        while len(known) > _MOST_FACTS:
+        while len(known) > _MAX_FACTS:
             known.popitem(last=False)
     return found[1]

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
-from onetrainer_gradio.config.dataset.images import DAMAGED, MOST_SHOWN_BYTES, BrokenImageError, decode_other
+from onetrainer_gradio.config.dataset.images import DAMAGED, MAX_SHOWN_BYTES, BrokenImageError, decode_other
 from onetrainer_gradio.service.datasets import pixels, previews
 
 IDLE_S = 60.0
@@ -75,7 +75,7 @@ def _limit_memory() -> None:
         import resource
 
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limit = pages * os.sysconf("SC_PAGE_SIZE") + MOST_SHOWN_BYTES + _MORE_BYTES
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + MAX_SHOWN_BYTES + _MORE_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, OSError, ValueError):

@@ -16,7 +16,7 @@ ARCHIVE_SUFFIX = ".zip"
 ACCEPTED = IMAGE_SUFFIXES | OTHER_SUFFIXES | VIDEO_SUFFIXES | {CAPTION_SUFFIX}
 """Suffixes of the files that a dataset may contain."""
 
-_MOST_STEMS = 200_000
+_MAX_STEMS = 200_000
 _PIECE = 1 << 20
 
 
@@ -33,7 +33,7 @@ class Batch:
         key = (folder, base)
         if key not in self.stems:
             self.stems[key] = base if _fits(folder, base, extra, suffix) else _free(folder, base)
-            while len(self.stems) > _MOST_STEMS:
+            while len(self.stems) > _MAX_STEMS:
                 self.stems.popitem(last=False)
         return self.stems[key] + extra
 

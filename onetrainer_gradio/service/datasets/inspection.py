@@ -28,8 +28,8 @@ from onetrainer_gradio.service.host.atomic import read_json, write_json
 SIMILAR_BITS = 6
 """Images whose 64-bit difference hashes differ in at most this many bits are similar."""
 
-_MOST_LISTED = 1000
-_MOST_GROUPS = 1000
+_MAX_LISTED = 1000
+_MAX_GROUPS = 1000
 _HASH_BITS = 64
 _FLAT = frozenset({"0" * 16, "f" * 16})
 """Hashes of images without structure, such as a single color: they say nothing."""
@@ -312,7 +312,7 @@ def _exact(rows: Sequence[Row]) -> list[dict[str, Any]]:
             except OSError:
                 continue  # broken, which is another problem
         groups += [_group("exact", each) for each in by_digest.values() if len(each) > 1]
-    return groups[:_MOST_GROUPS]
+    return groups[:_MAX_GROUPS]
 
 
 def _similar(rows: Sequence[Row], hashes: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -339,7 +339,7 @@ def _similar(rows: Sequence[Row], hashes: Mapping[str, str]) -> list[dict[str, A
     groups: dict[int, list[Row]] = defaultdict(list)
     for at, path in enumerate(paths):
         groups[root(at)].append(by_path[path])
-    return [_group("similar", each) for each in groups.values() if len(each) > 1][:_MOST_GROUPS]
+    return [_group("similar", each) for each in groups.values() if len(each) > 1][:_MAX_GROUPS]
 
 
 def _group(kind: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -349,4 +349,4 @@ def _group(kind: str, rows: Sequence[Row]) -> dict[str, Any]:
         pixels = row.size[0] * row.size[1] if isinstance(row.size, tuple) else 0
         return (not row.caption.text.strip(), -pixels, len(row.path), row.path)
 
-    return {"kind": kind, "images": [row.path for row in rows][:_MOST_LISTED], "keep": min(rows, key=rank).path}
+    return {"kind": kind, "images": [row.path for row in rows][:_MAX_LISTED], "keep": min(rows, key=rank).path}

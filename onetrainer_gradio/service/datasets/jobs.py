@@ -13,7 +13,7 @@ from typing import Any
 
 from onetrainer_gradio.errors import BusyError, PathNotFoundError, TrainerError
 
-_MOST_JOBS = 50
+_MAX_JOBS = 50
 
 
 def _new_id() -> str:
@@ -69,7 +69,7 @@ class Jobs:
             if any(each.kind == kind and each.state == "running" for each in self._jobs.values()):
                 raise BusyError("Another job of this kind is running.", suggestion="Wait until it has finished, or stop it.")
             self._jobs[job.id] = job
-            while len(self._jobs) > _MOST_JOBS:
+            while len(self._jobs) > _MAX_JOBS:
                 old = next(each for each in self._jobs.values() if each.state != "running")
                 del self._jobs[old.id]
             self._threads = {key: thread for key, thread in self._threads.items() if thread.is_alive()}

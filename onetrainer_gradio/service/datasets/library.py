@@ -29,8 +29,8 @@ TRASH = ".trash"
 """Folder in a dataset with deleted files. Hidden folders are never trained on, neither here nor by OneTrainer."""
 CREATOR = ".created_by.json"
 """File in a dataset that names who created it. It moves with the folder. Training and fingerprints ignore hidden files."""
-_MOST_LISTED = 1000
-_MOST_COUNTED = 100_000
+_MAX_LISTED = 1000
+_MAX_COUNTED = 100_000
 
 
 def may_write(folder: Path) -> bool:
@@ -54,7 +54,7 @@ class DatasetLibrary:
 
     def list(self) -> list[dict[str, Any]]:
         """Return the datasets by name: ``name``, ``folder`` (for a concept), ``images``, ``modified_at`` and ``created_by``."""
-        return [self._described(name) for name in self._names()[:_MOST_LISTED]]
+        return [self._described(name) for name in self._names()[:_MAX_LISTED]]
 
     def _names(self) -> tuple[str, ...]:
         try:
@@ -238,6 +238,6 @@ def _count(folder: Path) -> int:
         for name in files:
             stem, suffix = os.path.splitext(name)
             count += suffix.lower() in IMAGE_SUFFIXES and not stem.endswith(("-masklabel", "-condlabel"))
-        if number > 1000 or count > _MOST_COUNTED:
+        if number > 1000 or count > _MAX_COUNTED:
             break
     return count

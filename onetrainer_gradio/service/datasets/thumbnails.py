@@ -14,18 +14,16 @@ from onetrainer_gradio.errors import PathNotFoundError
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 
 WIDTHS = (96, 192, 384, 1024)
-MOST_FILES = 30_000
-_MOST_KNOWN = 200_000
+MAX_FILES = 30_000
+_MAX_KNOWN = 200_000
 _CHECK_EVERY = 500
 
 
 class Thumbnails:
     """Thumbnails by the ID of an image, which changes with the file. Safe from any thread."""
 
-    def __init__(
-        self, folder: Path, decoder: ImageDecoder, allowed: Callable[[Path], Path], most_files: int = MOST_FILES
-    ) -> None:
-        self._folder, self._decoder, self._allowed, self._most_files = folder, decoder, allowed, most_files
+    def __init__(self, folder: Path, decoder: ImageDecoder, allowed: Callable[[Path], Path], max_files: int = MAX_FILES) -> None:
+        self._folder, self._decoder, self._allowed, self._max_files = folder, decoder, allowed, max_files
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Path] = OrderedDict()
         self._made = 0
@@ -48,7 +46,7 @@ class Thumbnails:
         with self._lock:
             self._known[image_id] = path
             self._known.move_to_end(image_id)
-            while len(self._known) > _MOST_KNOWN:
+            while len(self._known) > _MAX_KNOWN:
                 self._known.popitem(last=False)
         return image_id
 
@@ -83,7 +81,7 @@ class Thumbnails:
             try:
                 with os.scandir(self._folder) as found:
                     made = sorted((each.stat().st_mtime, each.path) for each in found if each.name.endswith(".webp"))
-                for _, path in made[: max(0, len(made) - self._most_files + _CHECK_EVERY)]:
+                for _, path in made[: max(0, len(made) - self._max_files + _CHECK_EVERY)]:
                     os.unlink(path)
             except OSError:
                 return  # removed by another process meanwhile, or not made yet

@@ -38,7 +38,7 @@ from onetrainer_gradio.service.people.roles import acting
 PIECE_BYTES = 4 * 2**20
 """Bytes per request that a client should send."""
 
-_MOST_NAMES = 100
+_MAX_NAMES = 100
 _SHA256 = frozenset("0123456789abcdef")
 
 
@@ -81,8 +81,8 @@ class Upload:
         shown = {key: value for key, value in asdict(self).items() if key != "account"}
         return {
             **shown,
-            "names": self.names[:_MOST_NAMES],
-            "skipped": [list(each) for each in self.skipped[:_MOST_NAMES]],
+            "names": self.names[:_MAX_NAMES],
+            "skipped": [list(each) for each in self.skipped[:_MAX_NAMES]],
             "skipped_count": len(self.skipped),
             "piece_bytes": PIECE_BYTES,
         }
@@ -310,7 +310,7 @@ class Uploads:
             upload.skipped.append((str(path), skipped))
         else:
             upload.added += 1
-            if len(upload.names) < _MOST_NAMES:
+            if len(upload.names) < _MAX_NAMES:
                 upload.names.append(name)
 
     def _batch(self, upload: Upload) -> Batch:

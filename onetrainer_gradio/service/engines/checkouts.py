@@ -200,7 +200,7 @@ class Checkouts:
             origin = before.origin if before is not None and before.origin == "command line" else "added"
             known = self._known[place] = Known(place, told, origin)
             self._forgotten.discard(place)
-            self._forget_what_is_known(place)
+            self._forget_facts(place)
             self._remember()
         self._notify()
         self.read(known)
@@ -223,7 +223,7 @@ class Checkouts:
         with self._lock:
             self._known.pop(known.folder, None)
             self._forgotten.add(known.folder)
-            self._forget_what_is_known(known.folder)
+            self._forget_facts(known.folder)
             self._remember()
         self._notify()
 
@@ -236,7 +236,7 @@ class Checkouts:
         with raising_storage_error("the list of OneTrainer installations"):
             write_json(self._file, {"checkouts": kept, "forgotten": sorted(map(str, self._forgotten))})
 
-    def _forget_what_is_known(self, folder: Path) -> None:
+    def _forget_facts(self, folder: Path) -> None:
         self._glances.pop(folder, None)
         self._readings.pop(folder, None)
 

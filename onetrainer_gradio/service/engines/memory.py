@@ -28,7 +28,7 @@ from onetrainer_gradio.service.host.module_process import end_answering, exchang
 
 LIMIT_S = 120.0
 _KEPT = 128
-_MOST_WAITING = 3
+_MAX_WAITING = 3
 _GIB = 1 << 30
 _WITHOUT_EFFECT = frozenset(
     {
@@ -99,7 +99,7 @@ class MemoryEstimator:
 
     def __init__(self, base_folder: Path = Path(), roots: tuple[Path, ...] = (), limit_s: float = LIMIT_S) -> None:
         self._base_folder, self._roots, self._limit_s = base_folder, roots, limit_s
-        self._turn = NewestFirst(_MOST_WAITING)
+        self._turn = NewestFirst(_MAX_WAITING)
         self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False

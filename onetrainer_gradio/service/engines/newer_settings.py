@@ -40,14 +40,16 @@ def _setting(
     return NewerSetting(path, made.kind, item.default, item.nullable or made.nullable, made.choices, made.items, made.inside)
 
 
-def _typed(path: str, told: str, fields: Mapping[str, FieldFacts], enums: Mapping[str, tuple[str, ...]]) -> NewerSetting | None:
+def _typed(
+    path: str, type_name: str, fields: Mapping[str, FieldFacts], enums: Mapping[str, tuple[str, ...]]
+) -> NewerSetting | None:
     """Return the setting for a type as the checkout writes it (``list[str]``), without its default, None if generic."""
-    if told in enums:
-        return NewerSetting(path, "string", choices=enums[told])
-    if told in _KINDS:
-        return NewerSetting(path, _KINDS[told])
-    matched = _WITH_ARGUMENTS.match(told)
-    name, arguments = (matched[1], _arguments(matched[2])) if matched else (told, [])
+    if type_name in enums:
+        return NewerSetting(path, "string", choices=enums[type_name])
+    if type_name in _KINDS:
+        return NewerSetting(path, _KINDS[type_name])
+    matched = _WITH_ARGUMENTS.match(type_name)
+    name, arguments = (matched[1], _arguments(matched[2])) if matched else (type_name, [])
     if name in _UNIONS:
         others = [each for each in arguments if each != _NOTHING]
         one = _typed(path, others[0], fields, enums) if len(others) == 1 else None

@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 SESSION_S = 30 * 24 * 3600.0
 MAX_SESSIONS = 1000
-_MOST_SESSIONS_BYTES = 1 << 20
+_MAX_SESSIONS_BYTES = 1 << 20
 FREE_ATTEMPTS = 5
 LONGEST_WAIT_S = 300.0
 MAX_CLIENTS = 10_000
-MOST_FAILURES, CROWD_S = 120, 60.0
+MAX_FAILURES, CROWD_S = 120, 60.0
 MIN_SECRET = 8
 # A token of so many characters is guessed by nobody: whoever sends it passes, however many others guess.
 LONG_SECRET = 24
@@ -221,7 +221,7 @@ class Access:
 class LoginThrottle:
     """Slow down guessing: after a few wrong attempts, each further one doubles the delay of that address.
 
-    Behind a proxy, a request can fake its address, so all addresses together have at most ``MOST_FAILURES`` wrong attempts
+    Behind a proxy, a request can fake its address, so all addresses together have at most ``MAX_FAILURES`` wrong attempts
     in ``CROWD_S`` seconds.
     """
 
@@ -229,7 +229,7 @@ class LoginThrottle:
         self._clock = clock
         self._lock = threading.Lock()
         self._failures: dict[str, tuple[int, float]] = {}
-        self._crowd: deque[float] = deque(maxlen=MOST_FAILURES)
+        self._crowd: deque[float] = deque(maxlen=MAX_FAILURES)
 
     def check(self, client: str) -> None:
         """Allow an attempt of an address.
@@ -238,7 +238,7 @@ class LoginThrottle:
         """
         with self._lock:
             count, last = self._failures.get(client, (0, 0.0))
-            crowded_until = self._crowd[0] + CROWD_S if len(self._crowd) == MOST_FAILURES else 0.0
+            crowded_until = self._crowd[0] + CROWD_S if len(self._crowd) == MAX_FAILURES else 0.0
         now = self._clock()
         wait_s = max(_wait_s(count) - (now - last), crowded_until - now)
         if wait_s > 0:
@@ -274,7 +274,7 @@ def _same(given: str, known: str) -> bool:
 def _read_sessions(path: Path | None) -> dict[str, float]:
     if path is None:
         return {}
-    body = read_json(path, _MOST_SESSIONS_BYTES)
+    body = read_json(path, _MAX_SESSIONS_BYTES)
     if not isinstance(body, dict):
         return {}  # no file, or a torn one: everybody logs in again
     return {str(key): float(end) for key, end in body.items() if isinstance(end, int | float) and math.isfinite(end)}

@@ -15,7 +15,7 @@ from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.errors import DiskFullError, StorageError
 
 # A packed configuration with 30,000 concepts has 150 MB. A file beyond this limit isn't a document of ours.
-MOST_BYTES = 256 << 20
+MAX_BYTES = 256 << 20
 # What opening a path can fail with although the disk works: such a path is as good as missing.
 _NOT_A_FILE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
@@ -85,7 +85,7 @@ def regular_file(path: Path, *, append: bool = False) -> Iterator[BinaryIO]:
         yield file
 
 
-def read_bytes(path: Path, limit: int = MOST_BYTES) -> bytes | None:
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes | None:
     """Return the content of a file, or None if it isn't a readable regular file or has more than ``limit`` bytes.
 
     :raises OSError: if the disk fails.
@@ -97,7 +97,7 @@ def read_bytes(path: Path, limit: int = MOST_BYTES) -> bytes | None:
         return file.read() if os.fstat(descriptor).st_size <= limit else None
 
 
-def read_json(path: Path, limit: int = MOST_BYTES) -> Any | None:
+def read_json(path: Path, limit: int = MAX_BYTES) -> Any | None:
     """The document at ``path``, or None when there is no readable one."""
     try:
         data = read_bytes(path, limit)

@@ -21,8 +21,8 @@ from onetrainer_gradio.service.host.atomic import raising_storage_error
 from onetrainer_gradio.service.host.data_backup import CHUNK_BYTES, FORMAT, HEADER, MANIFEST, Progress, check_space
 from onetrainer_gradio.service.host.data_version import MIGRATIONS
 
-_MOST_DOCUMENT_BYTES = 1 << 30
-_MOST_HEADER_BYTES = 1 << 20
+_MAX_DOCUMENT_BYTES = 1 << 30
+_MAX_HEADER_BYTES = 1 << 20
 # Device names and characters that name something else, or nothing, on Windows.
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))})
 # Files with absolute paths to the data folder. Those in workspaces aren't changed, because runs record their sizes.
@@ -84,9 +84,9 @@ def staging_folder(data: Path) -> Iterator[Path]:
     """
     # A mount point can't be replaced, and whoever may write in it may not always write next to it.
     inside = data.is_dir() and (os.path.ismount(data) or not os.access(data.parent, os.W_OK))
-    beside = data if inside else data.parent
-    tidy_up(beside)
-    with staged(data, beside=beside) as folder:
+    parent = data if inside else data.parent
+    tidy_up(parent)
+    with staged(data, parent=parent) as folder:
         folder.mkdir()
         yield folder
 
@@ -133,7 +133,7 @@ def _extract(file: BinaryIO, staging: Path, data: Path, progress: Progress) -> R
 
 def _header(archive: tarfile.TarFile) -> dict[str, Any]:
     first = archive.next()
-    if first is None or first.name != HEADER or not first.isreg() or first.size > _MOST_HEADER_BYTES:
+    if first is None or first.name != HEADER or not first.isreg() or first.size > _MAX_HEADER_BYTES:
         raise ArchiveError("The file isn't a backup of a data folder.", suggestion="Choose a file that “backup” wrote.")
     document = _document(archive, first)
     try:
@@ -177,7 +177,7 @@ def _extract_members(
     done = 0
     while (member := archive.next()) is not None:
         if member.name == MANIFEST:
-            if not member.isreg() or member.size > _MOST_DOCUMENT_BYTES:
+            if not member.isreg() or member.size > _MAX_DOCUMENT_BYTES:
                 break
             return found, _entries(_document(archive, member))
         name = safe_name(member.name)

@@ -19,8 +19,8 @@ from onetrainer_gradio.errors import ConfigValueError, ForbiddenPathError, PathE
 from onetrainer_gradio.service.host.atomic import raising_storage_error
 from onetrainer_gradio.service.host.path_guard import PathGuard
 
-_MOST_ENTRIES = 1000
-_MOST_THUMBNAILS = 12
+_MAX_ENTRIES = 1000
+_MAX_THUMBNAILS = 12
 _MAY_NOT = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LONGEST_NAME = 255  # bytes, on every file system in use
 # What separates the parts of a path somewhere, or cannot stand in a name somewhere: folders are shared between machines.
@@ -124,11 +124,11 @@ class FolderBrowser:
         return Listing(
             path=str(folder),
             parent=self._parent(folder),
-            entries=tuple(entries[:_MOST_ENTRIES]),
-            left_out=max(0, len(entries) - _MOST_ENTRIES),
+            entries=tuple(entries[:_MAX_ENTRIES]),
+            left_out=max(0, len(entries) - _MAX_ENTRIES),
             file=file,
             images=len(images),
-            first_images=tuple(images[:_MOST_THUMBNAILS]),
+            first_images=tuple(images[:_MAX_THUMBNAILS]),
             other_files=len(files) - len(images),
         )
 

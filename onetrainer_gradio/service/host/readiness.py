@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 # A run that starts with less can't write its first backup, and the panel can't even store its settings for long.
-LEAST_FREE_BYTES = 100_000_000
+MIN_FREE_BYTES = 100_000_000
 
 
-def storage_problems(folder: Path, least_free: int = LEAST_FREE_BYTES) -> list[str]:
+def storage_problems(folder: Path, min_free: int = MIN_FREE_BYTES) -> list[str]:
     """Return why the data folder can't be used; the texts contain no paths. Empty if it can."""
     if not os.access(folder, os.W_OK | os.X_OK):
         return ["Can't write to the data folder."]
     free = shutil.disk_usage(folder).free
-    if free < least_free:
-        return [f"The disk of the data folder has {free // 1_000_000} MB free, and {least_free // 1_000_000} MB are needed."]
+    if free < min_free:
+        return [f"The disk of the data folder has {free // 1_000_000} MB free, and {min_free // 1_000_000} MB are needed."]
     return []

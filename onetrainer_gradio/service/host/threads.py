@@ -35,7 +35,7 @@ class Threads(Enum):
         return self.value[1]
 
     @property
-    def most_waiting(self) -> int:
+    def max_waiting(self) -> int:
         """How many more may wait for a thread."""
         return self.value[2]
 
@@ -50,10 +50,10 @@ async def in_thread(kind: Threads, function: Callable[P, T], /, *args: P.args, *
     :raises BusyError: when too many calls of this kind are waiting already.
     """
     limiter = _limiter(kind)
-    if limiter.statistics().tasks_waiting >= kind.most_waiting:
+    if limiter.statistics().tasks_waiting >= kind.max_waiting:
         raise BusyError(
             f"Too many requests are waiting ({kind.value[0]})",
-            expected=f"at most {kind.most_waiting} at the same time",
+            expected=f"at most {kind.max_waiting} at the same time",
             suggestion="Try again later.",
         )
     return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=limiter)

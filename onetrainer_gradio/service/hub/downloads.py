@@ -34,9 +34,9 @@ from onetrainer_gradio.service.hub.client import HubClient, raising_hub_error
 from onetrainer_gradio.service.hub.models import files_to_train
 
 _LOG = logging.getLogger(__name__)
-MOST_AT_ONCE = 2
+MAX_AT_ONCE = 2
 _FILES_AT_ONCE = 3
-_MOST_LISTED = 100
+_MAX_LISTED = 100
 _SPARE_BYTES = 256 << 20
 """Space that stays free."""
 _LOCK_S = 1.0
@@ -139,13 +139,13 @@ class Downloads:
             if (continued := self._continued(made)) is not None:  # started in the meantime
                 return continued
             old = [each for each in self._downloads.values() if each.state == "done"]
-            for each in old[: max(0, len(self._downloads) - _MOST_LISTED + 1)]:
+            for each in old[: max(0, len(self._downloads) - _MAX_LISTED + 1)]:
                 del self._downloads[each.id]
-            if len(self._downloads) >= _MOST_LISTED:
+            if len(self._downloads) >= _MAX_LISTED:
                 raise BusyError("There are too many downloads.", suggestion="Remove one first.")
             self._downloads[made.id] = made
             self._save()
-        self._tell(made)
+        self._publish(made)
         self._start_waiting()
         return self.get(made.id)
 
@@ -182,7 +182,7 @@ class Downloads:
             self._stop(download.id)
             download.state = "paused"
             self._save()
-        self._tell(download)
+        self._publish(download)
         self._start_waiting()
         return download.described()
 
@@ -199,7 +199,7 @@ class Downloads:
             _check_space(download)
             download.state, download.error, download.suggestion, download.ended_at = "waiting", "", "", None
             self._save()
-        self._tell(download)
+        self._publish(download)
         self._start_waiting()
         return download.described()
 
@@ -219,7 +219,7 @@ class Downloads:
         if download.state != "done":
             self._delete_fetched(download)
         download.state = "removed"
-        self._tell(download)
+        self._publish(download)
         self._start_waiting()
 
     def wait(self, download_id: str, seconds: float) -> dict[str, Any]:
@@ -249,7 +249,7 @@ class Downloads:
             waiting = sorted(
                 (each for each in self._downloads.values() if each.state == "waiting"), key=lambda each: each.created_at
             )
-            for download in waiting[: max(0, MOST_AT_ONCE - running)]:
+            for download in waiting[: max(0, MAX_AT_ONCE - running)]:
                 before = self._workers.get(download.id)
                 stopping = threading.Event()
                 thread = threading.Thread(
@@ -266,7 +266,7 @@ class Downloads:
             "The download ended unexpectedly.", suggestion="Resume it, or see the panel's log."
         )
         try:
-            self._tell(download)
+            self._publish(download)
             self._transfer(download, stopping)
             error = None
         except StoppedError:
@@ -285,7 +285,7 @@ class Downloads:
                 download.error, download.suggestion = error.message, error.suggestion
             with suppress(StorageError):
                 self._save()
-        self._tell(download)
+        self._publish(download)
         self._start_waiting()
 
     def _transfer(self, download: Download, stopping: threading.Event) -> None:
@@ -381,8 +381,10 @@ class Downloads:
             Blob(path, int(found.size or 0), found.lfs.sha256 if found.lfs else str(found.blob_id), found.lfs is not None)
             for path, found in ((path, sizes[path]) for path in chosen)
         ]
-        if odd := next((file for file in files if not _CHECKSUM.fullmatch(file.etag)), None):  # it becomes the name of a file
-            raise HubError(f"The Hugging Face Hub has no checksum of {odd.path}", value=download.repository)
+        if unusable := next(
+            (file for file in files if not _CHECKSUM.fullmatch(file.etag)), None
+        ):  # it becomes the name of a file
+            raise HubError(f"The Hugging Face Hub has no checksum of {unusable.path}", value=download.repository)
         download.files = files
 
     # -- the list -------------------------------------------------------------------------------------------------------
@@ -403,7 +405,7 @@ class Downloads:
         with raising_storage_error("the list of downloads"):
             write_json(self._path, [asdict(each) for each in self._downloads.values()])
 
-    def _tell(self, download: Download) -> None:
+    def _publish(self, download: Download) -> None:
         self._changed(download.described())
 
 

@@ -16,8 +16,8 @@ from onetrainer_gradio.service.hub.client import HubClient, raising_hub_error
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
-MOST_FOUND = 50
-_MOST_LETTERS = 200
+MAX_FOUND = 50
+_MAX_LETTERS = 200
 _PROPERTIES = ("downloads", "gated", "tags", "config", "pipeline_tag", "library_name", "lastModified")
 _ADAPTERS = ("lora", "controlnet", "textual_inversion", "template:sd-lora")
 Trainable = Callable[[str], tuple[bool, str]]
@@ -41,10 +41,10 @@ class HubModels:
         :raises HubError: if the hub doesn't answer.
         :raises ConfigValueError: if there is nothing to search for.
         """
-        words = words.strip()[:_MOST_LETTERS]
+        words = words.strip()[:_MAX_LETTERS]
         if not words:
             raise ConfigValueError("There is nothing to search for", path="search", suggestion="Enter a part of a name.")
-        found = self._hub.search(words, MOST_FOUND, _PROPERTIES)
+        found = self._hub.search(words, MAX_FOUND, _PROPERTIES)
         known: dict[str, tuple[bool, str]] = {}
         rows = [self._row(info, known) for info in found if not _is_adapter(info)]
         if model_type:

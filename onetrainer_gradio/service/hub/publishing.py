@@ -44,11 +44,11 @@ from onetrainer_gradio.service.runs.samples import SampleStore
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
 
-MOST_SAMPLES = 12
+MAX_SAMPLES = 12
 _USUAL_SAMPLES = 4
 _SAMPLE_PX = 1024
 _FILE = "publications.json"
-_MOST_KEPT = 50
+_MAX_KEPT = 50
 _LICENSE_FILE = "LICENSE.md"
 _SETTINGS_FILE = "training_settings.json"
 _OWN_FILES = frozenset({".gitattributes"})
@@ -56,7 +56,7 @@ _PLACEHOLDER = "OWNER"
 
 
 @dataclass(frozen=True)
-class Wish:
+class PublishOptions:
     """What to publish of a run, and where.
 
     ``repository`` is OWNER/NAME or NAME of the token's owner ("": from the name of the run). ``file`` is the ID of a model or
@@ -121,7 +121,7 @@ class Publishing:
         self._runs, self._samples, self._images, self._hub, self._private = runs, samples, images, hub, private_texts
         self._jobs = Jobs()
 
-    def preview(self, wish: Wish) -> dict[str, Any]:
+    def preview(self, request: PublishOptions) -> dict[str, Any]:
         """Return what would be published, without changing anything.
 
         ``account`` is the token's owner (None without one), ``problem`` and ``suggestion`` why it can't be published now, and
@@ -137,20 +137,20 @@ class Publishing:
             account = self._hub.account()
         except HubError as error:
             problem, suggestion = error.message, error.suggestion
-        plan = self._plan(wish, account["name"] if account else "")
+        plan = self._plan(request, account["name"] if account else "")
         exists = None
         if account is not None:
             try:
                 existing = self._existing(plan.repository)
                 exists = _has_files(existing)
                 _check_permission(account, plan.repository)
-                _check_visibility(existing, wish)
+                _check_visibility(existing, request)
             except (HubError, ConfigValueError) as error:
                 problem, suggestion = error.message, error.suggestion
         sizes = [_size(each) for each in plan.uploads]
         return {
             "repository": plan.repository,
-            "private": wish.private,
+            "private": request.private,
             "card": plan.card,
             "files": [{"path": each.path, "bytes": size} for each, size in zip(plan.uploads, sizes, strict=True)],
             "total_bytes": sum(sizes),
@@ -164,7 +164,7 @@ class Publishing:
             "suggestion": suggestion,
         }
 
-    def start(self, wish: Wish) -> dict[str, Any]:
+    def start(self, request: PublishOptions) -> dict[str, Any]:
         """Start to publish, and return the publication.
 
         :raises RunNotFoundError: if the run, or a file of it, doesn't exist.
@@ -177,21 +177,21 @@ class Publishing:
         :raises BusyError: if something is being published.
         """
         account = self._hub.account()
-        plan = self._plan(wish, account["name"])
+        plan = self._plan(request, account["name"])
         _check_permission(account, plan.repository)
         existing = self._existing(plan.repository)
-        _check_visibility(existing, wish)
-        if not wish.new_revision and _has_files(existing):
+        _check_visibility(existing, request)
+        if not request.new_revision and _has_files(existing):
             raise HubExistsError(
                 f"The repository “{plan.repository}” already exists",
                 path="repository",
                 value=plan.repository,
                 suggestion="Choose another name, or publish a new revision of it.",
             )
-        private = wish.private if existing is None else bool(existing.private)
-        known = {"run_id": wish.run_id, "repository": plan.repository, "private": private, "file": plan.file.name}
+        private = request.private if existing is None else bool(existing.private)
+        known = {"run_id": request.run_id, "repository": plan.repository, "private": private, "file": plan.file.name}
         known["url"] = f"{self._hub.endpoint}/{plan.repository}"
-        job = self._jobs.start("publish", wish.run_id, lambda job: self._work(job, plan, wish), known)
+        job = self._jobs.start("publish", request.run_id, lambda job: self._work(job, plan, request), known)
         return _described(job)
 
     def get(self, publication_id: str) -> dict[str, Any]:
@@ -224,17 +224,17 @@ class Publishing:
 
     # what is published
 
-    def _plan(self, wish: Wish, owner: str) -> _Plan:
-        run = self._runs.get(wish.run_id)
+    def _plan(self, request: PublishOptions, owner: str) -> _Plan:
+        run = self._runs.get(request.run_id)
         config = run.config()
-        file = _result(run, wish.file)
-        repository = self._repository(wish.repository, run, owner)
+        file = _result(run, request.file)
+        repository = self._repository(request.repository, run, owner)
         base = base_repository(config)
-        license_id, license_name = (wish.license, "") if wish.license else license_of(base)
-        word = _trigger_word(config) if wish.trigger_word is None else wish.trigger_word.strip()
-        samples = self._chosen_samples(wish)
+        license_id, license_name = (request.license, "") if request.license else license_of(base)
+        word = _trigger_word(config) if request.trigger_word is None else request.trigger_word.strip()
+        samples = self._chosen_samples(request)
         shown = [CardSample(str(each.get("prompt", "")), f"samples/{number:02}.webp") for number, each in enumerate(samples, 1)]
-        text = wish.card or model_card(
+        text = request.card or model_card(
             Card(
                 title=run.name or repository.rpartition("/")[2],
                 repository=repository,
@@ -243,24 +243,24 @@ class Publishing:
                 base_model=base,
                 license=license_id,
                 license_name=license_name,
-                license_file=_LICENSE_FILE if wish.license_text.strip() else "",
+                license_file=_LICENSE_FILE if request.license_text.strip() else "",
                 trigger_word=word,
-                description=wish.description,
+                description=request.description,
                 steps=file.global_step,
                 samples=shown,
             )
         )
         uploads = [_Upload("README.md", text.encode())]
-        if wish.license_text.strip():
-            uploads.append(_Upload(_LICENSE_FILE, f"{wish.license_text.strip()}\n".encode()))
-        if wish.settings:
+        if request.license_text.strip():
+            uploads.append(_Upload(_LICENSE_FILE, f"{request.license_text.strip()}\n".encode()))
+        if request.settings:
             settings = json.dumps(public_settings(config), indent=2, ensure_ascii=False)
             uploads.append(_Upload(_SETTINGS_FILE, f"{settings}\n".encode()))
         self._check_texts(uploads, config)
         uploads += _model_uploads(file)
         uploads += self._sample_uploads(samples, shown)
         ids = tuple(str(each["id"]) for each in samples)
-        return _Plan(repository, text, tuple(uploads), "other" if wish.license_text.strip() else license_id, word, file, ids)
+        return _Plan(repository, text, tuple(uploads), "other" if request.license_text.strip() else license_id, word, file, ids)
 
     def _repository(self, name: str, run: Run, owner: str) -> str:
         name = name.strip() or _repository_name(run.name or run.id)
@@ -273,14 +273,14 @@ class Publishing:
             raise ConfigValueError(f"“{full}” isn't a valid name on the Hugging Face Hub", path="repo", value=full)
         return full
 
-    def _chosen_samples(self, wish: Wish) -> Sequence[Mapping[str, Any]]:
-        made = self._samples.of_run(wish.run_id)
-        if wish.samples is not None:
+    def _chosen_samples(self, request: PublishOptions) -> Sequence[Mapping[str, Any]]:
+        made = self._samples.of_run(request.run_id)
+        if request.samples is not None:
             known = {each["id"]: each for each in made}
-            for sample_id in wish.samples:
+            for sample_id in request.samples:
                 if sample_id not in known:
                     raise SampleNotFoundError(f"The run has no sample {sample_id!r}", path="samples", value=sample_id)
-            return [known[sample_id] for sample_id in wish.samples[:MOST_SAMPLES]]
+            return [known[sample_id] for sample_id in request.samples[:MAX_SAMPLES]]
         newest: dict[tuple[Any, Any], dict[str, Any]] = {}
         for each in made:  # newest first: one of each prompt
             newest.setdefault((each.get("kind"), each.get("index")), each)
@@ -319,11 +319,11 @@ class Publishing:
         except HubNotFoundError:
             return None
 
-    def _work(self, job: Job, plan: _Plan, wish: Wish) -> None:
+    def _work(self, job: Job, plan: _Plan, request: PublishOptions) -> None:
         api = self._hub.api()
         job.total, job.doing = sum(_size(each) for each in plan.uploads), "Creating the repository"
         with raising_hub_error(plan.repository):
-            api.create_repo(plan.repository, private=wish.private, exist_ok=True)
+            api.create_repo(plan.repository, private=request.private, exist_ok=True)
         job.doing = "Uploading"
         try:
             commit = _commit(api, plan, job)
@@ -332,8 +332,8 @@ class Publishing:
         published = {**job.result, "id": job.id, "at": time.time(), "commit": commit}
         job.result.update(published)
         with suppress(OSError, RunNotFoundError):  # a run that was deleted during the upload stays deleted
-            run = self._runs.get(wish.run_id)
-            made = [*_published(run), {**published, "state": "done"}][-_MOST_KEPT:]
+            run = self._runs.get(request.run_id)
+            made = [*_published(run), {**published, "state": "done"}][-_MAX_KEPT:]
             write_json(run.folder / _FILE, made, make_folder=False)
 
 
@@ -422,9 +422,9 @@ def _has_files(existing: ModelInfo | None) -> bool:
     return existing is not None and any(each.rfilename not in _OWN_FILES for each in existing.siblings or ())
 
 
-def _check_visibility(existing: ModelInfo | None, wish: Wish) -> None:
+def _check_visibility(existing: ModelInfo | None, request: PublishOptions) -> None:
     """Check that nothing private becomes public: a repository that exists keeps its visibility."""
-    if wish.private and existing is not None and existing.private is False:
+    if request.private and existing is not None and existing.private is False:
         raise ConfigValueError(
             f"The repository “{existing.id}” is public",
             path="private",

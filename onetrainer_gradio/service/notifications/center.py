@@ -24,7 +24,7 @@ from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.notifications.delivery import WAITS_S, Deliverer, Outcome, Send
 from onetrainer_gradio.service.notifications.history import Entry, NotificationHistory
 from onetrainer_gradio.service.notifications.notification import KINDS, Kind, Notification
-from onetrainer_gradio.service.notifications.preferences import MOST_CHARACTERS, Channel, Preferences, PreferenceStore
+from onetrainer_gradio.service.notifications.preferences import MAX_CHARACTERS, Channel, Preferences, PreferenceStore
 from onetrainer_gradio.service.notifications.sender import NOT_INSTALLED
 from onetrainer_gradio.service.notifications.stall import USUAL_STEPS, StallWatch
 from onetrainer_gradio.service.runs.feed import Feed, Message
@@ -94,7 +94,7 @@ class Notifications:
         """Start watching and sending. While no run is active and nothing is due, no thread works."""
         if self._history.after_run is None:
             self._begin()
-        self._unsubscribe = self._feed.subscribe(self._heard, viewer=False)
+        self._unsubscribe = self._feed.subscribe(self._on_message, viewer=False)
         self._deliverer.start()
         self._starts = True
         if any(self._unreported()):
@@ -270,7 +270,7 @@ class Notifications:
         if self._thread is None and time.monotonic() - self._looked_at >= IDLE_EVERY_S:
             self.wake()
 
-    def _heard(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         kind = message["type"]
         ended = kind == "event" and message["event"]["type"] == "run_ended"
         if ended or (kind == "training_state" and (self._thread is None or not message["is_training"])):
@@ -391,7 +391,7 @@ class Notifications:
         return self._deliverer.send_now(channel_id, test, sample=channel.sample)
 
     def _recognized(self, address: str) -> Outcome:
-        if not address or len(address) > MOST_CHARACTERS:  # never with the value: it is a secret
+        if not address or len(address) > MAX_CHARACTERS:  # never with the value: it is a secret
             raise ConfigValueError("The address is empty or too long.", path="address", expected="SERVICE://...")
         outcome = self._deliverer.check(address)
         if not outcome.ok and outcome.reason == NOT_INSTALLED:

@@ -30,7 +30,7 @@ LIMIT_S = 40.0
 NO_ADDRESS = "The address of this channel was removed."
 TOO_LONG = "The service didn't answer in time."
 ENDED = "The process that sends notifications ended."
-MOST_ATTACHED_BYTES = 8_000_000
+MAX_ATTACHED_BYTES = 8_000_000
 _ATTACHED = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 _CLOSES_WITHIN_S = 3.0
 
@@ -229,7 +229,7 @@ def attachable(path: str) -> str:
     """Return the path of a sample if it can be attached: an image of a size that services accept; else ""."""
     file = Path(path)
     try:
-        suits = path and file.suffix.lower() in _ATTACHED and file.is_file() and file.stat().st_size <= MOST_ATTACHED_BYTES
+        suits = path and file.suffix.lower() in _ATTACHED and file.is_file() and file.stat().st_size <= MAX_ATTACHED_BYTES
     except OSError:
         return ""
     return path if suits else ""

@@ -13,8 +13,8 @@ from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.notifications.notification import KINDS, Notification
 
 _LOG = logging.getLogger(__name__)
-MOST_KEPT = 200
-MOST_KEYS = 2000
+MAX_KEPT = 200
+MAX_KEYS = 2000
 # A notification that no channel took for so long isn't news any more.
 EXPIRES_S = 86400.0
 INTERRUPTED = "The panel ended while this was being sent, so it may or may not have arrived."
@@ -92,7 +92,7 @@ class NotificationHistory:
             self._number += 1
             entry = Entry(self._number, notification, dict.fromkeys(channels, Delivery()))
             self._entries.append(entry)
-            del self._entries[:-MOST_KEPT]
+            del self._entries[:-MAX_KEPT]
             self._keep_key(notification.key)
             self._save()
             return entry
@@ -137,7 +137,7 @@ class NotificationHistory:
 
     def _keep_key(self, key: str) -> None:
         self._keys[key] = None
-        while len(self._keys) > MOST_KEYS:
+        while len(self._keys) > MAX_KEYS:
             oldest = next(iter(self._keys))
             del self._keys[oldest]
             run_id, _, what = oldest.partition(":")

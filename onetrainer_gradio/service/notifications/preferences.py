@@ -19,8 +19,8 @@ from onetrainer_gradio.service.notifications.notification import KINDS, Kind
 
 _LOG = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=BaseModel)
-MOST_CHANNELS = 20
-MOST_CHARACTERS = 2000
+MAX_CHANNELS = 20
+MAX_CHARACTERS = 2000
 _FROM_ENVIRONMENT = "environment-"
 _DEFAULT_KINDS: tuple[Kind, ...] = tuple(kind for kind, facts in KINDS.items() if facts.on)
 
@@ -74,7 +74,7 @@ class PreferenceStore:
         self._path = path
         self._secrets = secrets
         self._lock = threading.Lock()
-        self._fixed = environment.get(NOTIFICATIONS_VARIABLE, "").split()[:MOST_CHANNELS]
+        self._fixed = environment.get(NOTIFICATIONS_VARIABLE, "").split()[:MAX_CHANNELS]
         self._now: Preferences | None = None
 
     def preferences(self) -> Preferences:
@@ -129,9 +129,9 @@ class PreferenceStore:
         self.preferences()
         with self._lock:
             assert self._now is not None
-            if len(self._now.channels) >= MOST_CHANNELS:
+            if len(self._now.channels) >= MAX_CHANNELS:
                 raise ConfigValueError(
-                    f"There are already {MOST_CHANNELS} channels.", path="address", suggestion="Remove one of them."
+                    f"There are already {MAX_CHANNELS} channels.", path="address", suggestion="Remove one of them."
                 )
             with raising_storage_error("the address"):
                 self._secrets.set_value(_secret_name(channel.id), address)

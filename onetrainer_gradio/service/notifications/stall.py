@@ -11,7 +11,7 @@ from onetrainer_gradio.service.notifications.preferences import Preferences
 # Steps that tell how long a step usually takes.
 USUAL_STEPS = 50
 # No single look counts for more: between two looks that are further apart, the machine slept or the panel was stopped.
-MOST_AT_ONCE_S = 15.0
+MAX_AT_ONCE_S = 15.0
 
 Trouble = Literal["", "stalled", "waiting"]
 
@@ -26,7 +26,7 @@ class StallWatch:
 
     def look(self, state: Mapping[str, Any], usual_s: float | None, passed_s: float, preferences: Preferences) -> Trouble:
         """Return what is wrong with a run in ``state``, ``passed_s`` after the last look; its steps usually take ``usual_s``."""
-        passed_s = min(max(0.0, passed_s), MOST_AT_ONCE_S)
+        passed_s = min(max(0.0, passed_s), MAX_AT_ONCE_S)
         mark = (state["row"], state["seq"], state["phase"], state["phase_done"])
         if mark != self.mark or state["phase"] == "queued":
             self.mark, self.silent_s = mark, 0.0

@@ -22,8 +22,8 @@ from onetrainer_gradio.service.people.roles import Role
 from onetrainer_gradio.service.people.rows import Rows
 from onetrainer_gradio.service.people.store import PeopleStore
 
-MOST_ACCOUNTS = 500
-LEAST_PASSWORD, MOST_PASSWORD = 8, 256
+MAX_ACCOUNTS = 500
+MIN_PASSWORD, MAX_PASSWORD = 8, 256
 RECOVERY_CODES = 10
 PASSWORD_COST = RFC_9106_LOW_MEMORY
 TOTP_STEP_S = 30
@@ -107,8 +107,8 @@ class Accounts:
         """
         with self._rows.lock:
             name = _checked_name(name)
-            if len(self._rows.now) >= MOST_ACCOUNTS:
-                raise AccountError(f"There are {MOST_ACCOUNTS} accounts, which is the maximum.")
+            if len(self._rows.now) >= MAX_ACCOUNTS:
+                raise AccountError(f"There are {MAX_ACCOUNTS} accounts, which is the maximum.")
             if self.named(name):
                 raise AccountError(f"An account with the name {name!r} already exists.", path="name", value=name)
             hashed = self._hashed(password) if password or not subject else ""
@@ -168,8 +168,8 @@ class Accounts:
     def check_password(self, name: str, password: str) -> Account | None:
         """Return the account with this name and password, or None. An unknown name takes as long as a wrong password."""
         account = self.named(name)
-        if account is None or not account.password or len(password) > MOST_PASSWORD:
-            self._matches(self._hash_of_nobody(), password[:MOST_PASSWORD])
+        if account is None or not account.password or len(password) > MAX_PASSWORD:
+            self._matches(self._hash_of_nobody(), password[:MAX_PASSWORD])
             return None
         if not self._matches(account.password, password) or account.disabled:
             return None
@@ -184,9 +184,9 @@ class Accounts:
             return False
 
     def _hashed(self, password: str) -> str:
-        if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
+        if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
             raise AccountError(
-                f"The password has {len(password)} characters. It must have between {LEAST_PASSWORD} and {MOST_PASSWORD}.",
+                f"The password has {len(password)} characters. It must have between {MIN_PASSWORD} and {MAX_PASSWORD}.",
                 path="password",
             )
         return self._hasher.hash(password.encode(errors="surrogatepass"))

@@ -18,9 +18,9 @@ from onetrainer_gradio.service.people.store import PeopleStore
 
 log = logging.getLogger(__name__)
 
-MOST_ENTRIES = 500
+MAX_ENTRIES = 500
 _FIELDS = ("seq", "at", "who", "account", "kind", "via", "address", "action", "target", "status")
-_MOST_TEXT = 300
+_MAX_TEXT = 300
 # A spreadsheet would run a cell that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -49,7 +49,7 @@ class AuditLog:
         """
         who = identity.name or identity.kind.value
         given = (who, identity.account, identity.kind.value, identity.via, address, action, target)
-        values = (self._clock(), *(text.encode(errors="replace").decode()[:_MOST_TEXT] for text in given), status)
+        values = (self._clock(), *(text.encode(errors="replace").decode()[:_MAX_TEXT] for text in given), status)
         names, marks = ", ".join(_FIELDS[1:]), ", ".join("?" * len(values))
         self._store.change(lambda database: database.execute(f"INSERT INTO audit ({names}) VALUES ({marks})", values))
 
@@ -62,8 +62,8 @@ class AuditLog:
 
     def page(self, query: AuditQuery) -> dict[str, Any]:
         """Return entries, newest first, and the ``before`` of the next page."""
-        entries = self._entries(query, min(max(1, query.limit), MOST_ENTRIES))
-        full = len(entries) == min(max(1, query.limit), MOST_ENTRIES)
+        entries = self._entries(query, min(max(1, query.limit), MAX_ENTRIES))
+        full = len(entries) == min(max(1, query.limit), MAX_ENTRIES)
         return {"entries": entries, "next_before": entries[-1]["seq"] if full else None}
 
     def export(self, form: str) -> Iterator[str]:
@@ -71,7 +71,7 @@ class AuditLog:
         if form == "csv":
             yield _csv_line(_FIELDS)
         before = None
-        while entries := self._entries(AuditQuery(before=before), MOST_ENTRIES):
+        while entries := self._entries(AuditQuery(before=before), MAX_ENTRIES):
             for entry in entries:
                 line = _csv_line(entry.values()) if form == "csv" else json.dumps(entry, ensure_ascii=False) + "\n"
                 yield line

@@ -29,11 +29,11 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 ATTEMPT_S = 600.0
 LEEWAY_S = 60
 _TIMEOUT_S, _DEADLINE_S = 10.0, 20.0
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 _METADATA_S = 300.0
-_MOST_USED = 10_000
+_MAX_USED = 10_000
 _LONGEST_NEXT = 1000
-_MOST_KEYS = 50
+_MAX_KEYS = 50
 _CODE = re.compile(r"[a-z_]{1,60}")
 _AGAIN = "Start again from the login page."
 
@@ -112,7 +112,7 @@ class IdentityProvider:
         now = self._clock()
         with self._lock:
             self._used = {each: until for each, until in self._used.items() if until > now}
-            used = attempt.state in self._used or len(self._used) >= _MOST_USED
+            used = attempt.state in self._used or len(self._used) >= _MAX_USED
             self._used.setdefault(attempt.state, attempt.until)
         if used or attempt.until <= now:
             raise NotAuthenticatedError("This sign-in has expired or was already used.", suggestion=_AGAIN)
@@ -187,7 +187,7 @@ class IdentityProvider:
 
         header = jws.extract_compact(token.encode()).headers()
         status, published = self._json("GET", self._endpoint("jwks_uri"))
-        if status != 200 or not isinstance(published.get("keys"), list) or len(published["keys"]) > _MOST_KEYS:
+        if status != 200 or not isinstance(published.get("keys"), list) or len(published["keys"]) > _MAX_KEYS:
             raise self._unusable("doesn't publish its keys")
         keys = [key for key in KeySet.import_key_set({"keys": published["keys"]}) if header.get("kid") in {None, key.kid}]
         if not keys:
@@ -289,7 +289,7 @@ class IdentityProvider:
         for part in reply.iter_bytes():
             parts.append(part)
             size += len(part)
-            if size > _MOST_BYTES or time.monotonic() - began > _DEADLINE_S:
+            if size > _MAX_BYTES or time.monotonic() - began > _DEADLINE_S:
                 raise self._unusable("sends too much or too slowly")
         return b"".join(parts)
 

@@ -16,7 +16,7 @@ from onetrainer_gradio.service.people.sessions import digest_of
 from onetrainer_gradio.service.people.store import PeopleStore
 from onetrainer_gradio.service.people.tokens import USE_EVERY_S, checked_days, checked_title
 
-MOST_LINKS = 1000
+MAX_LINKS = 1000
 LINK_ROLES = (Role.VIEWER, Role.OPERATOR)
 
 
@@ -84,8 +84,8 @@ class Links:
             0.0,
         )
         with self._rows.lock:
-            if len(self._rows.now) >= MOST_LINKS:
-                raise AccountError(f"There are {MOST_LINKS} links, which is the maximum.", suggestion="Remove links first.")
+            if len(self._rows.now) >= MAX_LINKS:
+                raise AccountError(f"There are {MAX_LINKS} links, which is the maximum.", suggestion="Remove links first.")
             self._rows.put(link)
         return link, secret
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from onetrainer_gradio.errors import AccountError, CodeRequiredError, NotAuthenticatedError, NotPermittedError
 from onetrainer_gradio.service.host.access import LoginThrottle
-from onetrainer_gradio.service.people.accounts import MOST_ACCOUNTS, Account, Accounts
+from onetrainer_gradio.service.people.accounts import MAX_ACCOUNTS, Account, Accounts
 from onetrainer_gradio.service.people.audit import AuditLog
 from onetrainer_gradio.service.people.links import Link, Links
 from onetrainer_gradio.service.people.roles import Identity, Kind, Role, Scope
@@ -23,7 +23,7 @@ from onetrainer_gradio.service.people.tokens import Tokens
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 _CODE_LENGTH = 12
 # an account's name has at most 64 letters; the rest is for a number
-_MOST_NAME = 58
+_MAX_NAME = 58
 
 
 class People:
@@ -135,8 +135,8 @@ class People:
         return self.signed_in(account, address)
 
     def _free_name(self, wanted: str) -> str:
-        name = "".join(letter for letter in wanted if letter.isprintable()).strip()[:_MOST_NAME].strip() or "person"
-        names = (name, *(f"{name} {number}" for number in range(2, MOST_ACCOUNTS + 2)))
+        name = "".join(letter for letter in wanted if letter.isprintable()).strip()[:_MAX_NAME].strip() or "person"
+        names = (name, *(f"{name} {number}" for number in range(2, MAX_ACCOUNTS + 2)))
         return next(each for each in names if self.accounts.named(each) is None)
 
     def signed_in(self, account: Account, address: str) -> str:

@@ -19,7 +19,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # what a rule may compare
 KINDS = ("subject", "email", "domain", "user", "org")
 RULE_FORM = "ROLE=KIND:VALUE, such as operator=email:ada@example.org"
-_MOST_RULES = 1000
+_MAX_RULES = 1000
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def provider_settings(
         raise CommandLineError(
             "--oidc-issuer requires a list of who may sign in.", suggestion=f"Set --oidc-allow to {RULE_FORM}."
         )
-    if len(rules) > _MOST_RULES:
-        raise CommandLineError(f"--oidc-allow has {len(rules)} rules. The maximum is {_MOST_RULES}.")
+    if len(rules) > _MAX_RULES:
+        raise CommandLineError(f"--oidc-allow has {len(rules)} rules. The maximum is {_MAX_RULES}.")
     words = list(dict.fromkeys(["openid", *(scopes or DEFAULT_SCOPES).split()]))
     named = title.strip() or ("Hugging Face" if issuer.rstrip("/") == HUGGING_FACE else urlsplit(issuer).netloc)
     return ProviderSettings(issuer, client_id.strip(), client_secret.strip(), " ".join(words), named[:60], rules)

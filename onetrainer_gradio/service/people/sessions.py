@@ -13,7 +13,7 @@ from onetrainer_gradio.service.people.rows import Rows
 from onetrainer_gradio.service.people.store import PeopleStore
 
 SESSION_S = 30 * 24 * 3600.0
-MOST_SESSIONS = 2000
+MAX_SESSIONS = 2000
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Sessions:
         with self._rows.lock:
             known = sorted(self._rows.now.values(), key=lambda each: -each.expires)
             live = sum(each.expires > now for each in known)
-            self._rows.put(session, without={each.digest for each in known[min(live, MOST_SESSIONS - 1) :]})
+            self._rows.put(session, without={each.digest for each in known[min(live, MAX_SESSIONS - 1) :]})
         return secret
 
     def find(self, secret: str) -> Session | None:

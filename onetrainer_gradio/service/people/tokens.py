@@ -15,11 +15,11 @@ from onetrainer_gradio.service.people.sessions import digest_of
 from onetrainer_gradio.service.people.store import PeopleStore
 
 PREFIX = "otg_"
-MOST_TOKENS = 1000
-MOST_DAYS = 366
+MAX_TOKENS = 1000
+MAX_DAYS = 366
 # The time of the last use is written at most this often.
 USE_EVERY_S = 60.0
-MOST_NAME = 80
+MAX_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Tokens:
         now = self._clock()
         token = Token(secrets.token_hex(8), digest_of(secret), account, name, scope.value, now, now + checked_days(days), 0.0)
         with self._rows.lock:
-            if len(self._rows.now) >= MOST_TOKENS:
-                raise AccountError(f"There are {MOST_TOKENS} tokens, which is the maximum.", suggestion="Remove tokens first.")
+            if len(self._rows.now) >= MAX_TOKENS:
+                raise AccountError(f"There are {MAX_TOKENS} tokens, which is the maximum.", suggestion="Remove tokens first.")
             self._rows.put(token)
         return token, secret
 
@@ -118,8 +118,8 @@ def checked_title(name: str) -> str:
     :raises AccountError: if it is empty or too long.
     """
     name = " ".join(name.split())
-    if not name or len(name) > MOST_NAME or not name.isprintable():
-        raise AccountError(f"The name must have between 1 and {MOST_NAME} printable characters.", path="name")
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise AccountError(f"The name must have between 1 and {MAX_NAME} printable characters.", path="name")
     return name
 
 
@@ -128,6 +128,6 @@ def checked_days(days: float) -> float:
 
     :raises AccountError: if it isn't between a minute and a year.
     """
-    if not 1 / 1440 <= days <= MOST_DAYS:
-        raise AccountError(f"The lifetime must be between a minute and {MOST_DAYS} days.", path="days", value=days)
+    if not 1 / 1440 <= days <= MAX_DAYS:
+        raise AccountError(f"The lifetime must be between a minute and {MAX_DAYS} days.", path="days", value=days)
     return days * 24 * 3600

@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.1
 SEND_EVERY_S = 0.25
 # More rows than this aren't sent: a viewer that receives the new row count reads the curve again.
-MOST_ROWS = 2000
+MAX_ROWS = 2000
 _LOG_BYTES = 32 << 10
 _PAGE = 500
 CONTRACT_KEYS = ("is_training", "status", "progress", "max_step", "max_epoch", "error")
@@ -56,19 +56,19 @@ class Tail:
 
     def look(self, *, everything: bool = False) -> bool:
         """Send new data and return whether there was any. Metrics and log lines are sent at most four times a second."""
-        news = self._events()
+        changed = self._events()
         if everything or time.monotonic() - self._sent_at >= SEND_EVERY_S:
             sent = self._rows()
             sent = self._lines() or sent
             if sent:
                 self._sent_at = time.monotonic()
-            news = news or sent
-        return news
+            changed = changed or sent
+        return changed
 
     def _events(self) -> bool:
-        news = False
+        changed = False
         while entries := self.run.journal.since(self._seq, _PAGE):
-            news = True
+            changed = True
             for entry in entries:
                 kind = entry.body["type"]
                 if kind == _SAMPLE_MADE:
@@ -79,13 +79,13 @@ class Tail:
                     event = entry.body
                     self._feed.publish("event", run_id=self.run.id, journal_seq=entry.seq, event=event)
             self._seq = entries[-1].seq
-        return news
+        return changed
 
     def _rows(self) -> bool:
         count = self.run.metrics.count()
         if count <= self._row:
             return False
-        first = max(self._row, count - MOST_ROWS)
+        first = max(self._row, count - MAX_ROWS)
         rows = self.run.metrics.rows(first, count)
         columns = list(self.run.metrics.columns())
         self._feed.publish("metrics", run_id=self.run.id, row=first, columns=columns, rows=finite_rows(rows))
@@ -177,7 +177,7 @@ class Follower:
         self._parked = parked
         self._gone = gone
         self._kind = kind
-        self._told_parked: RunHandle | None = None
+        self._reported_parked: RunHandle | None = None
         self._changed = threading.Condition()
         self._woken = False
         self._closing = False
@@ -246,22 +246,22 @@ class Follower:
 
     def _look(self, run_handle: RunHandle, tail: Tail) -> None:
         alive = run_handle.look()
-        parked = alive and run_handle is not self._told_parked and run_handle.loaded_until() is not None
-        news = tail.look(everything=not alive or parked)
+        parked = alive and run_handle is not self._reported_parked and run_handle.loaded_until() is not None
+        changed = tail.look(everything=not alive or parked)
         if parked:
-            self._told_parked = run_handle
+            self._reported_parked = run_handle
             self._parked(run_handle)
         if not alive:
             with self._changed:
                 if self._run_handle is run_handle:
                     self._run_handle = self._tail = None
             self._gone(run_handle)
-        self.tell(force=not alive or parked)
-        if news or not alive or parked:
+        self.publish_state(force=not alive or parked)
+        if changed or not alive or parked:
             with self._changed:
                 self._changed.notify_all()
 
-    def tell(self, *, force: bool = False) -> None:
+    def publish_state(self, *, force: bool = False) -> None:
         """Publish the state if it changed: important changes at once, numbers at intervals."""
         state = self._state()
         stop = state["stop"] or {}

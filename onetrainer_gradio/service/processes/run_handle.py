@@ -339,7 +339,7 @@ class ThreadRun:
         self._escalation = StopEscalation(stop_timeouts(run.folder), stages=("finish_step",))
         self._noted = False
         self._folder = FolderWatch(run.folder)
-        self._told_gone = False
+        self._reported_gone = False
         self._config = TrainConfig()
         self._thread = threading.Thread(target=self._work, name=f"run-{run.id}", daemon=True)
 
@@ -382,8 +382,8 @@ class ThreadRun:
     def look(self) -> bool:
         """Write waiting events and escalate a stop."""
         self._recorder.flush(force=False)
-        if not self._told_gone and self._folder.gone():
-            self._told_gone = True
+        if not self._reported_gone and self._folder.gone():
+            self._reported_gone = True
             for command in final_commands(self._config):
                 self._control.put(command)
         stage = self._escalation.look(time.time(), tuple(self._stops), self.run.state()["phase"] or "") if self._stops else None
@@ -395,7 +395,7 @@ class ThreadRun:
             self._recorder(WarningIssued(code=THREAD_NOTE, message=message))
         if self._thread.is_alive():
             return True
-        if not self.run.ended() and not self._told_gone:
+        if not self.run.ended() and not self._reported_gone:
             end = RunEnded(reason="failed", error=ErrorInfo(type="WorkerDiedError", message="The training thread has ended."))
             try:
                 finish(self.run.folder, end)

@@ -235,7 +235,7 @@ class Worker:
         self._process.stdin.write(f"{run_folder}\n".encode())
         self._process.stdin.flush()
 
-    def want_no_more(self) -> None:
+    def let_exit(self) -> None:
         """Let it exit after its run, or at once if it waits."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
@@ -307,7 +307,7 @@ def _wait_for_the_next(run_folder: Path, worker: Worker, watch: StopWatch) -> Pa
             return decision.folder
         if decision is not None or _time_is_up(after, until):
             break
-    worker.want_no_more()
+    worker.let_exit()
     watch.linger_from_now()
     while not worker.gone.wait(LOOK_EVERY_S):
         watch.look_after_end()

@@ -40,7 +40,7 @@ from onetrainer_gradio.service.queue.items import (
 from onetrainer_gradio.service.queue.run_queue import error_body
 from onetrainer_gradio.service.queue.store import QueueStore, Transaction
 from onetrainer_gradio.service.runs.backups import newest_whole_backup
-from onetrainer_gradio.service.runs.labels import MOST_NOTE
+from onetrainer_gradio.service.runs.labels import MAX_NOTE
 from onetrainer_gradio.service.runs.record import Run, RunStore
 from onetrainer_gradio.service.scheduler import RunScheduler
 
@@ -49,7 +49,7 @@ LOOK_EVERY_S = 0.5
 # After an error of the disk, the next attempt waits this long.
 TROUBLE_S = 10.0
 # A run that is killed together with its panel before it began is started again this often.
-MOST_UNSTARTED = 3
+MAX_UNSTARTED = 3
 RETRY_FIRST_S = 10.0
 RETRY_LONGEST_S = 600.0
 
@@ -171,7 +171,7 @@ class Dispatcher:
 
     def look(self) -> bool:
         """Record ended runs and start what can start. Return whether there is anything to look at again soon."""
-        items, paused, before, days = self._store.read(_picture)
+        items, paused, before, days = self._store.read(_snapshot)
         revision = self._store.revision()
         if revision != self._revision:
             if self._revision >= 0:
@@ -182,7 +182,7 @@ class Dispatcher:
             return False
         settled = [self._settle(item) for item in items if item.state in ON_DEVICE]
         if any(settled):
-            items, paused, before, days = self._store.read(_picture)
+            items, paused, before, days = self._store.read(_snapshot)
         waits: dict[str, Wait] = {}
         used_s = self._used_s(days) if days else {}
         waiting = fair_order(items, used_s) if days else in_order(items)
@@ -306,7 +306,7 @@ class Dispatcher:
         self._devices[run.id] = item.devices
         if item.notes:
             with contextlib.suppress(StorageError):  # the note stays with the item
-                run.set_labels(dataclasses.replace(run.labels, note=item.notes[:MOST_NOTE]))
+                run.set_labels(dataclasses.replace(run.labels, note=item.notes[:MAX_NOTE]))
         self._running(item.id)
         self._changed("started", item.id)
         return None
@@ -385,7 +385,7 @@ class Dispatcher:
     def _ended(self, item: QueueItem, run: Run) -> None:
         state = run.state()
         reason = state["end_reason"]
-        if reason == "lost" and state["started_at"] is None and item.unstarted < MOST_UNSTARTED:
+        if reason == "lost" and state["started_at"] is None and item.unstarted < MAX_UNSTARTED:
             self._start_again(item, run)
         elif reason == "stopped" and item.state == "suspending":
             self._suspended(item, run)
@@ -520,7 +520,7 @@ def _take_back(queue: Transaction, item_id: str, before: QueueItem | None) -> No
         queue.put(dataclasses.replace(item, state=before.state, held=before.held, hold_reason=before.hold_reason))
 
 
-def _picture(queue: Transaction) -> tuple[list[QueueItem], str, dict[str, int], int]:
+def _snapshot(queue: Transaction) -> tuple[list[QueueItem], str, dict[str, int], int]:
     """Return the items that haven't ended, why the queue is paused, memory before the last runs, and the days of fair share."""
     return list(queue.items.values()), queue.fact("paused"), _memory_before(queue), fair_share_days(queue)
 

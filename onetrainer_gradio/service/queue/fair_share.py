@@ -9,7 +9,7 @@ from onetrainer_gradio.service.queue.items import ON_DEVICE, QueueItem
 from onetrainer_gradio.service.queue.store import Transaction
 
 FACT = "fair_share_days"
-MOST_DAYS = 365
+MAX_DAYS = 365
 # Usage counts in whole minutes: the order doesn't change while two runs train for about the same time.
 _STEP_S = 60.0
 
@@ -17,7 +17,7 @@ _STEP_S = 60.0
 def fair_share_days(queue: Transaction) -> int:
     """Return how many days back usage counts; 0 if runs start in their order."""
     text = queue.fact(FACT)
-    return min(MOST_DAYS, int(text)) if text.isdecimal() else 0
+    return min(MAX_DAYS, int(text)) if text.isdecimal() else 0
 
 
 def fair_order(items: Iterable[QueueItem], used_s: Mapping[str, float], starting: Iterable[QueueItem] = ()) -> list[QueueItem]:

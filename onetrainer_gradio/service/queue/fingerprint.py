@@ -11,7 +11,7 @@ from typing import Any
 from onetrainer_gradio.config.declarations.train import TrainConfig
 
 # A folder with more files is described by its first ones; reading all of them would delay the answer.
-MOST_FILES = 200_000
+MAX_FILES = 200_000
 
 
 def fingerprints_of(config: TrainConfig) -> dict[str, dict[str, Any]]:
@@ -30,7 +30,7 @@ def fingerprint(folder: Path, *, with_subfolders: bool) -> dict[str, Any]:
     for name, size, modified_ns in _files(str(folder), with_subfolders):
         lines.append(f"{name}\0{size}\0{modified_ns}")
         total += size
-        if len(lines) >= MOST_FILES:
+        if len(lines) >= MAX_FILES:
             break
     digest = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
     return {"files": len(lines), "bytes": total, "hash": digest, "subfolders": with_subfolders}

@@ -19,10 +19,10 @@ ON_DEVICE = frozenset({"starting", "running", "suspending"})
 ENDED = frozenset({"completed", "stopped", "failed"})
 OnFailure = Literal["continue", "hold", "retry"]
 
-MOST_ITEMS = 1000
+MAX_ITEMS = 1000
 """Runs that can wait at the same time."""
-MOST_RETRIES = 20
-MOST_TAGS = 50
+MAX_RETRIES = 20
+MAX_TAGS = 50
 
 
 class ItemChoices(BaseModel):
@@ -32,7 +32,7 @@ class ItemChoices(BaseModel):
 
     name: str | None = Field(None, max_length=500, description="Name of the run. If omitted, as in the options.")
     notes: str | None = Field(None, max_length=20_000, description="Notes for the reader of the queue.")
-    tags: tuple[str, ...] | None = Field(None, max_length=MOST_TAGS, description="Tags to find the run by.")
+    tags: tuple[str, ...] | None = Field(None, max_length=MAX_TAGS, description="Tags to find the run by.")
     priority: int | None = Field(None, ge=-100, le=100, description="Runs with a higher priority start first.")
     device: str | None = Field(
         None,
@@ -49,7 +49,7 @@ class ItemChoices(BaseModel):
         None,
         description="What to do if the run fails: `continue` with the next one, `hold` the queue, or `retry` the run.",
     )
-    retries: int | None = Field(None, ge=0, le=MOST_RETRIES, description="How often to retry a failed run.")
+    retries: int | None = Field(None, ge=0, le=MAX_RETRIES, description="How often to retry a failed run.")
     held: bool | None = Field(None, description="Whether the run waits until its owner releases it.")
 
     def given(self) -> dict[str, Any]:

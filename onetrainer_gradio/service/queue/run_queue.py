@@ -26,11 +26,11 @@ from onetrainer_gradio.errors import (
     TrainerError,
 )
 from onetrainer_gradio.service.people.roles import Kind, acting
-from onetrainer_gradio.service.queue.fair_share import FACT, MOST_DAYS, fair_order, fair_share_days, reason_of
+from onetrainer_gradio.service.queue.fair_share import FACT, MAX_DAYS, fair_order, fair_share_days, reason_of
 from onetrainer_gradio.service.queue.fingerprint import fingerprints_of
 from onetrainer_gradio.service.queue.items import (
-    MOST_ITEMS,
-    MOST_TAGS,
+    MAX_ITEMS,
+    MAX_TAGS,
     ON_DEVICE,
     ItemChoices,
     QueueItem,
@@ -46,7 +46,7 @@ BY_OWNER = "owner"
 _LABELS = {str(model_type): facts.label for model_type, facts in MODELS.items()}
 _NOT_SHOWN = frozenset({"fingerprints", "claimed_by", "unstarted", "position", "account"})
 # Of the settings' changes only the part that fits into a list is shown.
-_MOST_FINDINGS = 50
+_MAX_FINDINGS = 50
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ class RunQueue:
                 fingerprints |= fingerprints_of(frozen.config)
 
         def work(queue: Transaction) -> None:
-            if len(queue.items) + len(added) > MOST_ITEMS:
+            if len(queue.items) + len(added) > MAX_ITEMS:
                 raise RunConflictError(
-                    f"The queue can't have more than {MOST_ITEMS} runs", suggestion="Remove some of the waiting runs."
+                    f"The queue can't have more than {MAX_ITEMS} runs", suggestion="Remove some of the waiting runs."
                 )
             for item, frozen in added:
                 own = {concept.path for concept in frozen.config.concepts or () if concept.enabled}
@@ -160,7 +160,7 @@ class RunQueue:
                     "name": item.name,
                     "tags": list(item.tags),
                     "changes": dict(item.changes),
-                    "errors": [dataclasses.asdict(finding) for finding in findings[:_MOST_FINDINGS]],
+                    "errors": [dataclasses.asdict(finding) for finding in findings[:_MAX_FINDINGS]],
                 }
                 for item, _, findings in made
             ],
@@ -183,7 +183,7 @@ class RunQueue:
         made, notes = self._sweep(config, options, choices or ItemChoices(), values)
         wrong = [finding for _, frozen, findings in made if frozen is None for finding in findings]
         if wrong:
-            raise ConfigInvalidError(wrong[:_MOST_FINDINGS])
+            raise ConfigInvalidError(wrong[:_MAX_FINDINGS])
         added = [(item, frozen) for item, frozen, _ in made if frozen is not None]
         self._add_all(added)
         self._changed("added", added[0][0].id)
@@ -207,7 +207,7 @@ class RunQueue:
             own = choices.model_copy(
                 update={
                     "name": f"{name} {label_of(changes)}"[:500],
-                    "tags": (*(choices.tags or first.options.tags), sweep, *tags_of(changes))[:MOST_TAGS],
+                    "tags": (*(choices.tags or first.options.tags), sweep, *tags_of(changes))[:MAX_TAGS],
                 }
             )
             try:
@@ -233,8 +233,8 @@ class RunQueue:
 
         def work(queue: Transaction) -> str:
             item = queue.item(item_id)
-            if len(queue.items) >= MOST_ITEMS:
-                raise RunConflictError(f"The queue can't have more than {MOST_ITEMS} runs")
+            if len(queue.items) >= MAX_ITEMS:
+                raise RunConflictError(f"The queue can't have more than {MAX_ITEMS} runs")
             config, options = queue.texts(item_id)
             copy = dataclasses.replace(
                 _fresh(item),
@@ -464,8 +464,8 @@ class RunQueue:
 
         :raises ConfigValueError: if ``days`` isn't between 0 and a year.
         """
-        if not 0 <= days <= MOST_DAYS:
-            raise ConfigValueError(f"The days must be between 0 and {MOST_DAYS}.", path="days", value=days)
+        if not 0 <= days <= MAX_DAYS:
+            raise ConfigValueError(f"The days must be between 0 and {MAX_DAYS}.", path="days", value=days)
         self.store.change(lambda queue: queue.set_fact(FACT, str(days) if days else ""))
         self._changed("fair_share", "")
         return self.summary()

@@ -10,10 +10,10 @@ from typing import Any
 
 from onetrainer_gradio.errors import ConfigValueError
 
-MOST_RUNS = 100
+MAX_RUNS = 100
 """Runs that a sweep can have."""
-MOST_SETTINGS = 8
-_MOST_SHOWN = 40
+MAX_SETTINGS = 8
+_MAX_SHOWN = 40
 
 
 def grid(values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -25,13 +25,13 @@ def grid(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     if not values:
         raise ConfigValueError("A sweep needs at least one setting.", path="values", expected='{"learning_rate": [1e-4, 3e-4]}')
-    if len(values) > MOST_SETTINGS:
-        raise ConfigValueError(f"A sweep can vary at most {MOST_SETTINGS} settings.", path="values", value=len(values))
+    if len(values) > MAX_SETTINGS:
+        raise ConfigValueError(f"A sweep can vary at most {MAX_SETTINGS} settings.", path="values", value=len(values))
     lists = {path: list_of(path, given) for path, given in values.items()}
     count = math.prod(len(each) for each in lists.values())
-    if count > MOST_RUNS:
+    if count > MAX_RUNS:
         raise ConfigValueError(
-            f"This sweep has {count} runs. The limit is {MOST_RUNS}.",
+            f"This sweep has {count} runs. The limit is {MAX_RUNS}.",
             path="values",
             value=count,
             suggestion="Remove some values.",
@@ -77,4 +77,4 @@ def tags_of(changes: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"

@@ -17,7 +17,7 @@ from onetrainer_gradio.service.runs.file_records import FileRecord, read_records
 from onetrainer_gradio.service.runs.record import Run
 
 _CREATED = tag(BackupCreated)
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def backups_of(run: Run) -> list[Backup]:
             ours=run_of(path) == run.id,
             exists=exists,
         )
-    return list(found.values())[-MOST_LISTED:]
+    return list(found.values())[-MAX_LISTED:]
 
 
 def problem_of(path: Path, record: FileRecord | None) -> str:

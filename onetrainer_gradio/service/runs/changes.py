@@ -12,17 +12,17 @@ from onetrainer_gradio.service.runs.record import Run, RunStore
 
 Action = Literal["archive", "unarchive", "add_tags", "remove_tags", "delete"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
-MOST_RUNS = 1000
-_MOST_CONTINUED = 20
+MAX_RUNS = 1000
+_MAX_CONTINUED = 20
 
 
 class RunChanges:
-    """Changes of the runs of a store. ``delete`` deletes one run and returns the freed bytes; ``tell`` reports changed runs."""
+    """Changes of the runs of a store. ``delete`` deletes one run and returns the freed bytes; ``notify`` reports changed runs."""
 
-    def __init__(self, runs: RunStore, delete: Callable[[str], int], tell: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, runs: RunStore, delete: Callable[[str], int], notify: Callable[[Sequence[str]], None]) -> None:
         self._runs = runs
         self._delete = delete
-        self._tell = tell
+        self._notify = notify
 
     def label(self, run_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change ``name``, ``tags``, ``note`` or ``archived`` of a run, and return its line in the list.
@@ -34,7 +34,7 @@ class RunChanges:
         run = self._runs.get(run_id)
         run.set_labels(changed(run.labels, changes))
         line = self._runs.listing.read([run_id])[run_id]
-        self._tell([run_id])
+        self._notify([run_id])
         return line
 
     def delete(self, run_id: str) -> int:
@@ -44,7 +44,7 @@ class RunChanges:
         :raises RunConflictError: if it hasn't ended.
         """
         freed = self._delete(run_id)
-        self._tell([run_id])
+        self._notify([run_id])
         return freed
 
     def apply(self, ids: Sequence[str], action: Action, tags: Sequence[str] = ()) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class RunChanges:
         if action != "delete":
             self._runs.listing.read(done)
         if done:
-            self._tell(done)
+            self._notify(done)
         return {"done": done, "failed": failed, "freed_bytes": freed}
 
     def preview_delete(self, ids: Iterable[str]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class RunChanges:
 
     def continued_by(self, run_id: str) -> list[dict[str, Any]]:
         """Return the lines of the newest runs that resume a run."""
-        return list(self._runs.page(_MOST_CONTINUED, None, RunQuery(resumes=run_id))["runs"])
+        return list(self._runs.page(_MAX_CONTINUED, None, RunQuery(resumes=run_id))["runs"])
 
 
 def _changes_of(run: Run, action: Action, tags: Sequence[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from onetrainer_gradio.commands import Command, Stop, decode_command, encode_com
 from onetrainer_gradio.events import CommandCompleted, CommandReceived, Event, tag
 from onetrainer_gradio.service.host.atomic import read_bytes, read_json
 
-_MOST_STOPS_BYTES = 1 << 20
+_MAX_STOPS_BYTES = 1 << 20
 _NAME = re.compile(r"^\d{19,}-[0-9a-zA-Z]+\.json$")
 
 
@@ -99,7 +99,7 @@ class CommandFolder:
     def stops(self) -> list[Stop]:
         """Return the Stops so far."""
         try:
-            data = read_bytes(self.stops_path, _MOST_STOPS_BYTES)
+            data = read_bytes(self.stops_path, _MAX_STOPS_BYTES)
         except OSError:
             return []
         notes = (note for line in (data or b"").split(b"\n") if (note := _parsed(line)))

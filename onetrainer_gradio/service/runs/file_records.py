@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.service.host.atomic import MOST_BYTES, open_file
+from onetrainer_gradio.service.host.atomic import MAX_BYTES, open_file
 
 RECORDS = "files.jsonl"
 KEPT_FOLDER = "files"
@@ -161,7 +161,7 @@ class _RecordReader:
                     if status.st_ino != self._inode or status.st_size < self._end:
                         self._inode, self._end, self._known = status.st_ino, 0, {}
                     file.seek(self._end)
-                    data = file.read(MOST_BYTES)
+                    data = file.read(MAX_BYTES)
             except OSError:
                 self._inode, self._end, self._known = 0, 0, {}
                 return self._known

@@ -41,11 +41,11 @@ _CLOCK_S = 5.0
 
 
 class WorkspaceImport:
-    """Add the runs of OneTrainer workspaces to a store. ``tell`` reports added runs."""
+    """Add the runs of OneTrainer workspaces to a store. ``notify`` reports added runs."""
 
-    def __init__(self, runs: RunStore, tell: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, runs: RunStore, notify: Callable[[Sequence[str]], None]) -> None:
         self._runs = runs
-        self._tell = tell
+        self._notify = notify
         self._lock = threading.Lock()  # two imports of one workspace would write the same folders
 
     def preview(self, workspace: Path) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ class WorkspaceImport:
                 earlier.append((run_id, start, last))
                 (updated if known else added).append(run_id)
         self._runs.listing.read([*added, *updated])
-        self._tell([*added, *updated])
+        self._notify([*added, *updated])
         return {"added": added, "updated": updated, "skipped": skipped}
 
     def _starts(self, workspace: Path) -> Iterator[tuple[Start, str, bool, bool]]:

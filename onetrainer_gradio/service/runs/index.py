@@ -31,8 +31,8 @@ SCHEMA_VERSION = 3
 # "OTGR": distinguishes our index from another program's database.
 _APPLICATION_ID = 0x4F544752
 # SQLite opens these next to the file.
-_BESIDE = ("-journal", "-wal", "-shm")
-_MOST_BYTES = 4 << 30
+_SQLITE_SUFFIXES = ("-journal", "-wal", "-shm")
+_MAX_BYTES = 4 << 30
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 # What each name of ``sort`` orders by; a leading "-" reverses it. Runs without such a value come last.
@@ -95,7 +95,7 @@ _COLUMNS = (
 )
 _PUT = f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _PUT_LINE = "INSERT OR REPLACE INTO lines (id, line) VALUES (?, ?)"
-_MOST_SEARCHED = 1000
+_MAX_SEARCHED = 1000
 _SEARCHED = ("id", "name", "model_type", "training_method", "base_model", "backend", "checkout", "started_by", "error", "note")
 
 
@@ -284,7 +284,7 @@ class RunIndex:
 def _removed(path: Path) -> bool:
     """Remove a damaged index and its journal; return whether an empty one can take its place."""
     try:
-        for name in (path, *(path.with_name(path.name + end) for end in _BESIDE)):
+        for name in (path, *(path.with_name(path.name + end) for end in _SQLITE_SUFFIXES)):
             name.unlink(missing_ok=True)
     except OSError:
         return False
@@ -299,12 +299,12 @@ def _opened(path: Path) -> sqlite3.Connection:
     :raises _ForeignFileError: if something else is in its place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for name in (path, *(path.with_name(path.name + end) for end in _BESIDE)):
+    for name in (path, *(path.with_name(path.name + end) for end in _SQLITE_SUFFIXES)):
         with suppress(FileNotFoundError):
             status = name.lstat()
             if not stat.S_ISREG(status.st_mode):  # also a pipe, on which SQLite would wait, and a link that leads elsewhere
                 raise _ForeignFileError(f"{name} isn't a regular file")
-            if status.st_size > _MOST_BYTES:
+            if status.st_size > _MAX_BYTES:
                 raise OSError(f"{name} is too large")
     database = _connected(os.fspath(path))
     try:
@@ -376,7 +376,7 @@ def _row(run_id: str, mark: str, line: Mapping[str, Any]) -> tuple[Any, ...]:
         "resumes_run": _text(line.get("resumes_run")),
         "archived": int(line.get("archived") is True),
         "tags": f"\n{lines_of_tags}" if tags else "",
-        "words": "\n".join(words).casefold()[:_MOST_SEARCHED],
+        "words": "\n".join(words).casefold()[:_MAX_SEARCHED],
     }
     return tuple(values[name] for name in _COLUMNS)
 

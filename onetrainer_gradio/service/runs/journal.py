@@ -39,7 +39,7 @@ _INDEX_EVERY = 256
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 64 << 10
 # Readers ignore what is beyond. A journal has some 200 bytes per event; only a damaged file gets this large.
-_MOST_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
 _LOOKS_AT_A_TEAR = 5
 _LOOK_AGAIN_S = 0.001
 _ENDED = tag(RunEnded)
@@ -209,7 +209,7 @@ class Journal:
             return True
         os.lseek(descriptor, self._end, os.SEEK_SET)
         position = self._end
-        while position < _MOST_BYTES and (chunk := os.read(descriptor, _CHUNK_BYTES)):
+        while position < _MAX_BYTES and (chunk := os.read(descriptor, _CHUNK_BYTES)):
             found = chunk.find(b"\n")
             while found >= 0:
                 self._lines += 1

@@ -11,8 +11,8 @@ from onetrainer_gradio.errors import ConfigValueError
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 
 LABELS = "labels.json"
-MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS = 200, 10_000, 100, 50
-_MOST_BYTES = 1 << 20
+MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS = 200, 10_000, 100, 50
+_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Labels:
 
 def read_labels(folder: Path) -> Labels:
     """Return the labels of a run; values of a wrong type are ignored."""
-    document = read_json(folder / LABELS, _MOST_BYTES)
+    document = read_json(folder / LABELS, _MAX_BYTES)
     body = document if isinstance(document, dict) else {}
     tags = body.get("tags")
     return Labels(
@@ -54,11 +54,11 @@ def changed(labels: Labels, changes: Mapping[str, Any]) -> Labels:
     """
     values = dict(changes)
     if values.get("name") is not None:
-        values["name"] = _fits("name", values["name"].strip(), MOST_NAME)
+        values["name"] = _fits("name", values["name"].strip(), MAX_NAME)
     if values.get("tags") is not None:
         values["tags"] = tidy_tags(values["tags"])
     if values.get("note") is not None:
-        values["note"] = _fits("note", values["note"], MOST_NOTE)
+        values["note"] = _fits("note", values["note"], MAX_NOTE)
     return replace(labels, **values)
 
 
@@ -68,10 +68,10 @@ def tidy_tags(tags: Any) -> tuple[str, ...]:
     :raises ConfigValueError: if there are too many, or one is too long.
     """
     tidy = tuple(dict.fromkeys(" ".join(tag.split()) for tag in tags if tag.strip()))
-    if len(tidy) > MOST_TAGS:
-        raise ConfigValueError(f"A run can have at most {MOST_TAGS} tags.", path="tags", suggestion="Remove some of the tags.")
+    if len(tidy) > MAX_TAGS:
+        raise ConfigValueError(f"A run can have at most {MAX_TAGS} tags.", path="tags", suggestion="Remove some of the tags.")
     for tag in tidy:
-        _fits("tags", tag, MOST_TAG)
+        _fits("tags", tag, MAX_TAG)
     return tidy
 
 

@@ -12,10 +12,10 @@ from onetrainer_gradio.errors import RunNotFoundError
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, IndexPage, RunIndex, RunQuery
 
 # Runs that haven't ended are read for every page, so that search and order follow them. More than a few never are active.
-_MOST_ACTIVE = 100
+_MAX_ACTIVE = 100
 # New runs are read at once, so that a search finds them. More than a few are read in the background.
-_MOST_NEW = 20
-_MOST_FACETS = 200
+_MAX_NEW = 20
+_MAX_FACETS = 200
 # Between two runs that are read in the background, so that requests are answered meanwhile.
 _PAUSE_S = 0.002
 # The page is loaded first after a start.
@@ -47,7 +47,7 @@ class RunListing:
         """Return a page of the runs that a query selects; see ``RunStore.page``."""
         ids = self._ids()
         new = self._index.follow(ids)
-        self.read([*self._index.active(_MOST_ACTIVE), *new[:_MOST_NEW]])
+        self.read([*self._index.active(_MAX_ACTIVE), *new[:_MAX_NEW]])
         page = self._index.page(query, limit, cursor)
         lines = self.read(self._changed(page))
         if lines and (query.selects or query.sort != NEWEST_FIRST):  # they may belong elsewhere now
@@ -83,7 +83,7 @@ class RunListing:
                 self._prepare(run_id)
                 self.read([run_id])
 
-    def facets(self, limit: int = _MOST_FACETS) -> dict[str, list[tuple[str, int]]]:
+    def facets(self, limit: int = _MAX_FACETS) -> dict[str, list[tuple[str, int]]]:
         """Return what the runs can be filtered by, with the number of runs of each value, the most frequent ones first."""
         self._index.follow(self._ids())
         return self._index.facets(limit)
@@ -91,10 +91,10 @@ class RunListing:
     def counts_by_status(self) -> dict[str, int]:
         """Return the number of runs of each status. Runs that were never read are missing until they are, in the background."""
         new = self._index.follow(self._ids())
-        self.read([*self._index.active(_MOST_ACTIVE), *new[:_MOST_NEW]])
+        self.read([*self._index.active(_MAX_ACTIVE), *new[:_MAX_NEW]])
         if self._index.unread():
             self.catch_up()
-        return dict(self._index.facets(_MOST_FACETS)["statuses"])
+        return dict(self._index.facets(_MAX_FACETS)["statuses"])
 
     def in_workspace(self, workspace: str) -> list[dict[str, Any]]:
         """Return the lines of the runs that write into a workspace."""

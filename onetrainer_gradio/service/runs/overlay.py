@@ -35,18 +35,18 @@ from onetrainer_gradio.service.runs.record import RunStore
 
 Axis = Literal["step", "epoch", "time"]
 AXES: tuple[Axis, ...] = get_args(Axis)
-MOST_RUNS = 30
-MOST_METRICS = 24
-MOST_CURVES = 150
-MOST_POINTS = 2000
-MOST_BYTES = 96_000
+MAX_RUNS = 30
+MAX_METRICS = 24
+MAX_CURVES = 150
+MAX_POINTS = 2000
+MAX_BYTES = 96_000
 """The maximum size of an answer as JSON, however long the runs are."""
 ALL = "all"
 LEARNING_RATE, VALIDATION = "lr", "validation"
 _PLAIN = ("loss", "smooth_loss", "grad_norm", SPEED)
 # Up to this number of rows, they are read one by one, so that a zoom shows each step; more of them in blocks.
 _RAW_ROWS = 1 << 15
-_LEAST_POINTS = 8
+_MIN_POINTS = 8
 _BYTES_OF_X, _BYTES_OF_VALUE, _BYTES_OF_RUN = 9, 8, 300
 _DIGITS, _X_DIGITS = 4, 7
 _POSITION = {name: index for index, name in enumerate(FIXED_COLUMNS)}
@@ -126,7 +126,7 @@ class Overlay:
         self._blocks = blocks
 
     def series(self, ids: Sequence[str], view: View) -> dict[str, Any]:
-        """Return the curves of some runs, in at most ``MOST_BYTES`` as JSON. Runs that don't exist are listed as ``missing``.
+        """Return the curves of some runs, in at most ``MAX_BYTES`` as JSON. Runs that don't exist are listed as ``missing``.
 
         Each run has ``x`` and for each metric ``min``, ``max`` and ``mean`` of the stretch that begins there.
 
@@ -134,16 +134,16 @@ class Overlay:
         """
         chosen = list(dict.fromkeys(ids))
         found, missing = {}, []
-        for run_id in chosen[:MOST_RUNS]:
+        for run_id in chosen[:MAX_RUNS]:
             try:
                 found[run_id] = self._stretches(run_id, view)
             except RunNotFoundError:
                 missing.append(run_id)
         available = list(dict.fromkeys(name for stretches in found.values() for name in metrics_of(stretches)))
-        metrics = available[:MOST_METRICS] if view.metrics == (ALL,) else list(dict.fromkeys(view.metrics))
-        if len(chosen) > MOST_RUNS or len(metrics) > MOST_METRICS or len(found) * len(metrics) > MOST_CURVES:
+        metrics = available[:MAX_METRICS] if view.metrics == (ALL,) else list(dict.fromkeys(view.metrics))
+        if len(chosen) > MAX_RUNS or len(metrics) > MAX_METRICS or len(found) * len(metrics) > MAX_CURVES:
             raise ConfigValueError(
-                f"A chart shows at most {MOST_RUNS} runs and {MOST_CURVES} curves.",
+                f"A chart shows at most {MAX_RUNS} runs and {MAX_CURVES} curves.",
                 path="ids",
                 value=len(chosen),
                 suggestion="Choose fewer runs or metrics.",
@@ -158,9 +158,9 @@ class Overlay:
                 "runs": [_curves(run_id, stretches, metrics, view, points) for run_id, stretches in found.items()],
             }
             size = len(json.dumps(answer, separators=(",", ":")))
-            if size <= MOST_BYTES or points <= 1:
+            if size <= MAX_BYTES or points <= 1:
                 return answer
-            points = max(1, int(points * MOST_BYTES / size * 0.95))
+            points = max(1, int(points * MAX_BYTES / size * 0.95))
 
     def forget(self, run_id: str) -> None:
         """Remove what is cached of a deleted run."""
@@ -211,8 +211,8 @@ def _validations(link: Link) -> Iterator[tuple[float, float, dict[str, float]]]:
 
 def _points(runs: int, metrics: int, wanted: int) -> int:
     """Return how many points each run may have so that the answer stays below its size."""
-    each = (MOST_BYTES - 2000) / max(1, runs) - _BYTES_OF_RUN - 120 * metrics
-    return max(_LEAST_POINTS, min(wanted, MOST_POINTS, int(each / (_BYTES_OF_X + 3 * metrics * _BYTES_OF_VALUE))))
+    each = (MAX_BYTES - 2000) / max(1, runs) - _BYTES_OF_RUN - 120 * metrics
+    return max(_MIN_POINTS, min(wanted, MAX_POINTS, int(each / (_BYTES_OF_X + 3 * metrics * _BYTES_OF_VALUE))))
 
 
 def _curves(run_id: str, stretches: Sequence[_Stretch], metrics: Sequence[str], view: View, points: int) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from onetrainer_gradio.service.runs.metrics import FIXED_COLUMNS
 from onetrainer_gradio.service.runs.record import Run, RunStore
 from onetrainer_gradio.service.runs.samples import SampleStore
 
-MOST_EVENTS = 50
-MOST_SAMPLES = 24
+MAX_EVENTS = 50
+MAX_SAMPLES = 24
 _LOOKED_BACK = 2000
 _SHOWN = tuple(
     tag(kind)
@@ -84,7 +84,7 @@ class Replay:
             "elapsed_s": _elapsed(link.run, at),
             "phase": next((event["phase"] for event in reversed(events) if event["type"] == _PHASE), None),
             "values": {name: value for name, value in (moment.values if moment else {}).items() if math.isfinite(value)},
-            "events": events[-MOST_EVENTS:],
+            "events": events[-MAX_EVENTS:],
             "samples": self._samples_until(links, link, upto),
         }
 
@@ -98,7 +98,7 @@ class Replay:
                 if sample["step"] <= limit:
                     newest.setdefault((sample.get("kind"), sample.get("index"), sample.get("prompt"), sample.get("ema")), sample)
         ordered = sorted(newest.values(), key=lambda sample: (sample.get("kind") == "custom", sample.get("index") or 0))
-        return ordered[:MOST_SAMPLES]
+        return ordered[:MAX_SAMPLES]
 
 
 def _moment(links: Sequence[Link], step: int | None) -> _Moment | None:

@@ -17,7 +17,7 @@ from onetrainer_gradio.service.runs.artifacts import find_file
 from onetrainer_gradio.service.runs.record import RunStore
 
 # The newest samples are looked for in so many runs: a page must not wait for 20,000 runs that failed before their first one.
-_MOST_LOOKED_THROUGH = 300
+_MAX_SCANNED = 300
 THUMBNAIL_WIDTHS = (128, 256, 384, 512, 768)
 _SAMPLE_MADE = tag(SampleGenerated)
 
@@ -80,7 +80,7 @@ class SampleStore:
         """
         found: Samples = []
         total: int | None = 0
-        to_count = _MOST_LOOKED_THROUGH
+        to_count = _MAX_SCANNED
         for run_id in self._with_samples():
             count = self._counts.get(run_id)
             if count is not None and run_id in self._runs_with_kept():
@@ -98,7 +98,7 @@ class SampleStore:
     def latest(self, count: int = 1) -> Samples:
         """Return the newest samples, newest first."""
         newest: Samples = []
-        for run in self._with_samples(_MOST_LOOKED_THROUGH):
+        for run in self._with_samples(_MAX_SCANNED):
             newest += self.of_run(run)
             if len(newest) >= count:
                 break

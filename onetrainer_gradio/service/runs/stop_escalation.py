@@ -15,7 +15,7 @@ from onetrainer_gradio.events import StopEscalated, StopStage
 STOP_STAGES: tuple[StopStage, ...] = ("finish_step", "interrupt", "terminate", "kill")
 WRITING_PHASES = frozenset({"backing_up", "saving"})
 # A backup of a large model takes minutes: its clock starts again this often before the escalation gives up on it.
-MOST_EXTENSIONS = 10
+MAX_EXTENSIONS = 10
 # A second press within this time is a double click, not impatience.
 DOUBLE_CLICK_S = 1.0
 
@@ -103,7 +103,7 @@ class StopEscalation:
             self._writing, self._extensions = phase, 0
         elif now < self._deadline:
             return False
-        if self._extensions >= MOST_EXTENSIONS:
+        if self._extensions >= MAX_EXTENSIONS:
             return False
         self._extensions += 1
         self._deadline = now + self._times.finish_step_s

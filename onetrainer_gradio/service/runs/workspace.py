@@ -28,7 +28,7 @@ _PROMPT = re.compile(r"^(?P<index>\d{1,9}) - (?P<prompt>.*?)(?P<no_ema> - no-ema
 _CUSTOM = "custom"
 # The settings of a start are stored a moment before or after its charts begin.
 _MOMENT_S = 60.0
-_MOST_CONFIG_BYTES = 64 << 20
+_MAX_CONFIG_BYTES = 64 << 20
 
 
 @dataclass
@@ -196,7 +196,7 @@ def _facts(path: Path) -> tuple[float | None, int]:
 
 def _json(path: Path) -> Any:
     try:
-        if path.is_symlink() or path.stat().st_size > _MOST_CONFIG_BYTES:
+        if path.is_symlink() or path.stat().st_size > _MAX_CONFIG_BYTES:
             return None
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

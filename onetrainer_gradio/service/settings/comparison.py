@@ -17,8 +17,8 @@ from onetrainer_gradio.service.settings.configs import ConfigStore, paths_in_for
 SourceKind = Literal["current", "opened", "defaults", "preset", "library", "saved", "run", "document"]
 KINDS: tuple[str, ...] = get_args(SourceKind)
 LATEST = "latest"
-MOST_SETTINGS = 200
-_MOST_TEXT = 200
+MAX_SETTINGS = 200
+_MAX_TEXT = 200
 # Where runs write: these differ often and explain no result.
 _PLACES = frozenset({"workspace_dir", "cache_dir", "debug_dir", "output_model_destination", "save_filename_prefix"})
 
@@ -104,7 +104,7 @@ class RunTable:
 def shortened(value: Any) -> Any:
     """Return a value as it is if it is short, else the beginning of its text."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return value if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}…"
+    return value if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 class Comparison:
@@ -150,7 +150,7 @@ class Comparison:
                 "title": title_of(path),
                 "values": [shortened(value_in_form(side.document, path, newer)) for side in sides],
             }
-            for path in paths[:MOST_SETTINGS]
+            for path in paths[:MAX_SETTINGS]
         ]
         return RunTable([side.name for side in sides], rows, len(paths))
 
@@ -178,7 +178,7 @@ class Comparison:
             now = self._configs.train_config()
             document = self._configs.defaults(now.model_type.value, now.training_method.value)
         preset = over_current and source.kind in ("preset", "library")
-        opened = self._configs.as_laid_over(document) if preset else self._configs.as_opened(document)
+        opened = self._configs.with_preset(document) if preset else self._configs.as_opened(document)
         return Side(source.kind, name, title, opened)
 
     def _run(self, run_id: str) -> tuple[str, str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.families.models import output_formats
 from onetrainer_gradio.config.files.documents import LISTS_OF_A_PACK, SECRET_KEYS, from_document, parse, read_file, to_document
 from onetrainer_gradio.config.files.newer import NOTHING_NEWER, Newer, newer_names, unknown_name
-from onetrainer_gradio.config.files.overlay import Opened, laid_over
+from onetrainer_gradio.config.files.overlay import Opened, apply_overlay
 from onetrainer_gradio.config.files.presets import (
     FORMER_NAMES,
     current_name,
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 _OWN_KINDS = frozenset({"saved", "import", "document", ""})
 
 # How many paths of a change are noted in the history.
-_MOST_PATHS = 20
+_MAX_PATHS = 20
 
 _FIRST_PRESET = "SD 1.5/LoRA 8 GB"
 
@@ -297,12 +297,12 @@ class ConfigStore:
         readers = {"saved": self._saved.read, "preset": load_preset, "library": self.libraries.read}
         return readers[self.kind_of(name, kind)](name)
 
-    def as_laid_over(self, document: Mapping[str, Any]) -> dict[str, Any]:
+    def with_preset(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the document that opening a preset now would give.
 
         :raises ConfigInvalidError: if it has values of a wrong type.
         """
-        return to_document(self._laid_over(document).config, packed=True)
+        return to_document(self._with_preset(document).config, packed=True)
 
     def as_opened(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the document that opening another one would give: in the current version, packed, without secrets.
@@ -325,7 +325,7 @@ class ConfigStore:
             config, _ = from_document(document)
             return self._opened_file(config, name, kind, by)
         with self._lock:
-            self._open(self._laid_over(document), current_name(name) if kind == "preset" else name, kind, by)
+            self._open(self._with_preset(document), current_name(name) if kind == "preset" else name, kind, by)
         return self._notified(by)
 
     def save(self, name: str, *, over: bool = True, by: str = "") -> ConfigDocument:
@@ -432,9 +432,9 @@ class ConfigStore:
         """
         chosen = {"model_type": model_type, "training_method": method}
         config, _ = from_document({key: value for key, value in chosen.items() if value})
-        strange = [unknown_name(leaf) for leaf in newer_names(config) if not self._newer().knows(leaf.path, leaf.value)]
-        if strange:
-            raise ConfigInvalidError(strange)
+        unknown = [unknown_name(leaf) for leaf in newer_names(config) if not self._newer().knows(leaf.path, leaf.value)]
+        if unknown:
+            raise ConfigInvalidError(unknown)
         formats = output_formats(config.model_type, config.training_method)
         if formats and config.output_model_format not in formats:
             config = config.model_copy(update={"output_model_format": formats[0]})
@@ -449,9 +449,9 @@ class ConfigStore:
                 suggestion="Reload the settings and repeat the change.",
             )
 
-    def _laid_over(self, preset: Mapping[str, Any]) -> Opened:
+    def _with_preset(self, preset: Mapping[str, Any]) -> Opened:
         draft = self._draft
-        return laid_over(preset, draft.config, draft.origin, own=draft.kind in _OWN_KINDS, lists=draft.lists)
+        return apply_overlay(preset, draft.config, draft.origin, own=draft.kind in _OWN_KINDS, lists=draft.lists)
 
     def _opened_file(self, config: TrainConfig, name: str | None, kind: str, by: str) -> ConfigDocument:
         """Open the content of a file; lists that it doesn't contain stay."""
@@ -477,7 +477,7 @@ class ConfigStore:
     def _noted(self, before: _Draft, after: _Draft, kind: str, by: str) -> None:
         old, new = (to_document(each.config, packed=True) for each in (before, after))
         entries = list(entries_between(old, new))
-        change: dict[str, Any] = {"paths": settings_that_differ(old, new)[:_MOST_PATHS], "entries": entries}
+        change: dict[str, Any] = {"paths": settings_that_differ(old, new)[:_MAX_PATHS], "entries": entries}
         if after.opening != before.opening:
             origin = list(entries_between(before.origin, after.origin))
             change |= {"name": after.name, "of": after.kind, "origin": origin}
@@ -543,7 +543,7 @@ class ConfigStore:
     def _opened(self, start_with: str | None) -> _Draft:
         kept = self._restored()
         if kept is None:
-            self._lay_aside()
+            self._move_aside()
             return self._first(start_with)
         if start_with and start_with in preset_files() and kept.name != start_with:
             # asked for by name at the start: what was edited before is laid aside, not lost
@@ -578,7 +578,7 @@ class ConfigStore:
         except (AttributeError, KeyError, TypeError, ValueError, ConfigError):
             return None  # edited manually, or from a newer version: the panel starts with the defaults
 
-    def _lay_aside(self) -> None:
+    def _move_aside(self) -> None:
         """Move unreadable settings aside instead of overwriting them, so that they can be recovered."""
         aside = self._current_path.with_name("unreadable.json")
         with contextlib.suppress(OSError):  # there are none

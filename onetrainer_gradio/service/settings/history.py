@@ -20,9 +20,9 @@ from onetrainer_gradio.service.host.atomic import regular_file
 
 log = logging.getLogger(__name__)
 
-MOST_STEPS = 400
-MOST_BYTES = 64_000_000
-_MOST_READ_BYTES = 4 * MOST_BYTES
+MAX_STEPS = 400
+MAX_BYTES = 64_000_000
+_MAX_READ_BYTES = 4 * MAX_BYTES
 
 UNDO, REDO = "undo", "redo"
 
@@ -45,10 +45,10 @@ class Step:
 class History:
     """The changes by number, in order. Its owner allows one thread at a time."""
 
-    def __init__(self, file: Path, *, most: int = MOST_STEPS, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, file: Path, *, most: int = MAX_STEPS, max_bytes: int = MAX_BYTES) -> None:
         self._file = file
         self._most = most
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._steps, self._size = _read(file)
         self._failed = False
 
@@ -67,7 +67,7 @@ class History:
         self._failed = False
         self._steps.append(Step(number, kind, by, of, self._size, len(line)))
         self._size += len(line)
-        if len(self._steps) > self._most or self._size > self._most_bytes:
+        if len(self._steps) > self._most or self._size > self._max_bytes:
             self._shorten()
 
     def undoable(self, by: str = "") -> Step | None:
@@ -126,7 +126,7 @@ class History:
     def _shorten(self) -> None:
         """Write the file again without the oldest changes."""
         kept = self._steps[-(self._most * 3 // 4) :]
-        while len(kept) > 1 and sum(step.length for step in kept) > self._most_bytes * 3 // 4:
+        while len(kept) > 1 and sum(step.length for step in kept) > self._max_bytes * 3 // 4:
             kept = kept[1:]
         try:
             with regular_file(self._file) as file:
@@ -152,7 +152,7 @@ def _read(file: Path) -> tuple[list[Step], int]:
     offset = 0
     try:
         with regular_file(file) as lines:
-            if os.fstat(lines.fileno()).st_size > _MOST_READ_BYTES:
+            if os.fstat(lines.fileno()).st_size > _MAX_READ_BYTES:
                 log.warning("The history of the settings is too large to read. A new history starts.")
                 return [], 0
             for line in lines:

@@ -17,9 +17,9 @@ from onetrainer_gradio.errors import ConfigNotFoundError, ConfigValueError
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.host.path_guard import PathGuard
 
-_MOST_FILES = 1000
-_MOST_BYTES = 2_000_000
-_MOST_CHARACTERS = 60
+_MAX_FILES = 1000
+_MAX_BYTES = 2_000_000
+_MAX_CHARACTERS = 60
 # What would make a title part of a path, or of the name of a preset within it.
 _UNFIT = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 # A preset says at least one of these; a list of concepts, a theme or a window's position says none.
@@ -175,7 +175,7 @@ class Libraries:
         stamp = (found.st_mtime_ns, found.st_size)
         known = self._read.get(path)
         if known is None or known.stamp != stamp:
-            known = self._read[path] = _Read(stamp, _about(path) if found.st_size <= _MOST_BYTES else None)
+            known = self._read[path] = _Read(stamp, _about(path) if found.st_size <= _MAX_BYTES else None)
         return known.summary
 
 
@@ -201,7 +201,7 @@ def _resolved(text: str) -> Path | None:
 
 
 def _clean(title: str) -> str:
-    return _UNFIT.sub(" ", title).strip(" .")[:_MOST_CHARACTERS].strip(" .")
+    return _UNFIT.sub(" ", title).strip(" .")[:_MAX_CHARACTERS].strip(" .")
 
 
 def _title_of(folder: Path) -> str:
@@ -221,7 +221,7 @@ def _files_of(folder: Path) -> list[Path]:
         found = [path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file()]
     except OSError:
         return []
-    return sorted(found, key=lambda path: path.name.lstrip("#").lower())[:_MOST_FILES]
+    return sorted(found, key=lambda path: path.name.lstrip("#").lower())[:_MAX_FILES]
 
 
 def _about(path: Path) -> dict[str, Any] | None:

@@ -14,9 +14,9 @@ from typing import Any
 
 from onetrainer_gradio.errors import ConfigInvalidError, Finding
 
-_MOST_PAGES = 500
-_MOST_EDITS = 50
-_MOST_CHARACTERS = 200
+_MAX_PAGES = 500
+_MAX_EDITS = 50
+_MAX_CHARACTERS = 200
 _WAIT_S = 2.0  # for edits on their way
 
 
@@ -57,7 +57,7 @@ class OpenEdits:
             self._pages.pop(page, None)
             if found:
                 self._pages[page] = (found, None if for_s is None else self._clock() + for_s)
-            while len(self._pages) > _MOST_PAGES:
+            while len(self._pages) > _MAX_PAGES:
                 self._pages.pop(next(iter(self._pages)))
             self._changed.notify_all()
 
@@ -83,7 +83,7 @@ class OpenEdits:
 
 
 def _read(edits: Any) -> Iterable[OpenEdit]:
-    for edit in edits[:_MOST_EDITS] if isinstance(edits, (list, tuple)) else ():
+    for edit in edits[:_MAX_EDITS] if isinstance(edits, (list, tuple)) else ():
         if isinstance(edit, Mapping) and isinstance(edit.get("path"), str):
-            texts = {name: str(edit.get(name) or "")[:_MOST_CHARACTERS] for name in ("path", "label", "value", "reason")}
+            texts = {name: str(edit.get(name) or "")[:_MAX_CHARACTERS] for name in ("path", "label", "value", "reason")}
             yield OpenEdit(**texts, pending=edit.get("pending") is True)

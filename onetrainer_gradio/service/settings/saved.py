@@ -13,7 +13,7 @@ from onetrainer_gradio.config.files.presets import nearest
 from onetrainer_gradio.errors import ConfigExistsError, ConfigNotFoundError, ConfigValueError
 from onetrainer_gradio.service.host.atomic import raising_storage_error
 
-_MOST_CHARACTERS = 80
+_MAX_CHARACTERS = 80
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
 _COPY = re.compile(r"^(.*?) copy(?: \d+)?$")
@@ -25,12 +25,12 @@ def clean_name(name: str) -> str:
     :raises ConfigValueError: if nothing is left of it, or it contains parts of a path.
     """
     cleaned = name.strip().removesuffix(".json").strip(" .")
-    if not cleaned or _FORBIDDEN.search(cleaned) or _RESERVED.match(cleaned) or len(cleaned) > _MOST_CHARACTERS:
+    if not cleaned or _FORBIDDEN.search(cleaned) or _RESERVED.match(cleaned) or len(cleaned) > _MAX_CHARACTERS:
         raise ConfigValueError(
             f"{name!r} isn't a valid name for a configuration",
             path="name",
             value=name,
-            expected=f'1 to {_MOST_CHARACTERS} characters without < > : " / \\ | ? *',
+            expected=f'1 to {_MAX_CHARACTERS} characters without < > : " / \\ | ? *',
             suggestion="Choose another name.",
         )
     return cleaned
@@ -97,7 +97,7 @@ class SavedConfigs:
     def name_for_file(self, file_name: str, taken: Collection[str] = ()) -> str:
         """Return a name for settings from a file: that of the file, or a free one where it is taken already."""
         stem = re.sub(r"\.json$", "", re.split(r"[\\/]", file_name)[-1], flags=re.IGNORECASE)
-        name = " ".join(_FORBIDDEN.sub(" ", stem.replace("#", "")).split()).strip(" .")[:_MOST_CHARACTERS].strip()
+        name = " ".join(_FORBIDDEN.sub(" ", stem.replace("#", "")).split()).strip(" .")[:_MAX_CHARACTERS].strip()
         if not name:
             return ""
         return name if name not in taken and self._same(name) is None else self.free_name(name)
@@ -107,7 +107,7 @@ class SavedConfigs:
         base = " ".join(_FORBIDDEN.sub(" ", name.replace("#", "")).split()).strip(" .")
         if (found := _COPY.match(base)) and found[1]:
             base = found[1]
-        base = base[: _MOST_CHARACTERS - len(" copy 000")].strip() or "settings"
+        base = base[: _MAX_CHARACTERS - len(" copy 000")].strip() or "settings"
         number = 1
         free = f"{base} copy"
         while self._same(free) is not None:

@@ -9,7 +9,7 @@ import { library, Plot } from './plot.js';
 const BUCKETS = 1000;
 // five significant digits are more than a chart can show, and half the bytes
 const DIGITS = 5;
-const MOST_POINTS = 6000; // more than that is fetched again, thinned
+const MAX_POINTS = 6000; // more than that is fetched again, thinned
 const FINER_MS = 250;
 const KEPT = 'og-chart';
 const WHAT = { loss: 'Loss', rate: 'Learning rate', grad: 'Gradient norm' };
@@ -200,7 +200,7 @@ class Source {
       return;
     }
     add(this.curves, message.columns, message.rows, shown);
-    if (this.curves.x.length > MOST_POINTS && this.view.from === null) this.load();
+    if (this.curves.x.length > MAX_POINTS && this.view.from === null) this.load();
     this.changed();
   }
 }

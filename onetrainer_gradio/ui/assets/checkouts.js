@@ -13,7 +13,7 @@ const BASE = 'api/onetrainer/checkouts';
 const ORIGINS = { 'command line': 'set at startup', found: 'auto-detected', added: 'added here' };
 /** @type {Record<string, [string, string]>} */
 const LISTS = { concepts: ['Concepts', 'concept list'], samples: ['Sample prompts', 'list of sample prompts'] };
-const MOST_LISTED = 40;
+const MAX_LISTED = 40;
 const JSON_SHOWN = { 'x-kind': 'json' };
 
 export async function checkoutsCard() {
@@ -349,7 +349,7 @@ function facts(checkout) {
 }
 
 function rows(names, values) {
-  const more = values.length - MOST_LISTED;
+  const more = values.length - MAX_LISTED;
   return el(
     'div',
     { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': names.join(', ') },
@@ -360,7 +360,7 @@ function rows(names, values) {
       el(
         'tbody',
         {},
-        values.slice(0, MOST_LISTED).map((line) =>
+        values.slice(0, MAX_LISTED).map((line) =>
           el(
             'tr',
             {},

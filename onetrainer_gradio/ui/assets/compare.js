@@ -4,7 +4,7 @@ import { table } from './differences.js';
 import { button, el, format, openDialog, setText, setVisible, toast } from './dom.js';
 import { api } from './live.js';
 
-const MOST_RUNS = 50;
+const MAX_RUNS = 50;
 /** @type {Record<string, string>} */
 const TITLES = { current: 'Current form', opened: 'As opened', defaults: 'Defaults' };
 
@@ -174,7 +174,7 @@ function sources(settings, configs, runs) {
     option('current', 'Current form'),
     option('opened', name ? `As opened: ${name}` : 'As opened'),
     option('defaults', 'Defaults for this model and method'),
-    optgroup('Runs', runs.slice(0, MOST_RUNS).map(run)),
+    optgroup('Runs', runs.slice(0, MAX_RUNS).map(run)),
     optgroup('Saved', saved),
     ...[...groups].map(([title, options]) => optgroup(title, options)),
   ];

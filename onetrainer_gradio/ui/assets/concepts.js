@@ -9,7 +9,7 @@ import { api, on, url } from './live.js';
 
 const LOOK_AFTER_MS = 300;
 const GO_ON_AFTER_MS = 400;
-const MOST_LOOKS = 50;
+const MAX_LOOKS = 50;
 const TOOLS_FROM = 3;
 // settings of a concept that its statistics depend on
 const OF_CONCEPT = ['path', 'include_subdirectories', 'enabled', 'type', 'balancing', 'balancing_strategy'];
@@ -95,7 +95,7 @@ class Concepts {
       this.total = answer.total;
       this.failed = '';
       this.looks += 1;
-      if (!answer.complete && this.looks < MOST_LOOKS && head.isConnected)
+      if (!answer.complete && this.looks < MAX_LOOKS && head.isConnected)
         this.timer = setTimeout(() => this.look(), GO_ON_AFTER_MS);
     } catch (/** @type {any} */ error) {
       this.failed = error.message;

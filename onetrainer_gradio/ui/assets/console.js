@@ -3,7 +3,7 @@
 import { button, causeLink, el, format, icon, setText, setVisible, toast } from './dom.js';
 import { api, on, url, viewed } from './live.js';
 
-const MOST_LINES = 2000;
+const MAX_LINES = 2000;
 const BAD = /\b(error|traceback|exception)\b/i;
 const WARN = /\bwarn(ing)?\b/i;
 // the last line of a run that failed: its cause is shown in full among the warnings and errors
@@ -88,9 +88,9 @@ class Log {
   /** @param {string[]} texts */
   add(texts) {
     this.held.push(...texts);
-    if (this.held.length > MOST_LINES) this.held = this.held.slice(-MOST_LINES);
+    if (this.held.length > MAX_LINES) this.held = this.held.slice(-MAX_LINES);
     this.lines.append(...this.traces.put(this.found(texts)));
-    while (this.lines.childNodes.length > MOST_LINES) this.lines.firstChild?.remove();
+    while (this.lines.childNodes.length > MAX_LINES) this.lines.firstChild?.remove();
     this.after();
   }
 
@@ -159,7 +159,7 @@ const linesOf = (text) =>
   text
     .replace(/\n$/, '')
     .split('\n')
-    .slice(-MOST_LINES)
+    .slice(-MAX_LINES)
     .map((line) => line.replace(/\r$/, '').split('\r').at(-1) ?? '');
 
 /** Lines as they are shown: plain text, an element only where a line has a color; a traceback folds. */

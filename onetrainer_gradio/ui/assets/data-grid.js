@@ -6,7 +6,7 @@ import { url } from './live.js';
 const TILE_PX = 176; // least width of a tile
 const HEIGHT_PX = 204;
 const SPARE_ROWS = 3;
-const MOST_PX = 8_000_000; // browsers don't show elements that are much higher
+const MAX_PX = 8_000_000; // browsers don't show elements that are much higher
 
 /** The image, and over it, where wanted, its mask: what is black there isn't trained, and looks dark. */
 function thumbnail(image, masks) {
@@ -55,7 +55,7 @@ export function dataGrid({ images, selection, picked, opened, removed }) {
   let planned = 0;
 
   const rows = () => Math.ceil(images.matches / columns);
-  const height = () => Math.min(MOST_PX, rows() * HEIGHT_PX);
+  const height = () => Math.min(MAX_PX, rows() * HEIGHT_PX);
 
   function tile(at) {
     const made = el('div', { class: 'og-data-tile', role: 'option', id: `og-data-${at}`, dataset: { at: String(at) } });

@@ -3,7 +3,7 @@
 import { api } from './live.js';
 
 const PAGE = 100;
-const MOST_PAGES = 30; // 3,000 images in memory, however many there are
+const MAX_PAGES = 30; // 3,000 images in memory, however many there are
 const AT_ONCE = 3;
 const AGAIN_MS = 400;
 
@@ -118,7 +118,7 @@ export class Images {
     this.complete = answer.complete;
     this.pages.set(number, answer.images);
     if (number === 0) this.stale = undefined;
-    for (const old of [...this.pages.keys()].slice(0, Math.max(0, this.pages.size - MOST_PAGES))) this.pages.delete(old);
+    for (const old of [...this.pages.keys()].slice(0, Math.max(0, this.pages.size - MAX_PAGES))) this.pages.delete(old);
     if (answer.complete) return;
     const { generation } = this; // captions or sizes are still being read
     setTimeout(() => generation === this.generation && this.reload(), AGAIN_MS);

@@ -12,7 +12,7 @@ const PROBLEMS = {
   rotated: ['Rotated by metadata only', 'Write upright copies'],
   format: ['Formats that aren’t trained', 'Convert'],
 };
-const MOST_SHOWN = 100;
+const MAX_SHOWN = 100;
 
 const query = (folder) => new URLSearchParams({ folder });
 
@@ -45,7 +45,7 @@ function problemCard(kind, entries, { fix, ignore, writable }) {
     'section',
     { class: 'og-data-problem', 'aria-label': title },
     el('h2', { text: `${title}: ${format.count(entries.length)}` }),
-    el('ul', { class: 'og-data-list' }, entries.slice(0, MOST_SHOWN).map(item)),
+    el('ul', { class: 'og-data-list' }, entries.slice(0, MAX_SHOWN).map(item)),
     el(
       'div',
       { class: 'og-buttons' },
@@ -143,7 +143,7 @@ export async function bucketsView(place, { images }) {
   /** @param {number[] | null} bucket */
   async function draw(bucket = null) {
     try {
-      const body = { folder: images.folder, filter: images.filter, resolution: resolution.value, bucket, limit: MOST_SHOWN };
+      const body = { folder: images.folder, filter: images.filter, resolution: resolution.value, bucket, limit: MAX_SHOWN };
       const view = await api('POST', 'api/datasets/buckets', body);
       const most = Math.max(1, ...view.resolutions.flatMap((each) => each.buckets.map((one) => one.images)));
       const bar = (one) =>

@@ -2,7 +2,7 @@
 
 import { el, format } from './dom.js';
 
-const MOST_BUCKETS = 12;
+const MAX_BUCKETS = 12;
 /** @type {Record<string, string>} */
 const SOURCES = { concept: 'single text file', filename: 'image file names' };
 
@@ -119,9 +119,9 @@ function shapes({ resolution, small, buckets }) {
     'div',
     { class: 'og-shapes' },
     el('h5', { text: `Buckets at resolution ${resolution}` }),
-    el('ul', {}, buckets.slice(0, MOST_BUCKETS).map(line)),
-    buckets.length > MOST_BUCKETS &&
-      el('p', { class: 'og-muted og-small', text: `and ${buckets.length - MOST_BUCKETS} more buckets` }),
+    el('ul', {}, buckets.slice(0, MAX_BUCKETS).map(line)),
+    buckets.length > MAX_BUCKETS &&
+      el('p', { class: 'og-muted og-small', text: `and ${buckets.length - MAX_BUCKETS} more buckets` }),
     small > 0 &&
       el('p', {
         class: 'og-note',

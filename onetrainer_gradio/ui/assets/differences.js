@@ -7,7 +7,7 @@ import { tableHead } from './table.js';
 
 await sheet('manage.css');
 
-const MOST_SHOWN = 300;
+const MAX_SHOWN = 300;
 const ELEMENT = { concepts: 'Concept', samples: 'Sample', additional_embeddings: 'Embedding', scheduler_params: 'Argument' };
 const NOWHERE = 'Not editable here';
 
@@ -59,7 +59,7 @@ export function table(settings, differences, [left, right], use) {
     .map((each) => ({ ...each, group: groupOf(each.path) }))
     .sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
   let group = '';
-  const lines = all.slice(0, MOST_SHOWN).flatMap((each) => {
+  const lines = all.slice(0, MAX_SHOWN).flatMap((each) => {
     const head =
       each.group === group
         ? []
@@ -97,8 +97,8 @@ export function table(settings, differences, [left, right], use) {
     'div',
     { class: 'og-diff' },
     el('table', { class: 'og-table' }, tableHead(['Setting', left, right, ...(use ? [''] : [])]), el('tbody', {}, lines)),
-    all.length > lines.length && all.length > MOST_SHOWN
-      ? el('p', { class: 'og-muted og-small', text: `and ${all.length - MOST_SHOWN} more` })
+    all.length > lines.length && all.length > MAX_SHOWN
+      ? el('p', { class: 'og-muted og-small', text: `and ${all.length - MAX_SHOWN} more` })
       : '',
   );
 }

@@ -2,7 +2,7 @@
 
 export const LEVELS = ['basic', 'advanced', 'expert'];
 export const capital = (word) => word[0].toUpperCase() + word.slice(1);
-const MOST_FOUND = 40; // shown before "Show all"
+const MAX_FOUND = 40; // shown before "Show all"
 const EXTRA = {
   changed: (settings) => ['Changed', `Settings that differ from ${settings.comparedTo()}.`],
   problems: () => ['Issues', 'Errors that block the start, plus warnings and notes.'],
@@ -17,7 +17,7 @@ export class View {
     this.group = group;
     this.pinned = ''; // a setting that is shown whatever the level
     this.query = '';
-    this.most = MOST_FOUND;
+    this.most = MAX_FOUND;
     /** @type {any} search is loaded when it is first used */
     this.search = null;
     /** @type {any[]} */
@@ -57,7 +57,7 @@ export class View {
   find(query) {
     this.pinned = '';
     this.query = query;
-    this.most = MOST_FOUND;
+    this.most = MAX_FOUND;
   }
 
   /** A setting that was changed, or is wrong, is shown whatever the level. */

@@ -4,7 +4,7 @@ import { el, format, setText } from './dom.js';
 import { api } from './live.js';
 import { sheet } from './sheet.js';
 
-const MOST_SIZES = 8;
+const MAX_SIZES = 8;
 
 /**
  * Fill a place with a search. `chosen(model)` follows, with the row of `known(model_type)` that has the settings for its type.
@@ -35,7 +35,7 @@ export async function search(place, known, chosen, type = () => '') {
       setText(status, models.length ? '' : 'No base model with this name. Check the spelling, or enter a part of it.');
       const rows = models.map((model) => row(model, known(model.model_type), chosen));
       list.replaceChildren(...rows.map(({ node }) => node));
-      for (const each of rows.slice(0, MOST_SIZES)) {
+      for (const each of rows.slice(0, MAX_SIZES)) {
         if (mine !== asked) return;
         await each.measure();
       }

@@ -3,8 +3,8 @@
 import { el, format, paced, setText } from './dom.js';
 
 const SHOWN_S = 600;
-const LEAST_SHOWN_S = 60; // a short history isn’t squeezed at the edge
-const MOST_WATTS = 450; // full height if a GPU doesn’t report its limit
+const MIN_SHOWN_S = 60; // a short history isn’t squeezed at the edge
+const MAX_WATTS = 450; // full height if a GPU doesn’t report its limit
 
 /** @typedef {{key: string, label: string, text: string, below?: string, part: number}} Value one meter's value and its share */
 /** @typedef {[number, number]} Point when, and the share */
@@ -139,7 +139,7 @@ function card(gpu, number) {
   }
   if (known(power)) {
     const below = power_limit ? `of ${Math.round(power_limit)} W` : '';
-    const part = power / (power_limit || MOST_WATTS);
+    const part = power / (power_limit || MAX_WATTS);
     found.push({ key: `${key}-power`, label: `${name}: power`, text: `${Math.round(power)} W`, below, part });
   }
   return found;
@@ -159,7 +159,7 @@ function spark(canvas, points) {
   const brush = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
   brush.scale(ratio, ratio);
   const [first, last] = [points[0][0], points[points.length - 1][0]];
-  const span = Math.max(LEAST_SHOWN_S, last - first);
+  const span = Math.max(MIN_SHOWN_S, last - first);
   const x = (/** @type {number} */ at) => width - ((last - at) / span) * width;
   const y = (/** @type {number} */ part) => height - 1 - Math.min(1, part ?? 0) * (height - 3);
   brush.beginPath();

@@ -4,7 +4,7 @@ import { button, el, openDialog } from './dom.js';
 import { choice, code, field, form, input, once, qr, sent } from './people-parts.js';
 import { sheet } from './sheet.js';
 
-const MOST_NAME = 80;
+const MAX_NAME = 80;
 
 /** The form with the place for the new link; `created` follows. With `run`, the link opens this run. */
 export function linkForm(created = () => {}, run = { id: '', name: '' }) {
@@ -18,7 +18,7 @@ export function linkForm(created = () => {}, run = { id: '', name: '' }) {
   shows.addEventListener('change', follow);
   follow();
   const parts = [
-    field('Name', input({ name: 'name', required: true, maxlength: MOST_NAME, value: run.name.slice(0, MOST_NAME) })),
+    field('Name', input({ name: 'name', required: true, maxlength: MAX_NAME, value: run.name.slice(0, MAX_NAME) })),
     field('Opens', shows),
     runField,
     field('Role', choice(['viewer', 'operator'], 'viewer', { name: 'role' })),

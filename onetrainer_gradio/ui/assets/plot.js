@@ -10,7 +10,7 @@ const STYLES = 'vendor/uplot/uPlot.min.css';
 export const STEPS_BETWEEN = [1, 2, 5]
   .flatMap((each) => Array.from({ length: 10 }, (_, power) => each * 10 ** power))
   .sort((a, b) => a - b);
-const LEAST_DRAG = 8; // pixels: less is a click
+const MIN_DRAG = 8; // pixels: less is a click
 
 /** @type {any} */
 let loading = null;
@@ -135,7 +135,7 @@ export class Plot {
     if (!width) return;
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
     const [from, to] = [plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x')];
-    if (width > LEAST_DRAG && to - from >= 4) this.stretch(Math.max(from, this.view.from), Math.min(to, this.view.to));
+    if (width > MIN_DRAG && to - from >= 4) this.stretch(Math.max(from, this.view.from), Math.min(to, this.view.to));
   }
 
   /** A dashed line with a word at each mark. */

@@ -8,7 +8,7 @@ import { COMMANDS, ENDS, sentence } from './words.js';
 const KINDS = { warning_issued: 'warn', backup_failed: 'bad', save_failed: 'bad' };
 const TYPES = 'warning_issued,backup_failed,save_failed,command_completed,run_ended';
 const MOST = 200;
-const MOST_PAGES = 10;
+const MAX_PAGES = 10;
 
 /** @typedef {{tone: string, text: string, path?: string, code?: string, expected?: string, suggestion?: string}} Problem */
 
@@ -76,7 +76,7 @@ class Problems {
     if (!id) return;
     try {
       let since = 0;
-      for (let pages = 0; pages < MOST_PAGES; pages += 1) {
+      for (let pages = 0; pages < MAX_PAGES; pages += 1) {
         const answer = await api('GET', `api/runs/${encodeURIComponent(id)}/journal?since=${since}&limit=1000&types=${TYPES}`);
         if (this.runId !== id) return;
         for (const event of answer.events) this.add(event, event.seq);

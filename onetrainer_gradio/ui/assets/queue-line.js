@@ -16,7 +16,7 @@ const STATES = {
 };
 // Why a run waits, where its owner has to do something about it.
 const ASKS = ['trouble', 'memory_not_freed', 'quota'];
-const MOST_TAGS = 6;
+const MAX_TAGS = 6;
 
 /** The line of a run in the queue; `count` is the number of waiting ones. */
 export function itemLine(item, count, actions) {
@@ -74,7 +74,7 @@ function reason(item) {
 
 function tags(item) {
   if (!item.tags.length) return '';
-  const shown = item.tags.slice(0, MOST_TAGS);
+  const shown = item.tags.slice(0, MAX_TAGS);
   const rest = item.tags.length - shown.length;
   return el(
     'p',

@@ -6,7 +6,7 @@ import { dragging } from './queue-drag.js';
 import { endedLine, itemLine } from './queue-line.js';
 import { sheet } from './sheet.js';
 
-const MOST_SHOWN = 1000; // the queue takes no more
+const MAX_SHOWN = 1000; // the queue takes no more
 const ENDED_SHOWN = 20;
 const SOON_MS = 150;
 
@@ -137,7 +137,7 @@ class Queue {
     this.asked += 1;
     const mine = this.asked;
     try {
-      const page = await api('GET', `api/queue?limit=${MOST_SHOWN}`);
+      const page = await api('GET', `api/queue?limit=${MAX_SHOWN}`);
       if (this.view.list.dataset.dragging || mine < this.asked) return;
       this.items = page.items;
       this.draw(page);

@@ -13,7 +13,7 @@ export async function drawing() {
 
 // told apart by people who see colors differently, and dashed from the ninth run on
 const TONES = 8;
-const LEAST_DRAG = 8; // pixels: less is a click
+const MIN_DRAG = 8; // pixels: less is a click
 const VALIDATION = 'validation';
 
 export const toneOf = (at) => `var(--og-run-${at % TONES})`;
@@ -199,7 +199,7 @@ export class RunPlot {
     const { left, width } = plot.select;
     if (!width) return;
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-    if (width > LEAST_DRAG) this.shared.zoom(plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x'));
+    if (width > MIN_DRAG) this.shared.zoom(plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x'));
   }
 
   /** A dashed line where a run continues another, and where the replay is. */

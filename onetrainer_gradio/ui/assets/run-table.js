@@ -9,7 +9,7 @@ import { ending, engineName, methodName } from './words.js';
 const PER_PAGE = 50;
 const SEARCH_MS = 250;
 const KEPT = 'og-run-columns';
-const MOST_COMPARED = 30;
+const MAX_COMPARED = 30;
 const STATUSES = {
   '': 'All states',
   active: 'Active',
@@ -403,8 +403,8 @@ class RunTable {
     const count = this.ticked.size;
     setVisible(this.selection.node, count > 0);
     setText(this.selection.count, `${format.count(count)} selected`);
-    this.selection.compare.disabled = count > MOST_COMPARED;
-    this.selection.compare.title = count > MOST_COMPARED ? `At most ${MOST_COMPARED} runs can be compared.` : '';
+    this.selection.compare.disabled = count > MAX_COMPARED;
+    this.selection.compare.title = count > MAX_COMPARED ? `At most ${MAX_COMPARED} runs can be compared.` : '';
   }
 
   all() {

@@ -7,7 +7,7 @@ import { gridOf } from './run-try-grid.js';
 import { sheet } from './sheet.js';
 
 const SHOWN_PROMPTS = 2;
-const MOST_IMAGES = 64;
+const MAX_IMAGES = 64;
 const PAGE = 10;
 const KINDS = { model: 'Final model', save: 'Save', backup: 'Backup' };
 // name of a parameter of a sample -> label
@@ -116,8 +116,8 @@ function form(id, config, results, lora, made) {
   function counted() {
     const { prompts, files, strengths, base } = requestOf(id, parts);
     const total = prompts.length * ((base ? 1 : 0) + Math.max(1, files.length) * strengths.length);
-    start.disabled = total > MOST_IMAGES;
-    setText(count, `${format.count(total)} images${total > MOST_IMAGES ? `. At most ${MOST_IMAGES} are possible at once` : ''}`);
+    start.disabled = total > MAX_IMAGES;
+    setText(count, `${format.count(total)} images${total > MAX_IMAGES ? `. At most ${MAX_IMAGES} are possible at once` : ''}`);
   }
   const node = el(
     'div',

@@ -7,7 +7,7 @@ import { ending, engineName } from './words.js';
 
 const AT_FIRST = 8;
 const MORE = 50;
-const MOST_PER_PAGE = 1000;
+const MAX_PER_PAGE = 1000;
 
 /** @param {HTMLElement} place */
 export function mount(place) {
@@ -108,7 +108,7 @@ class Runs {
       let page;
       do {
         const after = cursor ? `&cursor=${encodeURIComponent(cursor)}` : '';
-        page = await api('GET', `api/runs?limit=${Math.min(this.wanted - found.length, MOST_PER_PAGE)}${after}`);
+        page = await api('GET', `api/runs?limit=${Math.min(this.wanted - found.length, MAX_PER_PAGE)}${after}`);
         found.push(...page.runs);
         cursor = page.next_cursor;
       } while (cursor && found.length < this.wanted);

@@ -3,7 +3,7 @@
 import { button, el, format, icon, openDialog, setText } from './dom.js';
 import { url } from './live.js';
 
-const MOST_ENLARGED = 4;
+const MAX_ENLARGED = 4;
 
 /** How a sample was made, as name and value; unknown values are omitted. */
 export function factsOf(sample) {
@@ -77,8 +77,8 @@ export function openSample(id, { samples, order, reuse = /** @type {any} */ (nul
     image.src = source;
     image.alt = sample.prompt || 'Sample image';
     // a small image stays small enough to be sharp
-    image.style.maxWidth = `${(sample.width || 512) * MOST_ENLARGED}px`;
-    image.style.maxHeight = `min(100%, ${(sample.height || 512) * MOST_ENLARGED}px)`;
+    image.style.maxWidth = `${(sample.width || 512) * MAX_ENLARGED}px`;
+    image.style.maxHeight = `min(100%, ${(sample.height || 512) * MAX_ENLARGED}px)`;
     save.href = source;
     save.download = `step-${sample.global_step}-${sample.kind}-${sample.index ?? 0}.png`;
     setText(title, sample.prompt || 'Empty prompt');

@@ -106,7 +106,7 @@ export function textOf(value) {
 
 // the secrets that the panel keeps; the others have no place in the settings
 const KEPT_SECRETS = ['secrets.huggingface_token'];
-const MOST_VALUES = 4;
+const MAX_VALUES = 4;
 
 /** Ask for schema and settings: at the start of the page, while Gradio is still building it. */
 export const ask = () => Promise.all([api('GET', 'api/config/schema'), api('GET', 'api/config/current')]);
@@ -320,8 +320,8 @@ export class Settings {
       .map(([path, values]) => {
         if (field.words[path]) return `only applies to ${field.words[path]}`;
         const other = this.fieldAt(path.startsWith('/') ? path.slice(1) : prefix + path);
-        const named = values.slice(0, MOST_VALUES).map((value) => shownAs(value, other?.schema));
-        if (values.length > MOST_VALUES) named.push(`one of ${values.length - MOST_VALUES} others`);
+        const named = values.slice(0, MAX_VALUES).map((value) => shownAs(value, other?.schema));
+        if (values.length > MAX_VALUES) named.push(`one of ${values.length - MAX_VALUES} others`);
         return `requires ${other?.label || path} to be ${named.join(' or ')}`;
       })
       .join('; ');

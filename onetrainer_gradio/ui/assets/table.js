@@ -3,8 +3,8 @@
 import { el, format } from './dom.js';
 import { methodName } from './words.js';
 
-const MOST_SHOWN = 300;
-const MOST_CHARACTERS = 160; // of a value; its tooltip has all of it
+const MAX_SHOWN = 300;
+const MAX_CHARACTERS = 160; // of a value; its tooltip has all of it
 
 /** The head of a table. @param {string[]} titles */
 export const tableHead = (titles) =>
@@ -29,13 +29,13 @@ export function settingText(path, value) {
 
 function valueCell(path, value) {
   const text = settingText(path, value);
-  const cut = text.length > MOST_CHARACTERS;
-  return el('td', cut ? { title: text, text: `${text.slice(0, MOST_CHARACTERS)}…` } : { text });
+  const cut = text.length > MAX_CHARACTERS;
+  return el('td', cut ? { title: text, text: `${text.slice(0, MAX_CHARACTERS)}…` } : { text });
 }
 
 /** Rows of differences between two sources with the titles `left` and `right`. */
 export function differenceTable(differences, left, right) {
-  const more = differences.length - MOST_SHOWN;
+  const more = differences.length - MAX_SHOWN;
   return el(
     'div',
     { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Differences' },
@@ -47,7 +47,7 @@ export function differenceTable(differences, left, right) {
         'tbody',
         {},
         differences
-          .slice(0, MOST_SHOWN)
+          .slice(0, MAX_SHOWN)
           .map(({ path, title, before, after }) =>
             el(
               'tr',

@@ -8,7 +8,7 @@ from onetrainer_gradio import backends
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.bounds import out_of_bounds
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE
-from onetrainer_gradio.config.declarations.file_names import MOST_BYTES, fault, unusable_names
+from onetrainer_gradio.config.declarations.file_names import MAX_BYTES, fault, unusable_names
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.config.form.patch import apply
 from onetrainer_gradio.errors import ConfigInvalidError
@@ -38,14 +38,14 @@ BAD = {
     "escape": "\x1b[0m",
     "C1": "a\x9bb",
     "hidden": ".unfinished-1-",
-    "long": "x" * (MOST_BYTES + 1),
-    "long in bytes": "ä" * (MOST_BYTES // 2 + 1),
+    "long": "x" * (MAX_BYTES + 1),
+    "long in bytes": "ä" * (MAX_BYTES // 2 + 1),
     "surrogate": "a\ud800",
     "bytes of another encoding": "caf\udce9",
     "device": "CON",
     "device with extension": "nul.txt",
 }
-GOOD = ["", "cat-", "my run ", "<cat>", "<ß猫>", "a.b", "ends in a period.", "x" * MOST_BYTES, "0b4c-uuid", "console"]
+GOOD = ["", "cat-", "my run ", "<cat>", "<ß猫>", "a.b", "ends in a period.", "x" * MAX_BYTES, "0b4c-uuid", "console"]
 
 
 def changed(path: str, value: str) -> tuple[str, dict]:

@@ -11,7 +11,7 @@ from onetrainer_gradio.service.host.access import (
     CROWD_S,
     FREE_ATTEMPTS,
     LONG_SECRET,
-    MOST_FAILURES,
+    MAX_FAILURES,
     SESSION_S,
     Access,
     AccessSettings,
@@ -104,7 +104,7 @@ def test_addresses_that_are_made_up_do_not_let_anybody_guess_on():
     """A request may claim any address; a program with a long token is always admitted."""
     clock, token = Clock(), "t" * LONG_SECRET
     access = make(clock, token=token)
-    for number in range(MOST_FAILURES):
+    for number in range(MAX_FAILURES):
         clock.now += 0.001
         with pytest.raises(NotAuthenticatedError):
             access.login("wrong", f"10.0.0.{number}")

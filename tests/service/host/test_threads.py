@@ -30,7 +30,7 @@ def test_calls_of_one_kind_do_not_hold_up_another():
 def test_too_many_waiting_calls_are_rejected():
     """Beyond the limit a call fails immediately with an error; the others run."""
     release = threading.Event()
-    most = Threads.SLOW.at_once + Threads.SLOW.most_waiting
+    most = Threads.SLOW.at_once + Threads.SLOW.max_waiting
 
     async def scenario() -> list[object]:
         calls = [asyncio.ensure_future(in_thread(Threads.SLOW, release.wait, 10)) for _ in range(most)]

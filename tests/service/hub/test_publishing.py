@@ -23,7 +23,7 @@ from onetrainer_gradio.errors import (
 )
 from onetrainer_gradio.events import ModelSaved
 from onetrainer_gradio.service.hub.model_file import ModelFile, public_content
-from onetrainer_gradio.service.hub.publishing import Wish
+from onetrainer_gradio.service.hub.publishing import PublishOptions
 from tests.fakes.configs import small_config
 from tests.fakes.hub import FakeHub
 
@@ -55,7 +55,7 @@ def finished(make_service, tmp_path, hub: FakeHub):
 
 
 def publish(service, run_id: str, **chosen) -> dict:
-    started = service.publishing.start(Wish(run_id, **chosen))
+    started = service.publishing.start(PublishOptions(run_id, **chosen))
     return service.publishing.wait(started["id"], 30)
 
 
@@ -101,13 +101,13 @@ def test_a_text_with_a_local_path_or_token_is_rejected(finished, tmp_path):
     service, run_id = finished
     for text in (f"Trained in {tmp_path}/data", "My token is hf_writer"):
         with pytest.raises(ConfigValueError, match="contains"):
-            service.publishing.start(Wish(run_id, description=text))
+            service.publishing.start(PublishOptions(run_id, description=text))
 
 
 @pytest.mark.slow
 def test_a_preview_shows_card_and_files_and_uploads_nothing(finished, hub):
     service, run_id = finished
-    shown = service.publishing.preview(Wish(run_id, trigger_word="sks", license_text="Do what you want."))
+    shown = service.publishing.preview(PublishOptions(run_id, trigger_word="sks", license_text="Do what you want."))
     assert shown["repository"] == "ada/my-cat"
     assert shown["private"] is True
     assert shown["exists"] is False
@@ -129,9 +129,9 @@ def test_a_preview_shows_card_and_files_and_uploads_nothing(finished, hub):
 def test_an_existing_repository_changes_only_as_a_new_revision(finished, hub):
     service, run_id = finished
     assert publish(service, run_id)["state"] == "done"
-    assert service.publishing.preview(Wish(run_id))["exists"] is True
+    assert service.publishing.preview(PublishOptions(run_id))["exists"] is True
     with pytest.raises(HubExistsError, match="already exists"):
-        service.publishing.start(Wish(run_id))
+        service.publishing.start(PublishOptions(run_id))
     assert publish(service, run_id, new_revision=True, description="Better.")["state"] == "done"
     assert "Better." in hub.repositories["ada/my-cat"].files["README.md"].decode()
     assert len(hub.repositories["ada/my-cat"].commits) == 2
@@ -143,9 +143,11 @@ def test_what_is_to_be_private_is_not_published_in_a_public_repository(finished,
     service, run_id = finished
     for name, files in (("ada/empty", {".gitattributes": ""}), ("ada/full", {"README.md": "mine"})):
         hub.add(name, files)
-        assert service.publishing.preview(Wish(run_id, repository=name))["problem"] == f"The repository “{name}” is public"
+        assert (
+            service.publishing.preview(PublishOptions(run_id, repository=name))["problem"] == f"The repository “{name}” is public"
+        )
         with pytest.raises(ConfigValueError, match="is public"):
-            service.publishing.start(Wish(run_id, repository=name, new_revision=True))
+            service.publishing.start(PublishOptions(run_id, repository=name, new_revision=True))
         assert hub.repositories[name].commits == []
     assert publish(service, run_id, repository="ada/full", private=False, new_revision=True)["private"] is False
     hub.add("ada/hidden", {".gitattributes": ""}, private=True)
@@ -156,16 +158,16 @@ def test_what_is_to_be_private_is_not_published_in_a_public_repository(finished,
 def test_without_a_token_or_permission_the_reason_is_named(finished, hub):
     service, run_id = finished
     with pytest.raises(HubAccessError, match="isn't a member of “other”"):
-        service.publishing.start(Wish(run_id, repository="other/cat"))
+        service.publishing.start(PublishOptions(run_id, repository="other/cat"))
     service.secrets.set_huggingface_token("hf_reader")
-    assert "no write permission" in service.publishing.preview(Wish(run_id))["problem"]
+    assert "no write permission" in service.publishing.preview(PublishOptions(run_id))["problem"]
     with pytest.raises(HubAccessError, match="no write permission"):
-        service.publishing.start(Wish(run_id))
+        service.publishing.start(PublishOptions(run_id))
     service.secrets.set_huggingface_token("hf_wrong")
     with pytest.raises(HubAccessError, match="doesn't accept the token"):
-        service.publishing.start(Wish(run_id))
+        service.publishing.start(PublishOptions(run_id))
     service.secrets.set_huggingface_token("")
-    shown = service.publishing.preview(Wish(run_id))
+    shown = service.publishing.preview(PublishOptions(run_id))
     assert "no Hugging Face token" in shown["problem"]
     assert "README.md" in [each["path"] for each in shown["files"]]
     assert hub.repositories == {}
@@ -183,7 +185,7 @@ def test_a_member_publishes_to_the_organization(finished, hub):
 def test_an_invalid_name_is_rejected(finished, name):
     service, run_id = finished
     with pytest.raises(ConfigValueError, match="valid name"):
-        service.publishing.preview(Wish(run_id, repository=name))
+        service.publishing.preview(PublishOptions(run_id, repository=name))
 
 
 @pytest.mark.slow
@@ -191,7 +193,7 @@ def test_a_hub_that_is_not_there_is_named(finished, monkeypatch):
     service, run_id = finished
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubUnreachableError, match="can't be reached"):
-        service.publishing.start(Wish(run_id))
+        service.publishing.start(PublishOptions(run_id))
 
 
 @pytest.mark.slow
@@ -209,7 +211,7 @@ def test_a_stopped_publication_leaves_no_commit(finished, hub):
     """The upload ends, and the repository has no commit."""
     service, run_id = finished
     hub.fault("POST /api/models/ada/my-cat/preupload", bytes_per_s=200)
-    started = service.publishing.start(Wish(run_id))
+    started = service.publishing.start(PublishOptions(run_id))
     service.publishing.stop(started["id"])
     assert service.publishing.wait(started["id"], 30)["state"] == "stopped"
     assert all(not each.commits for each in hub.repositories.values())
@@ -220,9 +222,9 @@ def test_only_samples_of_the_run_are_published(finished, hub):
     """Chosen samples are published in the given order."""
     service, run_id = finished
     ids = [each["id"] for each in service.samples.of_run(run_id)]
-    assert service.publishing.preview(Wish(run_id, samples=(ids[-1],)))["samples"] == [ids[-1]]
+    assert service.publishing.preview(PublishOptions(run_id, samples=(ids[-1],)))["samples"] == [ids[-1]]
     with pytest.raises(SampleNotFoundError, match="no sample"):
-        service.publishing.preview(Wish(run_id, samples=("other.1",)))
+        service.publishing.preview(PublishOptions(run_id, samples=("other.1",)))
 
 
 @pytest.mark.slow
@@ -230,7 +232,7 @@ def test_a_run_without_a_model_is_not_published(finished):
     service, run_id = finished
     sample = next(each for each in service.runs.get(run_id).files() if each["kind"] == "sample")
     with pytest.raises(UnsupportedError, match="can't be published"):
-        service.publishing.preview(Wish(run_id, file=sample["id"]))
+        service.publishing.preview(PublishOptions(run_id, file=sample["id"]))
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def test_what_was_being_sent_when_the_panel_ended_is_not_sent_again(tmp_path: Pa
 
 
 def test_entries_and_keys_are_bounded_and_old_runs_stay_reported(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(kept, "MOST_KEPT", 3)
-    monkeypatch.setattr(kept, "MOST_KEYS", 5)
+    monkeypatch.setattr(kept, "MAX_KEPT", 3)
+    monkeypatch.setattr(kept, "MAX_KEYS", 5)
     history = opened(tmp_path)
     history.begin("", [])
     for number in range(9):

@@ -8,7 +8,7 @@ import pytest
 
 from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError
 from onetrainer_gradio.service.host.secret_store import SecretStore
-from onetrainer_gradio.service.notifications.preferences import MOST_CHANNELS, Preferences, PreferenceStore
+from onetrainer_gradio.service.notifications.preferences import MAX_CHANNELS, Preferences, PreferenceStore
 
 ADDRESS = "json://someone:hunter2secret@host/key"
 
@@ -56,7 +56,7 @@ def test_an_invalid_preference_changes_nothing(store: PreferenceStore, changes: 
 
 
 def test_channels_are_bounded(store: PreferenceStore) -> None:
-    for _ in range(MOST_CHANNELS):
+    for _ in range(MAX_CHANNELS):
         store.add(ADDRESS, "JSON", {})
     with pytest.raises(ConfigValueError, match="already"):
         store.add(ADDRESS, "JSON", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onetrainer_gradio.service.notifications.preferences import Preferences
-from onetrainer_gradio.service.notifications.stall import MOST_AT_ONCE_S, StallWatch
+from onetrainer_gradio.service.notifications.stall import MAX_AT_ONCE_S, StallWatch
 
 PREFERENCES = Preferences(stalled_factor=10, stalled_min_s=60, quiet_s=600, paused_s=300)
 
@@ -42,9 +42,9 @@ def test_time_in_which_the_panel_did_not_run_does_not_count() -> None:
     watch = StallWatch()
     watch.look(state(), 1.0, 5.0, PREFERENCES)
     assert watch.look(state(), 1.0, 8 * 3600.0, PREFERENCES) == ""
-    assert watch.silent_s == MOST_AT_ONCE_S
+    assert watch.silent_s == MAX_AT_ONCE_S
     assert watch.look(state(), 1.0, -100.0, PREFERENCES) == ""
-    assert watch.silent_s == MOST_AT_ONCE_S
+    assert watch.silent_s == MAX_AT_ONCE_S
 
 
 def test_a_paused_run_waits_for_someone_and_is_not_stalled() -> None:

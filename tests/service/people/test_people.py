@@ -23,7 +23,7 @@ from onetrainer_gradio.errors import (
     TooManyAttemptsError,
 )
 from onetrainer_gradio.service.host.access import FREE_ATTEMPTS
-from onetrainer_gradio.service.people.accounts import MOST_PASSWORD, PASSWORD_COST, RECOVERY_CODES
+from onetrainer_gradio.service.people.accounts import MAX_PASSWORD, PASSWORD_COST, RECOVERY_CODES
 from onetrainer_gradio.service.people.audit import AuditQuery
 from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.permissions import check
@@ -145,7 +145,7 @@ def test_nothing_secret_is_in_the_file(people, tmp_path, clock):
     assert stat.S_IMODE((tmp_path / PEOPLE_FILE).stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("password", ["", "short", "x" * (MOST_PASSWORD + 1)])
+@pytest.mark.parametrize("password", ["", "short", "x" * (MAX_PASSWORD + 1)])
 def test_a_weak_or_huge_password_is_not_accepted(people, password):
     with pytest.raises(AccountError):
         people.accounts.add("Ada", Role.VIEWER, password)

@@ -170,7 +170,7 @@ def test_runs_cannot_wait_for_each_other(plain):
 
 
 def test_a_full_queue_takes_no_more(plain, monkeypatch):
-    monkeypatch.setattr(run_queue, "MOST_ITEMS", 2)
+    monkeypatch.setattr(run_queue, "MAX_ITEMS", 2)
     plain.add("a", "b")
     with pytest.raises(RunConflictError):
         plain.add("c")

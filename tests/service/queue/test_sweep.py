@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onetrainer_gradio.errors import ConfigValueError
-from onetrainer_gradio.service.queue.sweep import MOST_RUNS, grid, label_of, list_of
+from onetrainer_gradio.service.queue.sweep import MAX_RUNS, grid, label_of, list_of
 
 
 def test_the_grid_has_every_combination_once():
@@ -40,9 +40,9 @@ def test_no_values_are_an_error(values):
 
 
 def test_the_number_of_runs_is_limited():
-    assert len(grid({"a": list(range(MOST_RUNS))})) == MOST_RUNS
+    assert len(grid({"a": list(range(MAX_RUNS))})) == MAX_RUNS
     with pytest.raises(ConfigValueError, match="101"):
-        grid({"a": list(range(MOST_RUNS + 1))})
+        grid({"a": list(range(MAX_RUNS + 1))})
     with pytest.raises(ConfigValueError, match="8 settings"):
         grid({str(number): [1] for number in range(9)})
 

@@ -11,7 +11,7 @@ from onetrainer_gradio.events import RunEnded
 from onetrainer_gradio.service.host.atomic import write_json
 from onetrainer_gradio.service.runs.changes import RunChanges
 from onetrainer_gradio.service.runs.index import RunQuery
-from onetrainer_gradio.service.runs.labels import LABELS, MOST_TAGS, Labels, changed, read_labels, tidy_tags
+from onetrainer_gradio.service.runs.labels import LABELS, MAX_TAGS, Labels, changed, read_labels, tidy_tags
 from onetrainer_gradio.service.runs.record import Run, RunStore, new_run_id
 from tests.service.runs.test_record import create
 
@@ -68,7 +68,7 @@ def test_labels_that_are_damaged_or_too_long_change_nothing(store: RunStore) -> 
     for wrong in (
         {"name": "x" * 201},
         {"note": "x" * 10_001},
-        {"tags": [f"{n}" for n in range(MOST_TAGS + 1)]},
+        {"tags": [f"{n}" for n in range(MAX_TAGS + 1)]},
         {"tags": ["x" * 101]},
     ):
         with pytest.raises(ConfigValueError):

@@ -16,7 +16,7 @@ from onetrainer_gradio.errors import ConfigValueError
 from onetrainer_gradio.events import Resumed, RunPlanned, ValidationCompleted
 from onetrainer_gradio.service.runs.metric_blocks import BLOCK_ROWS, FIRST, HIGH, LOW, MetricBlocks
 from onetrainer_gradio.service.runs.metrics import FIXED_COLUMNS, MetricsReader, column_names
-from onetrainer_gradio.service.runs.overlay import ALL, MOST_BYTES, MOST_RUNS, Overlay, View
+from onetrainer_gradio.service.runs.overlay import ALL, MAX_BYTES, MAX_RUNS, Overlay, View
 from onetrainer_gradio.service.runs.record import Run, RunStore, new_run_id
 from tests.service.runs.test_record import create
 
@@ -159,11 +159,11 @@ def test_the_answer_is_bounded(store: RunStore, overlay: Overlay) -> None:
     ids = [run.id for run in runs]
     for metrics in (("loss",), (ALL,)):
         answer = overlay.series([*ids, "none"], View(metrics=metrics, points=2000))
-        assert len(json.dumps(answer, separators=(",", ":"))) <= MOST_BYTES < 100_000
+        assert len(json.dumps(answer, separators=(",", ":"))) <= MAX_BYTES < 100_000
         assert answer["missing"] == ["none"]
         assert all(len(curves["x"]) >= 8 for curves in answer["runs"])
     with pytest.raises(ConfigValueError):
-        overlay.series([f"{number}" for number in range(MOST_RUNS + 1)], View())
+        overlay.series([f"{number}" for number in range(MAX_RUNS + 1)], View())
 
 
 def test_a_run_without_steps_has_an_empty_curve(store: RunStore, overlay: Overlay) -> None:

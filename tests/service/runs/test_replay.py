@@ -9,7 +9,7 @@ import pytest
 
 from onetrainer_gradio.events import Event, PhaseChanged, SampleGenerated, WarningIssued
 from onetrainer_gradio.service.runs.record import Run, RunStore, new_run_id
-from onetrainer_gradio.service.runs.replay import MOST_EVENTS, Replay
+from onetrainer_gradio.service.runs.replay import MAX_EVENTS, Replay
 from onetrainer_gradio.service.runs.samples import SampleStore
 from tests.service.runs.test_overlay import trained
 from tests.service.runs.test_record import create
@@ -68,7 +68,7 @@ def test_a_step_has_its_values_events_and_samples(store: RunStore, replay: Repla
     assert moment["phase"] == "training"
     assert replay.at(run.id)["step"] == 100
     assert replay.at(run.id, 55)["step"] == 55
-    assert len(replay.at(run.id)["events"]) <= MOST_EVENTS
+    assert len(replay.at(run.id)["events"]) <= MAX_EVENTS
 
 
 def test_a_chain_is_replayed_as_one_run(store: RunStore, replay: Replay) -> None:

@@ -91,7 +91,7 @@ def test_only_the_runs_of_a_page_are_read(runs: RunStore, samples: SampleStore, 
     assert page["total"] == 10
     for run in made:
         (run.folder / "summary.json").unlink(missing_ok=True)
-    monkeypatch.setattr("onetrainer_gradio.service.runs.samples._MOST_LOOKED_THROUGH", 0)
+    monkeypatch.setattr("onetrainer_gradio.service.runs.samples._MAX_SCANNED", 0)
     page = SampleStore(runs, samples._cache).list(limit=2)
     assert (len(page["samples"]), page["total"]) == (2, None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onetrainer_gradio.commands import Stop
-from onetrainer_gradio.service.runs.stop_escalation import MOST_EXTENSIONS, StopEscalation, StopTimeouts
+from onetrainer_gradio.service.runs.stop_escalation import MAX_EXTENSIONS, StopEscalation, StopTimeouts
 
 TIMES = StopTimeouts(finish_step_s=60, interrupt_s=15, terminate_s=10, kill_s=5)
 ONE = (Stop(id="a"),)
@@ -75,9 +75,9 @@ def test_a_backup_that_hangs_is_given_up() -> None:
     escalation = StopEscalation(TIMES)
     times = [float(second) for second in range(2000)]
     stages = escalate(escalation, times, "backing_up")
-    assert [stage for _, stage in stages].count("finish_step") == MOST_EXTENSIONS + 1
+    assert [stage for _, stage in stages].count("finish_step") == MAX_EXTENSIONS + 1
     assert [stage for _, stage in stages][-1] == "kill"
-    assert next(now for now, stage in stages if stage == "interrupt") == 60 * MOST_EXTENSIONS + 1
+    assert next(now for now, stage in stages if stage == "interrupt") == 60 * MAX_EXTENSIONS + 1
 
 
 def test_an_escalation_of_one_stage_stays_there() -> None:

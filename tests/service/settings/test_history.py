@@ -295,7 +295,7 @@ def test_a_preset_asked_for_at_the_start_can_be_undone(store: ConfigStore, tmp_p
 def test_the_history_is_bounded(tmp_path: Path) -> None:
     """Number and bytes are limited; the newest steps stay."""
     file = tmp_path / "history.jsonl"
-    history = History(file, most=8, most_bytes=2000)
+    history = History(file, most=8, max_bytes=2000)
     for number in range(1, 21):
         history.add({"name": number}, kind="edit", by="")
     assert len(file.read_text().splitlines()) <= 8

@@ -42,9 +42,9 @@ class Sampling(RunState):
             if self.stopping:
                 self.answer_custom(body, "refused", STOPPING)
                 return None
-            tell = self.guarded(partial(self.report_sample, config, destination, body, time.monotonic()))
+            report = self.guarded(partial(self.report_sample, config, destination, body, time.monotonic()))
             try:
-                with OutcomeProbe(tell):
+                with OutcomeProbe(report):
                     self.choose_seed(config)
                     self.show_progress(named, config, custom=body is not None)
                     return original(*values, **named)

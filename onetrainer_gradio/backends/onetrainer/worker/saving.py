@@ -44,8 +44,8 @@ class Saving(Sampling):
             final = self.ending and model_format != "INTERNAL"
             aside = move_linked_aside(path) if model_format != "INTERNAL" else {}
             renamed = rename_file(path) if final and path == self.foreign_file and path not in aside else ""
-            tell = self.guarded(partial(self.report_written, model_format, path, known, aside, renamed))
-            with OutcomeProbe(tell):
+            report = self.guarded(partial(self.report_written, model_format, path, known, aside, renamed))
+            with OutcomeProbe(report):
                 write = partial(original, *values, **named)
                 return self.write_finally(path, write) if final else write()
 
