@@ -42,7 +42,7 @@ PROGRAM = "python -m onetrainer_gradio.compare"
 DEFAULT_STEPS = 20
 LOOK_S = 0.5
 READ_S = 120.0
-# Steps at the start that are slow for reasons of their own: kernels are chosen, memory is taken for the first time.
+# Steps at the start that are slow for other reasons: kernels are selected, memory is allocated for the first time.
 WARM_UP = 2
 KEEP_LOADED_S = 600.0
 

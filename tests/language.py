@@ -1,7 +1,8 @@
 """Find retired words in everything a user or a contributor reads: `python -m tests.language [paths]`.
 
 It reads string literals of Python and JavaScript, docstrings, Markdown, HTML and the names of presets, and prints each hit as
-`file:line: word → use instead`. It does not read comments and names in code.
+`file:line: word → use instead`. `remark_hits` reads the docstrings of tests and the comments of tests and package. Names in code
+are not read.
 """
 
 import ast
@@ -282,6 +283,37 @@ def _paragraphs(path: Path, line: int, kind: str, source: str) -> Iterator[Text]
         lines.append(content)
 
 
+TRIPLE = re.compile(r'(?P<quotes>"""|\'\'\')(?P<words>.*?)(?P=quotes)', re.DOTALL)
+DOCSTRING_FOLLOWS = re.compile(r"(\A|[^(,\[{=\s]\s*\n)[ \t]*r?\Z")  # not an argument or a value, and alone in its line
+COMMENT = re.compile(r"""^(?:[^'"#\n]|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")*?\#\s?(?P<words>.*)$""", re.MULTILINE)
+
+
+def remark_texts(path: Path, *, docstrings: bool) -> Iterator[Text]:
+    """Yield the comments of a Python file, and its docstrings if requested, without parsing the file."""
+    source = path.read_text("utf-8")
+    if docstrings:
+        for match in TRIPLE.finditer(source):
+            if DOCSTRING_FOLLOWS.search(source, max(0, match.start() - 200), match.start()) is None:
+                continue
+            yield Text(path, source.count("\n", 0, match.start()) + 1, "docstrings", match["words"])
+    if "#" not in source:
+        return
+    lines: list[str] = []
+    begin = last = 0
+    code = TRIPLE.sub(lambda match: "\n" * match[0].count("\n"), source)
+    for number, line in enumerate(code.split("\n"), 1):
+        match = COMMENT.match(line) if "#" in line else None
+        if match is None:
+            continue
+        if lines and number > last + 1:
+            yield Text(path, begin, "comments", " ".join(lines))
+            lines = []
+        begin, last = (begin if lines else number), number
+        lines.append(match["words"])
+    if lines:
+        yield Text(path, begin, "comments", " ".join(lines))
+
+
 def prose_texts(path: Path) -> Iterator[Text]:
     """Yield the paragraphs of a Markdown or HTML file."""
     yield from _paragraphs(path, 1, "docs" if path.suffix == ".md" else "text", path.read_text("utf-8"))
@@ -321,6 +353,26 @@ def files(places: tuple[str, ...] = READ) -> Iterator[Path]:
 def hits(places: tuple[str, ...] = READ) -> list[Hit]:
     """Return every retired word below the given places."""
     return [hit for path in files(places) for text in READERS[path.suffix](path) for hit in found(text)]
+
+
+# Stand-ins with OneTrainer's own names, files of earlier versions, and the lists of retired words themselves.
+NOT_READ_IN_TESTS = {"fixtures", "retired_labels.py", "language.py", "test_language.py"}
+
+
+def remark_hits() -> list[Hit]:
+    """Return every retired word in docstrings of tests and in comments of tests and package."""
+    found_now: list[Hit] = []
+    page_words = {"card", "cards"}  # those of the page, and model cards
+    for place, docstrings in (("tests", True), ("onetrainer_gradio", False)):
+        for path in sorted((ROOT / place).rglob("*.py")):
+            if not NOT_READ_IN_TESTS & set(path.parts) or place != "tests":
+                found_now += (
+                    hit
+                    for text in remark_texts(path, docstrings=docstrings)
+                    for hit in found(text)
+                    if hit.word.lower() not in page_words
+                )
+    return found_now
 
 
 def main() -> int:

@@ -4,13 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.language import ROOT, Text, found, hits, python_texts, script_texts
+from tests.language import ROOT, Text, found, hits, python_texts, remark_hits, remark_texts, script_texts
 
 
 @pytest.mark.slow
 def test_no_text_holds_a_retired_word() -> None:
     """`python -m tests.language` prints the same list."""
     found_now = [str(hit) for hit in hits()]
+    assert not found_now, "\n" + "\n".join(found_now)
+
+
+def test_no_docstring_of_a_test_and_no_comment_holds_a_retired_word() -> None:
+    """Contributors read them too; half a second for all files."""
+    found_now = [str(hit) for hit in remark_hits()]
     assert not found_now, "\n" + "\n".join(found_now)
 
 
@@ -60,3 +66,30 @@ def test_literals_of_scripts_are_read_without_comments_and_expressions(tmp_path:
     source.write_text(SCRIPT, encoding="utf-8")
     texts = [(text.line, text.words) for text in script_texts(source) if text.words]
     assert sorted(texts) == [(2, "A text"), (4, "Inner text"), (4, "Step {} of {}"), (5, "The last")]
+
+
+REMARKS = '''"""The module."""
+TEXT = """
+    not a docstring # nor a comment
+"""
+call(
+    """an argument"""
+)
+
+
+def f():
+    r"""A docstring
+    of two lines."""
+    a = "# text"  # one
+    # comment
+    b = 1
+    # another
+'''
+
+
+def test_docstrings_and_comments_are_read_without_parsing(tmp_path: Path) -> None:
+    """Adjacent comments are one text; strings that are values or arguments are none."""
+    source = tmp_path / "a.py"
+    source.write_text(REMARKS, encoding="utf-8")
+    texts = [(text.line, " ".join(text.words.split())) for text in remark_texts(source, docstrings=True)]
+    assert texts == [(1, "The module."), (11, "A docstring of two lines."), (13, "one comment"), (16, "another")]

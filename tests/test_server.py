@@ -320,7 +320,7 @@ def test_the_printed_address_is_one_that_works(host, address):
 
 
 def test_a_free_port_is_free():
-    """The listening socket is the one that is served."""
+    """The listening socket is the served one."""
     with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), timeout=5):
         pass
 

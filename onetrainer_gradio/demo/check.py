@@ -165,7 +165,7 @@ def _ring_colored(field: Field) -> Mask:
 
 def _dot_colored(field: Field) -> Mask:
     red, green, blue = field[..., 0], field[..., 1], field[..., 2]
-    # hues from 150 to 195 degrees: the world's green lies at 136, its blues begin at 210
+    # hues from 150 to 195 degrees: the dataset's green is at 136, its blues begin at 210
     mask: Mask = (red < 120) & (green - red > 80) & (blue - red > 0.5 * (green - red)) & (blue - green < 0.25 * (blue - red))
     return mask
 

@@ -45,7 +45,7 @@ BACKGROUNDS: dict[str, tuple[Color, Color]] = {
     "meadow": ((214, 236, 196), (146, 200, 124)),
 }
 
-# Centre of the thing in units of the image's edge, x to the right, y down.
+# Center of the object in units of the image's edge, x to the right, y down.
 PLACES: dict[str, Point] = {
     "at the left": (0.27, 0.50),
     "at the right": (0.73, 0.50),

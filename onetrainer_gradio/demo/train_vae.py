@@ -123,7 +123,7 @@ def polish_decoder(vae: Any, *, seed: int, steps: int, log: Log, learning_rate: 
     for step in range(steps):
         chosen = [rng.randrange(count) for _ in range(8)]
         images = to_tensor(pixels[chosen])
-        # a little noise: generated latents are never exactly what the encoder says
+        # a little noise: generated latents never equal the encoder's
         noise = torch.randn(latents[chosen].shape, generator=generator) * (POLISH_NOISE / vae.config.scaling_factor)
         difference = vae.decode(latents[chosen] + noise).sample - images
         loss = difference.abs().mean() + difference.square().mean()

@@ -12,9 +12,9 @@ from onetrainer_gradio.errors import DiskFullError, OutOfMemoryError, StorageErr
 
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, *((errno.EDQUOT,) if hasattr(errno, "EDQUOT") else ())})
 _FULL_TEXT = re.compile(r"No space left|os error 28\b|os error 27\b|os error 122\b|Disk quota exceeded|File too large")
-# torch.save says no more than that its stream broke off
+# torch.save only reports that its stream was interrupted
 _BROKEN_STREAM = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|basic_ios::clear|iostream error")
-# besides torch's own error: what the driver and its libraries say when they find no room, for instance beside another process
+# in addition to torch's own error: messages of the driver and its libraries, for instance if another process uses the memory
 _DEVICE_MEMORY = re.compile(
     r"(CUDA|HIP) error: out of memory|MPS backend out of memory"
     r"|(CUBLAS|CUDNN|CUSOLVER|ROCBLAS|MIOPEN)_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)"

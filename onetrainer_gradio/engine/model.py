@@ -138,7 +138,7 @@ class Model:
 
     def place(self, *names: str) -> None:
         """Move these components to the train device and the others to the temp device."""
-        # away first, so that there is room; also where both devices are one: the model was loaded into main memory
+        # away first, so that there is space; also if both devices are the same: the model was loaded into RAM
         for name in self.components:
             if name not in names:
                 self._move(name, self._temp_device)

@@ -128,7 +128,7 @@ def _with_weights(wanted: _Wanted, folder: Path, hub: Hub) -> Path:
 
     :raises ModelFormatError: if a component is missing or damaged.
     """
-    if not Path(wanted.source).exists():  # fetched from the hub: repositories differ in the weight files that they hold
+    if not Path(wanted.source).exists():  # downloaded: repositories have different weight files
         for part, component in wanted.own.items():
             names = weight_names(component)
             for name in names:
@@ -136,7 +136,7 @@ def _with_weights(wanted: _Wanted, folder: Path, hub: Hub) -> Path:
                     break
                 shards = (f"{part}/{shards_of(name)}",) if shards_of(name) else ()
                 folder = hub.locate(wanted.source, (*SMALL, f"{part}/{name}", *shards))
-    # text encoders first: their lack tells the most about a folder
+    # text encoders first: without them, the folder is most likely no model
     for part, component in sorted(wanted.own.items(), key=lambda item: not item[0].startswith("text_encoder")):
         names = weight_names(component)
         if not (folder / part / "config.json").is_file() or not any((folder / part / name).is_file() for name in names):

@@ -42,7 +42,7 @@ FOLDER_FORMATS = frozenset({"DIFFUSERS"})
 
 # Seconds until a final save is tried again on a full disk, and between two looks at the free space.
 _RETRY_S, _LONGEST_RETRY_S, _LOOK_S = 1.0, 30.0, 0.5
-# More free bytes than before by so many are worth a try.
+# With this many more free bytes than before, another attempt is made.
 _ROOM_BYTES = 1_000_000
 
 

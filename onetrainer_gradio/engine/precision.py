@@ -78,7 +78,7 @@ def device_of(name: str, path: str = "train_device") -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch says all three for a build without the device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three for a build without the device
         known = translate(error)
         if isinstance(known, OutOfMemoryError):
             raise known from error

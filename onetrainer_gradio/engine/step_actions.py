@@ -103,7 +103,7 @@ class StepActions:
             rest.extend(self.reporter.control.take())
             return asking_for("sample")
 
-        if stop:  # no samples; the commands for them are refused with the reason
+        if stop:  # no samples; the commands for them are rejected with the reason
             due.discard("sample")
         if "sample" in due:
             # a Stop that comes during the sampling interrupts it, so commands are taken only afterward

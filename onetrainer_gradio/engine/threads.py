@@ -6,9 +6,9 @@ import torch
 
 from onetrainer_gradio.engine.model import Model
 
-# Below this many parameters a kernel on the processor is done sooner than a second thread is awake. Measured with the demo's
+# Below this many parameters a kernel on the CPU finishes before a second thread wakes up. Measured with the demo's
 # model (3 M parameters) on 2 cores: a step takes 0.32 s with two threads that sleep between kernels, 0.12 s with two that spin,
-# 0.13 s with one; beside other work 0.29 s, 0.25 to 1.8 s and 0.19 s (docs/findings.md).
+# 0.13 s with one; under other load 0.29 s, 0.25 to 1.8 s and 0.19 s (docs/findings.md).
 TINY = 20_000_000
 
 

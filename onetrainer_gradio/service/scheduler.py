@@ -34,9 +34,9 @@ from onetrainer_gradio.service.service_settings import ServiceSettings
 
 _LOG = logging.getLogger(__name__)
 RELEASE_WAITS_S = 15.0
-# Of so many runs before a queued one the processes may still be there; of older ones they are long gone.
+# The processes of this many runs before a queued one may still exist; older ones have exited.
 _STILL_ENDING = 3
-# Of the runs of former panels so many are looked at before the panel is ready, the older ones in the background.
+# This many runs of earlier panels are checked before the panel is ready, the older ones in the background.
 _LOOKED_AT_FIRST = 100
 _COMMANDS_KEPT = 1000
 
@@ -162,7 +162,7 @@ class RunScheduler:
     def _end_left_over(self, run: Run) -> None:
         with self._lock:
             waiting = self._take_up(run)
-        if waiting:  # a run that was queued before so many others isn't wanted any more
+        if waiting:  # a run that many others were queued after is outdated
             run.record_end(RunEnded(reason="stopped"))
 
     def _take_up(self, run: Run) -> bool:
@@ -321,7 +321,7 @@ class RunScheduler:
     def _hand_on(run_handle: RunHandle, run: Run, token: str) -> RunHandle | None:
         try:
             return run_handle.hand_over(run, token=token)
-        except OSError:  # the disk does not take what would have to be told
+        except OSError:  # the event can't be written to disk
             return None
 
     def _parked(self, run_handle: RunHandle) -> None:

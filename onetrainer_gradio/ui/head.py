@@ -30,7 +30,7 @@ _ICON = (
     '<path d="M7 8c3 0 3 9 6 11s4-2 6 0 3 5 6 5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round"/></svg>'
 )
 
-# Tells the scripts that the panel requires a login.
+# Lets the scripts know that the panel requires a login.
 PROTECTED = '<meta name="og-protected" content="yes">'
 
 

@@ -116,7 +116,7 @@ def test_norms_are_preserved_for_what_is_trained():
 
 
 def test_tables_that_share_their_weight_are_all_replaced():
-    """T5 looks up tokens with another module than the one that owns the table."""
+    """T5 looks up tokens with a different module from the table's owner."""
 
     class Shared(nn.Module):
         def __init__(self):

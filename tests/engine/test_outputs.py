@@ -161,7 +161,7 @@ def test_the_final_save_waits_for_room_on_a_full_disk(big, train):
 
 
 def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
-    """The weights are lost then, as the warning says; an older result stays complete, and no other file remains."""
+    """The weights are lost then, as the warning states; an older result stays complete, and no other file remains."""
     config, stop = big(), Stop()
     target = Path(config.output_model_destination)
     target.parent.mkdir()

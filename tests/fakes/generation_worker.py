@@ -1,4 +1,4 @@
-"""A process that responds like the one that generates images, without torch: it writes a PNG of one pixel for each request.
+"""A process that responds like the image generator, without torch: it writes a PNG of one pixel for each request.
 
 It takes ``sample.diffusion_steps`` hundredths of a second, fails for the prompt ``fail``, dies
 for ``die``, and exits as after a long pause after the prompt ``leave``.

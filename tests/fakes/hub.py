@@ -69,7 +69,7 @@ class Fault:
     status: int = 0
     retry_after: int | None = None
     cut_after: int | None = None
-    """The connection breaks off after so many bytes of the body."""
+    """The connection breaks off after this many bytes of the body."""
     bytes_per_s: float = 0.0
     wrong_bytes: bool = False
 

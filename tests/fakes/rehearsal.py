@@ -1,6 +1,6 @@
-"""A backend that rehearses a run without torch: it loops, paints small pictures, backs up, and misbehaves on demand.
+"""A backend that rehearses a run without torch: it loops, generates small images, backs up, and misbehaves on demand.
 
-Named as ``tests.fakes.rehearsal:run``. What it does is told by ``RunOptions.tags`` of the form ``name=value``:
+Named as ``tests.fakes.rehearsal:run``. Its behavior is set by ``RunOptions.tags`` of the form ``name=value``:
 
 ============== ======================================================================================================
 steps          optimizer steps of the whole run (20)
@@ -14,17 +14,17 @@ write_s        seconds that a backup and the final save take (0)
 fail_at        raise TrainerError (OutOfMemoryError) at this step; crash_at: ValueError; exit_at: os._exit(3);
                sysexit_at: SystemExit(4); fail_in: the phase (loading, caching) in which to raise
 signal_at      STEP:NAME, end the own process by this signal, as 5:SIGSEGV
-hang_at        from this step on do nothing and take no command; an interrupt helps
-deaf_at        like hang_at, and an interrupt does not help
+hang_at        do nothing and take no command from this step on; an interrupt ends it
+deaf_at        like hang_at, and an interrupt has no effect
 eat            take commands and never answer them (1)
 eat_die        take a command and end by SIGKILL before it is answered (1)
-nan_at         the loss of this step is not a number
-hold           wait at step N until the file ``go`` lies in the workspace
-print          print a line each so many steps
-weights        what the model file holds (weights)
-saved          what the file of a save holds (what ``weights`` says)
+nan_at         the loss of this step is NaN
+hold           wait at step N until the file ``go`` is in the workspace
+print          print a line each time after this many steps
+weights        content of the model file (weights)
+saved          content of the file of a save (that of ``weights``)
 killed         end by SIGKILL once the final model is written (written), or once that is recorded (recorded), or not at all
-               (never); a resumed run lives on. The file of the model is a whole one
+               (never); a resumed run continues. The model file is complete
 linger_s       seconds to stay after the end with a thread that does not end
 ============== ======================================================================================================
 """
@@ -307,12 +307,12 @@ def whole_model() -> bytes:
     return struct.pack("<Q", len(head)) + head + b"\1\2\3\4"
 
 
-def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
-    """A picture of one colour."""
+def png(width: int, height: int, color: tuple[int, int, int]) -> bytes:
+    """Return an image of one color."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = (b"\0" + bytes(colour) * width) * height
+    rows = (b"\0" + bytes(color) * width) * height
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

@@ -123,7 +123,7 @@ def put(document: dict[str, Any], path: str, value: Any) -> None:
 
 
 COUNTED_OPTIMIZER_SETTINGS = ("stochastic_rounding", "fused_back_pass")
-"""Settings of optimizers that the training loop carries out. Their other numbers are held by tests/engine/optimizers."""
+"""Settings of optimizers that the training loop implements. Their other values are tested by tests/engine/optimizers."""
 
 
 def family_of(model_type: str) -> str:

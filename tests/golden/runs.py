@@ -16,7 +16,7 @@ from tests.golden.digests import digest
 
 NOT_COMPARED = ("k_proj.bias", "posterior_log_variance_clipped")
 """Attention doesn't depend on the bias of keys: its gradient is rounding, which Adam turns into full steps. The buffer is
-one that nothing reads; docs/fidelity.md says how it differs."""
+one that nothing reads; docs/fidelity.md explains how it differs."""
 
 
 def tensors_of(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Write tiny untrained models with the topology of the published ones: same blocks, levels and names, very few channels.
 
-``python -m tests.models.tiny MODEL_TYPE FOLDER`` writes one by hand.
+``python -m tests.models.tiny MODEL_TYPE FOLDER`` writes one manually.
 """
 
 from __future__ import annotations

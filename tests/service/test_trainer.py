@@ -248,7 +248,7 @@ def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_serv
 
 
 def test_a_thread_that_does_not_react_is_reported(make_service: MakeService, tmp_path: Path) -> None:
-    """The escalation of a thread has one stage; after it, the state tells the user what to do."""
+    """The escalation of a thread has one stage; after it, the state shows the user what to do."""
     service = make_service()
     run = start(service, tmp_path, LONG, "load_s=0.01", "hang_at=3", finish_step_s=0.05)
     service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)

@@ -420,7 +420,7 @@ class Session:
             return "completed" if body["outcome"] == "completed" else "stopped"
         phase = str(body.get("phase", ""))
         error = error_of(body.get("error") or {}, phase, config)
-        # a wrong model path leaves nothing behind; what the memory or a driver refused may
+        # a wrong model path leaves nothing behind; a memory or driver error may
         refused = isinstance(error, OutOfMemoryError) or _DRIVER.search(error.message)
         self.unharmed = phase in _BEFORE_TRAINING and not refused and self._put_away
         raise error

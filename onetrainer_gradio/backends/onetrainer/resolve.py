@@ -14,7 +14,7 @@ from onetrainer_gradio.config.resume import backup_to_resume
 from onetrainer_gradio.events import WarningIssued
 
 CONCEPT_VERSION = 2
-# Named by its window, and by people for patterns of their own: the patterns that are there are meant.
+# Names that OneTrainer's UI and users give to custom patterns: the existing patterns are used.
 _OWN_PATTERNS = frozenset({"", "custom", "full"})
 
 

@@ -41,7 +41,7 @@ class Results:
         return marked
 
     def _mark(self, path: Path) -> None:
-        with suppress(OSError):  # without a marker, the next run with this destination is refused: nothing is lost
+        with suppress(OSError):  # without a marker, the next run with this destination fails at its start, and nothing is lost
             if path.is_dir():
                 marker.write(path, marker.MODEL, without=self._others)
             else:

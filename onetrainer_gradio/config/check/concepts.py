@@ -29,7 +29,7 @@ _RANDOM_WORDS = {
     "tag_dropout_enable": "dropped tags",
     "caps_randomize_enable": "capitals",
 }
-# Below this share of the training pixels, an image is upscaled so much that the model learns the blur.
+# Below this share of the training pixels, upscaling makes the model learn the blur.
 _SMALL = 0.5
 # The number of names in one finding; the number of the others follows.
 _MAX_NAMES = 8

@@ -102,7 +102,7 @@ def scan_folder(
         stem, suffix = os.path.splitext(path)
         lower = suffix.lower()
         if lower == CAPTION_SUFFIX:
-            # on a file system that tells A.txt from A.TXT, OneTrainer's own spelling comes first
+            # on a case-sensitive file system, OneTrainer's own spelling comes first
             captions[stem] = min(path, captions.get(stem, path), key=lambda name: (not name.endswith(CAPTION_SUFFIX), name))
         elif lower in trained:
             if not stem.endswith((MASK, CONDITION)):

@@ -279,7 +279,7 @@ def _chunks(file: Any) -> Iterator[tuple[int, int, bytes]]:
         file.seek(at)
         head = file.read(8)
         if len(head) < 8:
-            return  # Pillow says what is wrong
+            return  # Pillow reports the error
         length, cid = struct.unpack(">I4s", head)
         yield at, length, cid
         if cid == b"IEND":

@@ -32,7 +32,7 @@ MAX_LEVELS = 60
 """How deep a document may be nested; OneTrainer needs five. Much deeper ones can't be written as JSON again."""
 
 _MAX_UNKNOWN = 100
-NOTE_KEY = "note"  # what a preset says about itself
+NOTE_KEY = "note"  # a preset's description
 SECRET_KEYS = ("secrets",)
 LISTS_OF_A_PACK = ("concepts", "samples")
 # A packed configuration with 30,000 concepts has 150 MB.

@@ -341,7 +341,7 @@ def _name_types(schema: dict[str, Any], newer: Newer) -> None:
     for described in _settings(schema):
         shown = described.get("x-shown", {})
         if MODEL_TYPE in shown:
-            shown[MODEL_TYPE] = [*shown[MODEL_TYPE], *types]  # what such a type does not have is OneTrainer's to pass over
+            shown[MODEL_TYPE] = [*shown[MODEL_TYPE], *types]  # OneTrainer ignores what such a type does not have
         depends = described.get("x-choices-by")
         if not depends or depends["by"][0] != MODEL_TYPE:
             continue

@@ -24,7 +24,7 @@ from onetrainer_gradio.config.files.documents import (
 )
 from onetrainer_gradio.config.files.resolve import LIST_FILES
 
-# A preset that names neither is a part of one: it says nothing about the rest.
+# A preset with neither is partial and doesn't set the rest.
 _OF_A_WHOLE = ("model_type", "training_method")
 
 # An optimizer's parameters mean something for that optimizer only.

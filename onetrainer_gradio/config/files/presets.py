@@ -20,7 +20,7 @@ from onetrainer_gradio.errors import ConfigNotFoundError
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 
-# A wheel carries the presets inside the package, a checkout beside it.
+# A wheel contains the presets inside the package, a checkout next to it.
 PRESET_FOLDERS = (_PACKAGE / "presets", _PACKAGE.parent / "configs")
 
 # What a preset may say in its paths -> the folder it stands for.
@@ -28,10 +28,10 @@ PLACEHOLDERS = {"{demo}": _PACKAGE / "demo"}
 
 DEMO_PRESET = "Demo LoRA"
 
-# How many names an error about an unknown one tells.
+# The number of names that an error about an unknown one lists.
 _NEAREST = 4
 
-# What a preset says of itself beside its settings.
+# A preset's own metadata in addition to its settings.
 OWN_KEYS = ("note", "memory_gb", "source")
 
 # Name of a preset in an earlier version -> its current name.

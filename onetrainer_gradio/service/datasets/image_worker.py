@@ -22,7 +22,7 @@ from onetrainer_gradio.config.dataset.images import DAMAGED, MAX_SHOWN_BYTES, Br
 from onetrainer_gradio.service.datasets import pixels, previews
 
 IDLE_S = 60.0
-# what decoding may take beside the decoded image: copies, and the buffers of a decoder
+# what decoding may use in addition to the decoded image: copies, and the buffers of a decoder
 _MORE_BYTES = 512 * 1024 * 1024
 
 

@@ -33,7 +33,7 @@ LONGEST_WAIT_S = 300.0
 MAX_CLIENTS = 10_000
 MAX_FAILURES, CROWD_S = 120, 60.0
 MIN_SECRET = 8
-# A token of so many characters is guessed by nobody: whoever sends it passes, however many others guess.
+# A token of this length can't be guessed: it is accepted however many failed attempts there are.
 LONG_SECRET = 24
 
 LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost", "localhost.localdomain"})
@@ -188,7 +188,7 @@ class Access:
         return self._new_session()
 
     def _is_secret(self, given: str) -> bool:
-        # Both are always compared, so that the time says nothing about which of them exists.
+        # Both are always compared, so that the time doesn't reveal which of them exists.
         matches = [_same(given, known) for known in (self.settings.password, self.settings.token)]
         return any(matches)
 

@@ -34,7 +34,7 @@ from onetrainer_gradio.service.runs.record import Run, RunStore
 _LOG = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0
 IDLE_EVERY_S = 60.0
-# Of the newest runs so many are looked at for an end that isn't reported yet.
+# This many of the newest runs are checked for an end that isn't reported yet.
 _NEWEST_RUNS = 300
 # A disk counts as having space again when it has this much more than the limit, or it would be reported again and again.
 _ENOUGH_AGAIN = 1.2

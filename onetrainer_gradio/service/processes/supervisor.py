@@ -36,7 +36,7 @@ from onetrainer_gradio.service.runs.stop_escalation import StopEscalation, StopT
 LOOK_EVERY_S = 0.2
 SUPERVISOR_HEARTBEAT = "supervisor_heartbeat"
 LOOKS_FOR_END = 5
-# A worker that has recorded its end but hangs on the way out (a library's threads, a driver) is ended after so long.
+# A worker that has recorded its end but hangs while exiting (a library's threads, a driver) is killed after this time.
 LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
 # A child process whose worker died backs up and saves what it has; a large model takes its time.
 ORPHAN_S = float(os.environ.get("ONETRAINER_GRADIO_ORPHAN_S") or 900.0)

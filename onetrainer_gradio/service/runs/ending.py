@@ -70,7 +70,7 @@ def _end_of_note(folder: Path, note: dict[str, Any]) -> RunEnded | None:
         stopped = bool(CommandFolder(folder).stops())
         return RunEnded(at=at, reason="stopped" if stopped else "completed")
     number = -int(getattr(signal, name, signal.SIGTERM)) if name else code
-    noted = note.get("stage", note.get("rung"))  # earlier versions wrote rung
+    noted = note.get("stage", note.get("rung"))  # earlier versions wrote `rung`
     stage = next((known for known in STOP_STAGES if known == noted), None)
     return end_of_worker(int(number or 0), stage, {}, {})
 

@@ -71,7 +71,7 @@ class Feed:
 
     def snapshot(self) -> Message:
         """Return everything that a new viewer needs; messages with a higher number follow it."""
-        # The number is read first: what happens while the snapshot is made is then told twice rather than never.
+        # The number is read first: changes during the snapshot are then sent twice rather than never.
         seq = self._seq
         return {"type": "connected", "seq": seq, **self._snapshot()}
 

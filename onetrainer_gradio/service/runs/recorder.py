@@ -105,7 +105,7 @@ class Recorder:
                 self._record_child_process(event)
             if isinstance(event, RunPlanned):
                 self._metrics.plan(event.learning_rates)
-            self._files.take(event)  # before anybody reads of the file
+            self._files.take(event)  # before the file is reported
             self._waiting.append(event)
             self.flush(force=isinstance(event, PhaseChanged))
 

@@ -16,7 +16,7 @@ from onetrainer_gradio.service.runs import kept_samples
 from onetrainer_gradio.service.runs.artifacts import find_file
 from onetrainer_gradio.service.runs.record import RunStore
 
-# The newest samples are looked for in so many runs: a page must not wait for 20,000 runs that failed before their first one.
+# The newest samples are searched in this many runs: a page must not wait for 20,000 runs that failed before their first one.
 _MAX_SCANNED = 300
 THUMBNAIL_WIDTHS = (128, 256, 384, 512, 768)
 _SAMPLE_MADE = tag(SampleGenerated)

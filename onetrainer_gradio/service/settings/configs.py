@@ -47,7 +47,7 @@ from onetrainer_gradio.service.settings.saved import SavedConfigs
 
 log = logging.getLogger(__name__)
 
-# Kinds of what was opened that are the user's own, with lists of concepts and samples of their own.
+# Kinds of opened settings that belong to the user, including their lists of concepts and samples.
 _OWN_KINDS = frozenset({"saved", "import", "document", ""})
 
 # How many paths of a change are noted in the history.
@@ -546,7 +546,7 @@ class ConfigStore:
             self._move_aside()
             return self._first(start_with)
         if start_with and start_with in preset_files() and kept.name != start_with:
-            # asked for by name at the start: what was edited before is laid aside, not lost
+            # requested by name at the start: earlier edits are moved aside, not lost
             with raising_storage_error("the last edited settings"):
                 write_json(self._current_path.with_name("previous.json"), read_json(self._current_path))
             first = replace(self._first(start_with), revision=kept.revision + 1, opening=kept.revision + 1)

@@ -22,7 +22,7 @@ _MAX_BYTES = 2_000_000
 _MAX_CHARACTERS = 60
 # What would make a title part of a path, or of the name of a preset within it.
 _UNFIT = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
-# A preset says at least one of these; a list of concepts, a theme or a window's position says none.
+# A preset has at least one of these keys; a list of concepts, a theme or a window's position has none.
 _KEYS_OF_A_PRESET = frozenset({"model_type", "training_method", "base_model_name", "learning_rate", "optimizer"})
 
 

@@ -118,7 +118,7 @@ def test_methods_and_formats_follow_type_and_method(model_type, method):
 
 
 def test_conditions_of_list_elements_read_the_element_and_the_root():
-    """A sample depends on the model type, a caption file on the caption source of its own concept."""
+    """A sample depends on the model type, a caption file on the caption source of the same concept."""
     config = patch.apply(TrainConfig(), {"samples": [{}], "concepts": [{}, {"text": {"prompt_source": "concept"}}]})
     assert [is_shown(config, f"concepts.{index}.text.prompt_path") for index in (0, 1)] == [False, True]
     assert not is_shown(config, "samples.0.frames")

@@ -261,7 +261,7 @@ def test_diffusers_reads_lora_and_dora_per_output_alone():
 
 
 def test_the_groups_of_joined_layers_are_in_onetrainers_order():
-    """By fusion, then by the name of the block as text; blocks without one of the layers are left out."""
+    """They are sorted by fusion, then by the block's name as text; blocks without one of the layers are omitted."""
     paths = paths_of("FLUX_DEV_1")
     groups = LoraKeys(keys_of("FLUX_DEV_1"), paths).fused_groups()
     assert len(groups) == 19 + 19 + 38

@@ -119,7 +119,7 @@ def test_a_run_that_was_killed_after_its_last_save_has_completed(
 ) -> None:
     """It has completed if that was the final model of the last planned step.
 
-    An error of its own is a failure; a power cut may damage it.
+    An error raised by the run is a failure; a power cut may damage it.
     """
     journal = Journal(folder / "journal.jsonl")
     plan = {"total_steps": 10, "steps_per_epoch": 10, "total_updates": 10, "epochs": 1}

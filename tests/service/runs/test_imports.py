@@ -100,7 +100,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 def test_each_start_becomes_a_run_and_the_workspace_stays_as_it_is(
     store: RunStore, imports: WorkspaceImport, workspace: Path, tmp_path: Path
 ) -> None:
-    """Curve, samples, backups, saves and settings appear like those of our own runs; the second start continues the first."""
+    """Curve, samples, backups, saves and settings appear like those of our runs; the second start continues the first."""
     before = snapshot(workspace)
     preview = imports.preview(workspace)
     assert [(item["name"], item["samples"], item["backups"], item["added"]) for item in preview] == [

@@ -163,7 +163,7 @@ def test_the_oldest_rows_go_first_when_there_is_no_room(tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_earlier_version_has_the_columns_of_today(tmp_path: Path) -> None:
-    """Its header has the column pictures, which is read as images; its rows are kept when steps are added."""
+    """Its header has the column `pictures`, which is read as images; its rows are kept when steps are added."""
     path = tmp_path / "metrics.bin"
     path.write_bytes((Path(__file__).parents[2] / "fixtures" / "old_names" / "metrics.bin").read_bytes())
     reader = MetricsReader(path)

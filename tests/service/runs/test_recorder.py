@@ -28,7 +28,7 @@ from tests.service.runs.test_metrics import step
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that moves only when it is set."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -49,7 +49,7 @@ def defaults_of(kind: Any) -> Any:
     """Return an object of a configuration class with its defaults, or None if the class has no such constructor."""
     try:
         return kind.default_values()
-    except TypeError:  # it has to be told something more, such as the model type
+    except TypeError:  # it needs more arguments, such as the model type
         return None
 
 

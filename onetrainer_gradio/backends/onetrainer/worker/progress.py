@@ -120,7 +120,7 @@ class Progress(Pausing):
         if not self.planned:
             self.planned, self.rates = True, list(rates)
             self.report_plan(epoch_length, epochs, accumulated)
-            # several groups may share a name, and then nothing says whose rate is whose
+            # several groups may share a name, and then the rates can't be assigned
             self.upcoming = dict(zip(rates, self.first_rates, strict=True)) if len(rates) == len(self.first_rates) else {}
         used, self.upcoming = self.upcoming, rates
         now = time.monotonic()
