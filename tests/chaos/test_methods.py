@@ -4,10 +4,14 @@ method: its files are complete, and the run can be resumed.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ from onetrainer_gradio.service.host.module_process import child_environment
 from tests.chaos.conftest import ROUNDS
 from tests.chaos.test_engine import whole
 from tests.golden.cases import EMBEDDING, PEFTS, Case, _full, _lora, write_data
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -30,42 +35,82 @@ PHASES = ("caching", "training", "backing_up", "saving")
 STEPS = 6
 OFTEN = {"backup_after": 2, "backup_after_unit": "STEP", "save_every": 3, "save_every_unit": "STEP", "backup_before_save": True}
 
-CHILD = """
-import json, sys
+# Loads the engine once, then forks for each run that a line on its input describes.
+FORKS = """
+import json, os, signal, sys, traceback
 from onetrainer_gradio import engine
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.engine import training
+from onetrainer_gradio.engine.lean_imports import unused_omitted
 from onetrainer_gradio.events import PhaseChanged
 from tests.engine.recording import FakeControl
-def emit(event):
-    if isinstance(event, PhaseChanged):
-        print(event.phase, flush=True)
-config, _ = from_document(json.load(open(sys.argv[1])))
-options = RunOptions(max_steps=int(sys.argv[2]), unfinished=config.continue_last_backup)  # as the panel says after a kill
-print(engine.run(config, emit, FakeControl(), options), flush=True)
+with unused_omitted():
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+def train(file, steps, said, errors):
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    said = open(said, "w")
+    def emit(event):
+        if isinstance(event, PhaseChanged):
+            print(event.phase, file=said, flush=True)
+    config, _ = from_document(json.load(open(file)))
+    options = RunOptions(max_steps=steps, unfinished=config.continue_last_backup)  # as the panel says after a kill
+    print(engine.run(config, emit, FakeControl(), options), file=said, flush=True)
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        continue
+    try:
+        train(*json.loads(line))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
 """
 
 
-def start(folder: Path, document: dict[str, object]) -> subprocess.Popen[str]:
-    file = folder / "config.json"
+@pytest.fixture(scope="module")
+def forks() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", FORKS]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], env=child_environment()
+    ) as process:
+        yield process
+        process.kill()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def run(
+    forks: subprocess.Popen[str], folder: Path, document: dict[str, object], phase: str = "", delay_s: float = 0
+) -> list[str]:
+    """Train, and kill the process some time after it enters a phase. Return its phases, and how it ended if it wasn't killed."""
+    file, said = folder / "config.json", folder / "said"
     file.write_text(json.dumps(document))
-    command = [sys.executable, "-c", CHILD, str(file), str(STEPS)]
-    log = (folder / "errors.log").open("a")
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=Path(__file__).parents[2], env=child_environment()
-    )
-
-
-def killed(child: subprocess.Popen[str], phase: str, delay_s: float) -> bool:
-    """Kill it some time after it enters a phase; return False if it ended before."""
-    assert child.stdout is not None
-    with child:
-        for line in child.stdout:
-            if line.strip() == phase:
-                time.sleep(delay_s)
-                child.kill()
-                return True
-    return False
+    said.write_text("")
+    assert forks.stdin is not None
+    assert forks.stdout is not None
+    print(json.dumps([str(file), STEPS, str(said), str(folder / "errors.log")]), file=forks.stdin, flush=True)
+    pid = int(forks.stdout.readline())
+    until(lambda: phase in said.read_text().split() or not alive(pid), 300)
+    if phase in said.read_text().split():
+        time.sleep(delay_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not alive(pid), 300)
+    return said.read_text().split()
 
 
 def results(folder: Path) -> list[Path]:
@@ -80,7 +125,7 @@ def _hidden(file: Path, folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_any_moment_and_resumed(kind, tally, tmp_path):
+def test_killed_at_any_moment_and_resumed(kind, tally, forks, tmp_path):
     """Each file of a backup, save or model is complete after the kill; the next run completes, from the last backup if any."""
     from tests.models.tiny import write_model
 
@@ -90,14 +135,14 @@ def test_killed_at_any_moment_and_resumed(kind, tally, tmp_path):
         folder.mkdir()
         document = Case(TYPE, kind, KINDS[kind]).document(model, images, folder) | OFTEN
         phase = random.choice(PHASES)
-        tally.check("unreachable", killed(start(folder, document), phase, random.uniform(0, 0.3)), phase)
+        reached = run(forks, folder, document, phase, random.uniform(0, 0.3))
+        tally.check("unreachable", phase in reached, phase)
         for file in results(folder):
             tally.check("torn", whole(file.read_bytes()), file.relative_to(folder))
         backups = backups_in(folder / "workspace", whole=True)
         resumed = document | {"continue_last_backup": bool(backups)}
-        child = start(folder, resumed)
-        said, _ = child.communicate(timeout=300)
-        tally.check("unreachable", said.split()[-1:] == ["completed"], f"{phase}: {(folder / 'errors.log').read_text()[-500:]}")
+        said = run(forks, folder, resumed)
+        tally.check("unreachable", said[-1:] == ["completed"], f"{phase}: {(folder / 'errors.log').read_text()[-500:]}")
         files = results(folder)
         tally.check("lost", any((folder / "out") in file.parents for file in files), "the final model")
         for file in files:
