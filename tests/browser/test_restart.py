@@ -23,7 +23,7 @@ def change_while_gone(page: Any, panel: Panel, how: signal.Signals, epochs: str)
     field.fill(epochs)
     field.press("Tab")
     expect(errors).to_contain_text("Not saved yet")
-    panel.start()
+    panel.start(page=False)
     expect(page.locator(".og-banner")).to_contain_text("Reconnected", timeout=15_000)
     expect(errors).to_be_empty()
     panel.expect_settings(epochs=int(epochs))
@@ -55,7 +55,7 @@ def test_a_restarted_panel_takes_up_edits_and_the_run(visitor: Visitor, tmp_path
     finally:
         try:
             if panel.process is None:
-                panel.start()
+                panel.start(page=False)
             panel.idle()
         finally:
             panel.stop()
