@@ -35,20 +35,20 @@ def command(paths: list[Path], options: list[str]) -> list[str]:
     """Return the command line that tests the paths in one process."""
     ignored = [f"--ignore={path}" for path in slow_files()]
     plugins = ["-p", "no:schemathesis"]  # half a second; only slow tests need it
-    told = ["-q", "--durations=5", "--durations-min=0.5"]  # a test above this should be marked slow
-    return [sys.executable, "-m", "pytest", "-n", "0", *told, "-m", CHOICE, *plugins, *ignored, *options, *map(str, paths)]
+    report_slow = ["-q", "--durations=5", "--durations-min=0.5"]  # a test above this should be marked slow
+    return [sys.executable, "-m", "pytest", "-n", "0", *report_slow, "-m", CHOICE, *plugins, *ignored, *options, *map(str, paths)]
 
 
 def main(options: list[str]) -> int:
     """Run both halves at the same time and print one after the other. Return 1 if a test failed in either."""
     first, second = halves()
-    beside = subprocess.Popen(
+    other = subprocess.Popen(
         command(first, [*options, "-p", "no:cacheprovider"]), cwd=TESTS.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     here = subprocess.run(command(second, options), cwd=TESTS.parent, check=False)
-    told, _ = beside.communicate()
-    sys.stdout.buffer.write(told)
-    return int(here.returncode != 0 or beside.returncode != 0)
+    other_output, _ = other.communicate()
+    sys.stdout.buffer.write(other_output)
+    return int(here.returncode != 0 or other.returncode != 0)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ class Running:
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         )
         self.began = time.monotonic()
-        self.said = read_until(self.process, "Ctrl-C", self.errors)
+        self.startup_output = read_until(self.process, "Ctrl-C", self.errors)
         self.ready_s = time.monotonic() - self.began
-        self.address = re.search(r"https?://[^\s?]+", self.said)[0].rstrip("/")
+        self.address = re.search(r"https?://[^\s?]+", self.startup_output)[0].rstrip("/")
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, float]:
         began = time.monotonic()

@@ -13,16 +13,16 @@ def test_one_that_runs_alone_waits_for_the_others_and_they_for_it(tmp_path, monk
     for name in ("DOOR", "ROOM"):
         (tmp_path / name).touch()
         monkeypatch.setattr(alone, name, tmp_path / name)
-    said = []
+    order = []
     came = {name: threading.Event() for name in ("one", "other", "timed", "late")}
     leave = {name: threading.Event() for name in came}
 
     def test(name):
         with alone.turn(name == "timed"):
-            said.append(f"{name} begins")
+            order.append(f"{name} begins")
             came[name].set()
             leave[name].wait(10)
-            said.append(f"{name} ends")
+            order.append(f"{name} ends")
 
     threads = {name: threading.Thread(target=test, args=(name,)) for name in came}
     for name in ("one", "other"):
@@ -41,5 +41,5 @@ def test_one_that_runs_alone_waits_for_the_others_and_they_for_it(tmp_path, monk
     leave["late"].set()
     for thread in threads.values():
         thread.join(10)
-    assert set(said[2:4]) == {"one ends", "other ends"}
-    assert said[4:] == ["timed begins", "timed ends", "late begins", "late ends"]
+    assert set(order[2:4]) == {"one ends", "other ends"}
+    assert order[4:] == ["timed begins", "timed ends", "late begins", "late ends"]

@@ -105,10 +105,10 @@ def test_a_mistake_is_one_clear_line_and_status_2(words, part, capsys):
     with pytest.raises(CommandLineError):
         parse(words, {})
     assert main(words) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("onetrainer-gradio: error: ")
-    assert part in said
-    assert len(said.splitlines()) == 1
+    error_output = capsys.readouterr().err
+    assert error_output.startswith("onetrainer-gradio: error: ")
+    assert part in error_output
+    assert len(error_output.splitlines()) == 1
 
 
 def test_an_unknown_backend_is_rejected_before_anything_starts(capsys):
@@ -161,8 +161,8 @@ def test_onetrainer_stays_loaded_for_as_long_as_is_set(capsys):
     assert parse(["--keep-loaded", "0"], {}).keep_loaded_s == 0
     for wrong in ("soon", "-1", "nan", "1e9"):
         assert main(["--keep-loaded", wrong]) == 2
-        said = capsys.readouterr().err
-        assert f"{wrong!r} isn't a duration: use 0 to 86400 seconds" in said
+        error_output = capsys.readouterr().err
+        assert f"{wrong!r} isn't a duration: use 0 to 86400 seconds" in error_output
 
 
 def test_train_does_not_ignore_who_is_to_train(tmp_path, capsys):

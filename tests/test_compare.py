@@ -47,9 +47,9 @@ def side(engine: str, losses: tuple[float, ...], keys: tuple[str, ...] = (), **m
 def test_both_train_the_same_and_everything_is_reported(tmp_path: Path) -> None:
     """There are two runs, one after the other, each in its own folder; the result has losses, speed, files and the checkout."""
     checkout = set_up(tmp_path / "OneTrainer")
-    said = io.StringIO()
+    output = io.StringIO()
     request = Request("small", small_config(tmp_path), 4, tmp_path / "out", checkout, first=REHEARSAL, in_process=True)
-    comparison = compare(request, said)
+    comparison = compare(request, output)
     ours, theirs = comparison.sides
     assert (ours.end, theirs.end) == ("completed", "completed"), (ours.error, theirs.error)
     assert len(theirs.losses) == 4
@@ -57,7 +57,7 @@ def test_both_train_the_same_and_everything_is_reported(tmp_path: Path) -> None:
     assert theirs.steps_per_s
     assert [file.name for file in theirs.files if file.kind == "model"] == ["model.safetensors"]
     lines = ["Writing the initial adapter …", f"Training with {REHEARSAL} …", "Training with OneTrainer …"]
-    assert said.getvalue().splitlines() == lines
+    assert output.getvalue().splitlines() == lines
     adapter = tmp_path / "out" / "initial" / "adapter"
     for result in comparison.sides:
         frozen = read_json(tmp_path / "out" / "panel" / "runs" / result.run_id / "config.json")
@@ -139,13 +139,13 @@ def test_weights_and_norms_are_reported() -> None:
     """In addition to the losses, it reports the largest differences and the distance between the weights."""
     sides = (side("a", (1.0,), norms=(2.0, float("nan"))), side("b", (1.0,), norms=(2.5, 3.0)))
     comparison = Comparison("x", 1, sides, WeightDifference(2, 0.25, "k", 0.125))
-    told = comparison.as_dict()
-    assert told["grad_norm"] == {"largest_difference": 0.5}
-    assert told["weights"] == {"tensors": 2, "largest": 0.25, "name": "k", "relative": 0.125}
+    document = comparison.as_dict()
+    assert document["grad_norm"] == {"largest_difference": 0.5}
+    assert document["weights"] == {"tensors": 2, "largest": 0.25, "name": "k", "relative": 0.125}
     text = table(comparison)
     assert "Largest difference of a gradient norm: 5.00e-01." in text
     assert "Largest difference of a weight: 2.50e-01 (k)." in text
-    json.dumps(told, allow_nan=False)
+    json.dumps(document, allow_nan=False)
 
 
 def test_only_what_belongs_to_the_comparison_is_changed(tmp_path: Path) -> None:
@@ -161,10 +161,10 @@ def test_only_what_belongs_to_the_comparison_is_changed(tmp_path: Path) -> None:
 def test_the_difference_of_each_step_is_reported() -> None:
     """It reports the largest and the first difference, tensors that only one side has, and the speed without warm-up."""
     comparison = Comparison("x", 3, (side("a", (1.0, 0.5, 0.25), ("k F32 [1]",)), side("b", (1.0, 0.75), ("l F32 [1]",))))
-    told = comparison.as_dict()
-    assert told["loss"] == {"steps_compared": 2, "largest_difference": 0.25, "first_difference": 0.0}
-    assert told["model"] == {"same_keys": False, "only_first": ["k F32 [1]"], "only_second": ["l F32 [1]"]}
-    assert told["engines"][0]["steps_per_s"] == 2.0
+    document = comparison.as_dict()
+    assert document["loss"] == {"steps_compared": 2, "largest_difference": 0.25, "first_difference": 0.0}
+    assert document["model"] == {"same_keys": False, "only_first": ["k F32 [1]"], "only_second": ["l F32 [1]"]}
+    assert document["engines"][0]["steps_per_s"] == 2.0
     lines = table(comparison).splitlines()
     assert any(line.split() == ["2", "0.500000", "0.750000", "2.50e-01"] for line in lines)
     assert any(line.split() == ["3", "0.250000"] for line in lines)
@@ -176,9 +176,9 @@ def test_a_side_that_failed_is_reported_with_its_cause() -> None:
     broken = Side("OneTrainer", "run", "failed", "the graphics memory is used up")
     text = table(Comparison("x", 3, (side("a", (float("nan"),)), broken)))
     assert "OneTrainer: failed: the graphics memory is used up" in text
-    told = Comparison("x", 3, (side("a", (float("nan"), 1.0)), side("b", (1.0, 1.5)))).as_dict()
-    assert json.loads(json.dumps(told, allow_nan=False))["engines"][0]["losses"] == [None, 1.0]
-    assert told["loss"] == {"steps_compared": 2, "largest_difference": 0.5, "first_difference": None}
+    document = Comparison("x", 3, (side("a", (float("nan"), 1.0)), side("b", (1.0, 1.5)))).as_dict()
+    assert json.loads(json.dumps(document, allow_nan=False))["engines"][0]["losses"] == [None, 1.0]
+    assert document["loss"] == {"steps_compared": 2, "largest_difference": 0.5, "first_difference": None}
 
 
 def test_what_a_run_wrote_is_described(tmp_path: Path) -> None:

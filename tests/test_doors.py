@@ -71,7 +71,7 @@ def test_no_secret_gets_into_the_log(tmp_path):
     """
     panel = Running(tmp_path, "--log-level", "debug", "--backend", REHEARSAL, ONETRAINER_GRADIO_TOKEN=TOKEN)
     try:
-        link = re.search(r"token=(\S+)", panel.said)[1]
+        link = re.search(r"token=(\S+)", panel.startup_output)[1]
         with httpx.Client(base_url=panel.address, headers={"Accept": "text/html"}) as browser:
             first = browser.get("/", params={"token": link})
             session = first.cookies.jar
@@ -92,10 +92,10 @@ def test_no_secret_gets_into_the_log(tmp_path):
                 viewer.recv(timeout=5)
         time.sleep(0.2)
     finally:
-        _, said, _ = panel.end()
-    said = said.replace(panel.said, "")
+        _, output, _ = panel.end()
+    output = output.replace(panel.startup_output, "")
     for secret in (TOKEN, link, value):
-        assert secret not in said, [line for line in said.splitlines() if secret in line][:5]
-    assert "/ws" in said, "the log was looked at"
+        assert secret not in output, [line for line in output.splitlines() if secret in line][:5]
+    assert "/ws" in output, "the log was looked at"
     stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and os.path.getsize(path) < 1e6)
     assert TOKEN.encode() not in stored

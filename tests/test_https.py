@@ -61,8 +61,8 @@ def test_a_renewed_certificate_is_used_without_a_restart(tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(first.certfile, first.keyfile)
     options = HttpsOptions(certfile=first.certfile, keyfile=first.keyfile)
-    told = []
-    watch = CertificateWatch(first, context, lambda: certificate_of(options, tmp_path, "", ()), told.append)
+    renewed = []
+    watch = CertificateWatch(first, context, lambda: certificate_of(options, tmp_path, "", ()), renewed.append)
     assert not watch.check()
 
     async def served() -> str:
@@ -84,7 +84,7 @@ def test_a_renewed_certificate_is_used_without_a_restart(tmp_path):
     second = own_certificate(tmp_path, ["localhost", "other"])
     assert watch.check()
     assert asyncio.run(served()) != before
-    assert [each.fingerprint for each in told] == [second.fingerprint]
+    assert [each.fingerprint for each in renewed] == [second.fingerprint]
 
 
 def test_the_watch_renews_the_panels_own_certificate(tmp_path):
@@ -128,9 +128,9 @@ def test_the_panel_over_https(tmp_path):
             reply = client.post("/api/login", json={"password": TOKEN})
             assert "Secure" in reply.headers["set-cookie"]
             assert "strict-transport-security" not in reply.headers  # its own certificate, and not the default port
-            told = client.get("/api/system/info").json()["https"]
-            assert told["fingerprint"] in panel.said
-            assert told["own"] is True
+            info = client.get("/api/system/info").json()["https"]
+            assert info["fingerprint"] in panel.startup_output
+            assert info["own"] is True
             assert client.get("/", headers={"Accept": "text/html"}).status_code == 200
             cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
         port = panel.address.rpartition(":")[2]
@@ -141,9 +141,9 @@ def test_the_panel_over_https(tmp_path):
         assert "strict-transport-security" not in moved.headers
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://127.0.0.1:{port}/")
-        status, said, _ = panel.end()
+        status, output, _ = panel.end()
         assert status == 0
-        assert "Traceback" not in said
+        assert "Traceback" not in output
     finally:
         panel.kill()
 

@@ -236,12 +236,12 @@ def test_a_button_pressed_without_the_role_does_nothing(whole, clients, who, let
     """The call uses Gradio's protocol directly, without the page."""
     with clients[who] as client:
         event = client.post("/gradio_api/call/stop", json={"data": []}).json()["event_id"]
-        said = client.get(f"/gradio_api/call/stop/{event}").text
+        reply_text = client.get(f"/gradio_api/call/stop/{event}").text
         changed = client.post("/gradio_api/call/change_settings", json={"data": [{"learning_rate": 0.5}, None]})
         outcome = client.get(f"/gradio_api/call/change_settings/{changed.json()['event_id']}").text
         queued = client.post("/gradio_api/call/queue", json={"data": [{"action": "pause"}]}).json()["event_id"]
         paused = client.get(f"/gradio_api/call/queue/{queued}").text
-    assert ("requires the role operator" in said) is not lets_in
+    assert ("requires the role operator" in reply_text) is not lets_in
     assert ("event: error" in outcome) is not lets_in
     assert ("event: error" in paused) is not lets_in
     noted = {entry["action"] for entry in whole.state.service.people.audit.page(AuditQuery(who=who.split()[-1]))["entries"]}

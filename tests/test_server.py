@@ -171,9 +171,9 @@ def test_an_open_door_without_a_lock_is_rejected(words, tmp_path, capsys, monkey
     for name in ("ONETRAINER_GRADIO_PASSWORD", "ONETRAINER_GRADIO_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     assert main([*words, "--data", str(tmp_path / "data")]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("onetrainer-gradio: error: ")
-    assert "--password" in said
+    output = capsys.readouterr().err
+    assert output.startswith("onetrainer-gradio: error: ")
+    assert "--password" in output
     assert not (tmp_path / "data").exists()
 
 
@@ -211,10 +211,10 @@ def test_the_panel_is_light_alone_and_quick_to_stop(panels, tmp_path, capsys):
     assert panel.address in capsys.readouterr().err
     with connect(panel.address.replace("http", "ws") + "/ws") as viewer:
         assert json.loads(viewer.recv(timeout=5))["type"] == "connected"
-        status, said, seconds = panel.end(signal.SIGINT)
-    assert (status, seconds < 10) == (0, True), said
-    assert "The panel is stopping." in said
-    assert "Traceback" not in said
+        status, output, seconds = panel.end(signal.SIGINT)
+    assert (status, seconds < 10) == (0, True), output
+    assert "The panel is stopping." in output
+    assert "Traceback" not in output
     assert not (tmp_path / "panel.json").exists()
 
 
@@ -230,11 +230,11 @@ def test_requests_that_wait_do_not_hold_up_the_end(panels, tmp_path):
         connection.sendall(b"GET /api/commands/x?wait=30 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     assert httpx.get(panel.address + "/api/training/status", timeout=30).status_code == 200
     time.sleep(1)
-    status, said, seconds = panel.end()
+    status, output, seconds = panel.end()
     assert status == 0
-    assert seconds < 8, said  # 0.5 s on an idle machine
-    assert "Traceback" not in said
-    assert "Cancel" not in said
+    assert seconds < 8, output  # 0.5 s on an idle machine
+    assert "Traceback" not in output
+    assert "Cancel" not in output
     assert {connection.recv(12) for connection in waiting} == {b"HTTP/1.1 200"}
     for connection in waiting:
         connection.close()
@@ -254,9 +254,9 @@ def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
     reply = httpx.post(first.address + "/api/training/start", json={"config": document, "options": options})
     run_id = reply.json()["run_id"]
     wait_for(first.address, lambda state: state["update_step"] == 1)
-    status, said, _ = first.end()
+    status, output, _ = first.end()
     assert status == 0
-    assert "keeps training" in said
+    assert "keeps training" in output
     second = Running(data, "--backend", REHEARSAL)
     panels.append(second)
     state = wait_for(second.address, lambda state: state["update_step"] == 1)
@@ -270,7 +270,7 @@ def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
 def test_a_given_token_is_never_shown_and_the_printed_link_works_once(panels, tmp_path):
     panel = Running(tmp_path, ONETRAINER_GRADIO_TOKEN=TOKEN)
     panels.append(panel)
-    link = re.search(r"http://\S+", panel.said)[0]
+    link = re.search(r"http://\S+", panel.startup_output)[0]
     pages = {"Accept": "text/html"}
     with (
         httpx.Client(follow_redirects=True, headers=pages) as first,
@@ -279,8 +279,8 @@ def test_a_given_token_is_never_shown_and_the_printed_link_works_once(panels, tm
         assert first.get(link).url.path == "/"
         assert first.get(panel.address + "/api/runs").status_code == 200
         assert second.get(link).url.path == "/login"
-    _, said, _ = panel.end()
-    assert TOKEN not in panel.said + said
+    _, output, _ = panel.end()
+    assert TOKEN not in panel.startup_output + output
 
 
 def test_a_token_that_was_made_up_is_shown_at_the_start():

@@ -166,16 +166,16 @@ def test_the_notice_names_the_link_and_what_protects_it(relay, tmp_path):
         if "has ended" in out.getvalue():
             break
         time.sleep(0.05)
-    said = out.getvalue()
-    assert "Public link: https://abc.gradio.example (valid for up to a week" in said
-    assert "asks everyone to sign in" in said
-    secret = re.search(r"For others, .*: https://abc.gradio.example/\?token=(\S+)", said)[1]
+    output = out.getvalue()
+    assert "Public link: https://abc.gradio.example (valid for up to a week" in output
+    assert "asks everyone to sign in" in output
+    secret = re.search(r"For others, .*: https://abc.gradio.example/\?token=(\S+)", output)[1]
     (link,) = people.links.all()
     assert (link.shows, link.role) == ("panel", "viewer")
     assert people.links.opened_by(secret).id == link.id
     assert people.links.opened_by(earlier) is None
-    assert "The public link has ended (frpc, exit code 3)" in said
-    assert TOKEN not in said
+    assert "The public link has ended (frpc, exit code 3)" in output
+    assert TOKEN not in output
 
 
 @pytest.mark.slow
@@ -188,13 +188,13 @@ def test_a_panel_without_internet_reports_so_and_continues(tmp_path):
     }
     panel = Running(tmp_path / "data", "--share", **environment, NO_PROXY="127.0.0.1,localhost")
     try:
-        said = read_until(panel.process, "continues without it")
-        assert "No public link: The program frpc can't be downloaded" in said
+        output = read_until(panel.process, "continues without it")
+        assert "No public link: The program frpc can't be downloaded" in output
         client = httpx.Client(trust_env=False)
         assert client.get(panel.address + "/health/live").status_code == 200
         assert client.get(panel.address + "/api/training/status").status_code == 401
         status, rest, _ = panel.end()
         assert status == 0
-        assert "Traceback" not in said + rest, sys.platform
+        assert "Traceback" not in output + rest, sys.platform
     finally:
         panel.kill()

@@ -149,8 +149,8 @@ def test_the_files_of_the_space_alone_start_the_panel_with_the_demo_and_the_warn
         [sys.executable, "-c", ONLY_HERE], cwd=tmp_path / "app", env=environment, stdout=subprocess.PIPE, text=True
     )
     try:
-        said = read_until(program, "Ctrl-C")
-        assert "https://ada-panel.hf.space/" in said
+        output = read_until(program, "Ctrl-C")
+        assert "https://ada-panel.hf.space/" in output
         port = port_of(program.pid)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": HOSTED["SPACE_HOST"]}) as client:
             assert client.get("/api/training/status").status_code == 401

@@ -141,17 +141,17 @@ def messages() -> Iterator[tuple[str, str]]:
     for file in sorted(PACKAGE.rglob("*.py")):
         for node in nodes(file):
             if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "message" for target in node.targets):
-                told: list[ast.expr] = [node.value]
+                expressions: list[ast.expr] = [node.value]
             elif isinstance(node, ast.Call):
-                told = [word.value for word in node.keywords if word.arg in ("suggestion", "message")]
+                expressions = [word.value for word in node.keywords if word.arg in ("suggestion", "message")]
                 name = ast.unparse(node.func).rpartition(".")[2]
                 if name in ("found", "Finding"):
-                    told += node.args[2:3] + node.args[5:6]
+                    expressions += node.args[2:3] + node.args[5:6]
                 elif name.endswith("Error"):
-                    told += node.args[:1]
+                    expressions += node.args[:1]
             else:
                 continue
-            for text in told:
+            for text in expressions:
                 for part in ast.walk(text):
                     if isinstance(part, ast.Constant) and isinstance(part.value, str):
                         yield f"{file.relative_to(PACKAGE)}:{part.lineno}", part.value

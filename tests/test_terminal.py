@@ -58,20 +58,20 @@ def test_a_training_leaves_the_same_run_folder_as_the_page(config):
     assert (run["name"], run["started_by"], run["options"]["max_steps"]) == ("mine", "command line", 5)
     folder = config.parent / "data" / "runs" / run["id"]
     assert {"config.json", "journal.jsonl", "metrics.bin"} <= {path.name for path in folder.iterdir()}
-    said = out.getvalue()
-    assert run["id"] in said
-    assert re.search(r"^Model: .*lora\.safetensors$", said, re.MULTILINE)
-    assert "Finished after step 5" in said
-    assert "\r" not in said
+    output = out.getvalue()
+    assert run["id"] in output
+    assert re.search(r"^Model: .*lora\.safetensors$", output, re.MULTILINE)
+    assert "Finished after step 5" in output
+    assert "\r" not in output
 
 
 def test_in_a_terminal_a_bar_shows_phase_loss_and_steps(config):
     out = Screen()
     assert train(options(config, max_steps=3), out) == 0
-    said = out.getvalue()
-    assert "3/3" in said
-    assert "loss 0.3333" in said
-    assert "Model: " in said
+    output = out.getvalue()
+    assert "3/3" in output
+    assert "loss 0.3333" in output
+    assert "Model: " in output
 
 
 def test_the_file_gives_the_name_and_its_unknown_settings_are_reported(config):
@@ -182,9 +182,9 @@ def test_every_wrong_setting_is_named(config, capsys):
     document = {**json.loads(config.read_text()), "epochs": "many", "batch_size": "few"}
     config.write_text(json.dumps(document))
     assert main(["train", str(config), "--data", str(config.parent / "data"), "--backend", REHEARSAL]) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("onetrainer-gradio: error: ")
-    assert sorted(line.split(":")[0].strip() for line in said[1:]) == ["batch_size", "epochs"]
+    output = capsys.readouterr().err.splitlines()
+    assert output[0].startswith("onetrainer-gradio: error: ")
+    assert sorted(line.split(":")[0].strip() for line in output[1:]) == ["batch_size", "epochs"]
 
 
 @pytest.mark.slow

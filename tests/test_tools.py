@@ -36,9 +36,9 @@ def test_each_task_is_one_word_and_documented() -> None:
 @pytest.mark.parametrize("word", WORDS)
 def test_a_word_calls_files_that_exist(word: str) -> None:
     """The commands of a target are scripts of this project."""
-    told = subprocess.run(["make", "--dry-run", word], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert told.strip()
-    for script in re.findall(r"python (\w\S*\.py)", told):
+    output = subprocess.run(["make", "--dry-run", word], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert output.strip()
+    for script in re.findall(r"python (\w\S*\.py)", output):
         assert (ROOT / script).is_file(), script
 
 
@@ -77,7 +77,7 @@ def test_processes_of_tests_keep_what_they_compiled(tmp_path: Path) -> None:
     asking = tmp_path / "python"
     asking.write_text('#!/bin/sh\necho "bytecode: ${PYTHONDONTWRITEBYTECODE-written}"\n')
     asking.chmod(0o755)
-    told = subprocess.run(
+    output = subprocess.run(
         ["make", f"PYTHON={asking}", "fast"],
         cwd=ROOT,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -85,7 +85,7 @@ def test_processes_of_tests_keep_what_they_compiled(tmp_path: Path) -> None:
         text=True,
         check=True,
     ).stdout
-    assert "bytecode: written" in told
+    assert "bytecode: written" in output
 
 
 def test_what_is_left_out_of_each_change_runs_each_night() -> None:

@@ -29,22 +29,22 @@ class Panel:
         self.document = to_document(small_config(folder), packed=True)
         self.folder = folder
 
-    def start(self, **told: object) -> str:
-        """Start a rehearsal; ``told`` as in tests/fakes/rehearsal.py."""
-        tags = [f"{name}={value}" for name, value in told.items()]
+    def start(self, **behavior: object) -> str:
+        """Start a rehearsal; ``behavior`` as in tests/fakes/rehearsal.py."""
+        tags = [f"{name}={value}" for name, value in behavior.items()]
         reply = self.client.post("/api/training/start", json={"config": self.document, "options": {"tags": tags, "name": "try"}})
         assert reply.status_code == 200, reply.text
         return reply.json()["run_id"]
 
-    def finished(self, **told: object) -> str:
+    def finished(self, **behavior: object) -> str:
         """Run a rehearsal to its end."""
-        run_id = self.start(**told)
+        run_id = self.start(**behavior)
         self.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 10)
         return run_id
 
-    def training(self, **told: object) -> str:
+    def training(self, **behavior: object) -> str:
         """Start a run that waits at its second step for commands."""
-        run_id = self.start(**{"hold": 1, **told})
+        run_id = self.start(**{"hold": 1, **behavior})
         self.service.wait_for(lambda state: state["update_step"] == 1, 10)
         return run_id
 

@@ -12,10 +12,10 @@ from PIL import Image
 def test_statistics_thumbnail_and_preview_go_together(panel):
     """The statistics name a thumbnail that a browser may cache forever; a preview shows several augmentations of an image."""
     panel.service.configs.replace(panel.document)
-    told = panel.client.post("/api/concepts/statistics", json={}).json()
-    (red,) = told["concepts"]
+    statistics = panel.client.post("/api/concepts/statistics", json={}).json()
+    (red,) = statistics["concepts"]
     assert (red["name"], red["images"], red["captions"]["missing"]) == ("red", 2, 0)
-    assert told["total"]["per_epoch"] == 2
+    assert statistics["total"]["per_epoch"] == 2
     small = panel.client.get(red["thumbnail"], params={"w": 96})
     assert small.headers["content-type"] == "image/webp"
     assert "immutable" in small.headers["cache-control"]
@@ -30,9 +30,9 @@ def test_settings_that_are_not_saved_can_be_looked_at(panel):
     """The changes are applied for the answer only."""
     panel.service.configs.replace(panel.document)
     changes = {"concepts.0.balancing": 5, "resolution": "64"}
-    told = panel.client.post("/api/concepts/statistics", json={"index": 0, "changes": changes}).json()
-    assert (told["concepts"][0]["per_epoch"], told["total"]) == (10, None)
-    assert told["concepts"][0]["resolutions"][0]["buckets"][0]["width"] == 64
+    statistics = panel.client.post("/api/concepts/statistics", json={"index": 0, "changes": changes}).json()
+    assert (statistics["concepts"][0]["per_epoch"], statistics["total"]) == (10, None)
+    assert statistics["concepts"][0]["resolutions"][0]["buckets"][0]["width"] == 64
     changes = {"concepts.0.text.prompt_source": "filename"}
     shown = panel.client.post("/api/concepts/preview", json={"index": 0, "changes": changes}).json()
     assert shown["captions"] == ["one"]

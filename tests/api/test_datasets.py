@@ -22,12 +22,14 @@ def png(color: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
 
 def upload(client, name: str, content: bytes, dataset: str = "cats") -> dict:
     """Upload a file in two pieces."""
-    told = client.post("/api/datasets/uploads", json={"dataset": dataset, "name": name, "bytes": len(content)}).json()
+    upload_state = client.post("/api/datasets/uploads", json={"dataset": dataset, "name": name, "bytes": len(content)}).json()
     for piece in (content[: len(content) // 2], content[len(content) // 2 :]):
-        reply = client.put(f"/api/datasets/uploads/{told['id']}", params={"offset": told["offset"]}, content=piece)
+        reply = client.put(
+            f"/api/datasets/uploads/{upload_state['id']}", params={"offset": upload_state["offset"]}, content=piece
+        )
         assert reply.status_code == 200, reply.text
-        told = reply.json()
-    return told
+        upload_state = reply.json()
+    return upload_state
 
 
 @pytest.fixture
@@ -60,8 +62,8 @@ def test_uploaded_images_are_listed_with_captions_and_thumbnails(cats):
 def test_an_upload_shows_its_offset_and_can_be_cancelled(cats):
     """It reports the offset after a broken connection and after a piece at the wrong position."""
     body = {"dataset": "cats", "name": "c.png", "bytes": 100}
-    told = cats.client.post("/api/datasets/uploads", json=body).json()
-    path = f"/api/datasets/uploads/{told['id']}"
+    upload_state = cats.client.post("/api/datasets/uploads", json=body).json()
+    path = f"/api/datasets/uploads/{upload_state['id']}"
     cats.client.put(path, params={"offset": 0}, content=b"x" * 40)
     wrong = cats.client.put(path, params={"offset": 10}, content=b"x")
     assert (wrong.status_code, wrong.json()["errors"][0]["value"]) == (409, 40)

@@ -46,7 +46,7 @@ PATHS = [
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, str, dict[str, Any]]]:
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, str, dict[str, Any]]]:
     """A client, the id of a finished run, and a configuration."""
     folder = tmp_path_factory.mktemp("hostile")
     service = rehearsal_service(folder / "data", estimator=Computed)
@@ -74,9 +74,9 @@ def answered(reply) -> int:
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: ascii(number[:12]))
-def test_text_where_a_number_belongs(told, number):
+def test_text_where_a_number_belongs(target, number):
     """Text that only some functions of Python parse as a number is no id, index or amount."""
-    client, run_id, document = told
+    client, run_id, document = target
     for path in (
         f"/api/runs/{run_id}/files/{number}",
         f"/api/samples/{run_id}.{number}",
@@ -100,9 +100,9 @@ def test_text_where_a_number_belongs(told, number):
 
 
 @pytest.mark.parametrize("value", [2**63, 2**64, 10**400, -(10**400), 1e308, -0.0, 10**4000], ids=lambda value: str(value)[:8])
-def test_numbers_of_any_size(told, value):
+def test_numbers_of_any_size(target, value):
     """JSON allows numbers that no machine register can hold."""
-    client, run_id, document = told
+    client, run_id, document = target
     text = json.dumps({**document, "epochs": value, "learning_rate": value, "resolution": value, "an_unknown_key": value})
     for path in ("/api/config/validate", "/api/config/migrate", "/api/config/import"):
         answered(client.post(path, content=text, headers={"Content-Type": "application/json"}))
@@ -113,9 +113,9 @@ def test_numbers_of_any_size(told, value):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: ascii(path[:12]))
-def test_text_that_no_path_can_hold(told, path):
+def test_text_that_no_path_can_hold(target, path):
     """Every endpoint that accepts a path rejects it, or reports that nothing is there."""
-    client, _, document = told
+    client, _, document = target
 
     def post(address: str, body: Any, method: str = "POST") -> int:
         text = json.dumps(body)
@@ -170,8 +170,8 @@ def test_text_that_no_path_can_hold(told, path):
 
 
 @pytest.mark.parametrize("path", [each for each in PATHS if len(each) < 20_000], ids=lambda path: ascii(path[:12]))
-def test_text_that_no_path_can_hold_in_an_address(told, path):
-    client, run_id, _ = told
+def test_text_that_no_path_can_hold_in_an_address(target, path):
+    client, run_id, _ = target
     text = "".join(f"%{byte:02X}" for byte in path.encode("utf-8", "surrogatepass"))
     for address in (
         f"/api/files?path={text}",
@@ -242,9 +242,9 @@ TYPES = [
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_bodies_that_make_no_sense(told, body):
+def test_bodies_that_make_no_sense(target, body):
     """Every documented path that accepts a body gets every kind of wrong body and content type."""
-    client, run_id, _ = told
+    client, run_id, _ = target
     documented = client.get("/openapi.json").json()["paths"]
     for path, methods in documented.items():
         address = path.replace("{run_id}", run_id)
@@ -275,8 +275,8 @@ HEADERS += [{"Accept-Encoding": "²"}, {"Content-Encoding": "gzip"}, {"Expect": 
 
 
 @pytest.mark.parametrize("headers", HEADERS, ids=lambda headers: ascii(str(headers)[:30]))
-def test_headers_that_make_no_sense(told, headers):
-    client, run_id, _ = told
+def test_headers_that_make_no_sense(target, headers):
+    client, run_id, _ = target
     files = client.get(f"/api/runs/{run_id}/files").json()["files"]
     sample = client.get("/api/samples/latest").json()["samples"][0]["id"]
     raw = {name: value.encode("latin-1") for name, value in headers.items()}
@@ -297,9 +297,9 @@ def test_headers_that_make_no_sense(told, headers):
 
 
 @pytest.mark.parametrize("text", ["", "x", "{", "[" * 50_000, "²", "\0", "ping", '"ping"', "a" * 60_000])
-def test_messages_to_the_live_view_that_make_no_sense(told, text):
+def test_messages_to_the_live_view_that_make_no_sense(target, text):
     """The WebSocket stays open whatever is sent to it, including bytes."""
-    client, _, _ = told
+    client, _, _ = target
     with client.websocket_connect("ws://127.0.0.1:7860/ws") as socket:
         assert socket.receive_json()["type"] == "connected"
         socket.send_text(text)
@@ -309,16 +309,16 @@ def test_messages_to_the_live_view_that_make_no_sense(told, text):
 
 
 @pytest.mark.parametrize("since", ["²", "-1", "9" * 30, "x", "", "1.5", "NaN"])
-def test_a_live_view_from_a_position_that_makes_no_sense(told, since):
+def test_a_live_view_from_a_position_that_makes_no_sense(target, since):
     """It is rejected before it begins, or begins with the whole state."""
-    client, _, _ = told
+    client, _, _ = target
     with contextlib.suppress(WebSocketDisconnect), client.websocket_connect(f"ws://127.0.0.1:7860/ws?since={since}") as socket:
         assert socket.receive_json()["type"] == "connected"
 
 
-def test_a_running_run_takes_prompts_that_no_file_can_hold(told):
+def test_a_running_run_takes_prompts_that_no_file_can_hold(target):
     """Half a character in a prompt reaches the run and comes back; neither the command nor the run fails."""
-    client, _, document = told
+    client, _, document = target
     service = client.app.state.service
     body = {"config": document, "options": {"tags": ["hold=1"], "name": HALF}}
     as_json = {"Content-Type": "application/json"}

@@ -13,7 +13,7 @@ from onetrainer_gradio.api.hub import MAX_WAITING, PONG, Hub, Outbox
 from onetrainer_gradio.service.runs.feed import Feed
 
 
-def said(texts) -> list[dict]:
+def messages(texts) -> list[dict]:
     return [orjson.loads(text) for text in texts]
 
 
@@ -53,9 +53,9 @@ def test_a_viewer_gets_the_state_first_and_then_what_happens():
         feed.publish("event", text="before")
         hub = Hub(feed)
         outbox, first = await hub.join(None)
-        assert [message["type"] for message in said(first)] == ["connected"]
+        assert [message["type"] for message in messages(first)] == ["connected"]
         feed.publish("event", text="after")
-        assert [message["text"] for message in said(await outbox.take())] == ["after"]
+        assert [message["text"] for message in messages(await outbox.take())] == ["after"]
 
     run(scenario)
 
@@ -66,7 +66,7 @@ def test_a_viewer_that_comes_back_gets_what_it_missed():
         seen = feed.publish("event", text="seen")["seq"]
         feed.publish("event", text="missed")
         _, first = await Hub(feed).join(seen)
-        assert [message["text"] for message in said(first)] == ["missed"]
+        assert [message["text"] for message in messages(first)] == ["missed"]
         _, nothing = await Hub(feed).join(feed.seq)
         assert nothing == []
 
@@ -79,7 +79,7 @@ def test_a_position_that_is_not_known_gets_the_whole_state(since):
         feed = Feed(dict)
         feed.publish("event")
         _, first = await Hub(feed).join(since)
-        assert [message["type"] for message in said(first)] == ["connected"]
+        assert [message["type"] for message in messages(first)] == ["connected"]
 
     run(scenario)
 
@@ -102,13 +102,13 @@ def test_nothing_is_lost_between_the_state_and_the_first_message():
         try:
             for _ in range(20):
                 outbox, first = await hub.join(None)
-                start = said(first)[0]["seq"]
+                start = messages(first)[0]["seq"]
                 numbers: list[int] = []
                 while len(numbers) < 20:
                     batch = await outbox.take()
                     if outbox.overflown:
                         break
-                    numbers += [message["seq"] for message in said(batch)]
+                    numbers += [message["seq"] for message in messages(batch)]
                 else:
                     assert numbers == list(range(start + 1, start + 1 + len(numbers)))
                 hub.leave(outbox)
@@ -127,7 +127,7 @@ def test_one_subscription_serves_all_and_ends_with_the_last():
         assert (feed.listeners, hub.viewers) == (1, 10)
         message = feed.feed.publish("event")
         texts = {(await outbox.take())[0] for outbox in outboxes}
-        assert said(texts) == [message]
+        assert messages(texts) == [message]
         for outbox in outboxes:
             hub.leave(outbox)
             hub.leave(outbox)
@@ -147,7 +147,7 @@ def test_of_states_only_the_newest_waits():
             feed.publish("system", number=number)
         feed.publish("event", number=1)
         await settled()
-        waiting = said(await outbox.take())
+        waiting = messages(await outbox.take())
         assert [(message["type"], message["number"]) for message in waiting] == [
             ("training_state", 49),
             ("system", 49),
@@ -172,11 +172,11 @@ def test_a_viewer_too_slow_for_all_gets_the_whole_state_again_and_holds_up_nobod
         assert got == 2 * MAX_WAITING
         assert await slow.take() == []
         assert slow.overflown
-        fresh = said(await hub.whole_state(slow))
+        fresh = messages(await hub.whole_state(slow))
         assert [message["type"] for message in fresh] == ["connected"]
         assert fresh[0]["seq"] == feed.seq
         feed.publish("event", text="after")
-        assert [message["text"] for message in said(await slow.take())] == ["after"]
+        assert [message["text"] for message in messages(await slow.take())] == ["after"]
 
     run(scenario)
 
@@ -218,6 +218,6 @@ def test_numbers_that_json_does_not_know_become_null():
         feed = Feed(dict)
         outbox, _ = await Hub(feed).join(None)
         feed.publish("metrics", rows=[[1.0, float("nan"), float("inf")]])
-        assert said(await outbox.take())[0]["rows"] == [[1.0, None, None]]
+        assert messages(await outbox.take())[0]["rows"] == [[1.0, None, None]]
 
     run(scenario)

@@ -202,8 +202,8 @@ def test_a_run_is_executed_by_the_chosen_checkout_and_records_it(known):
     assert (run["record"]["backend"], run["record"]["options"]["checkout"]) == ("onetrainer", str(folder))
     assert run["record"]["checkout"]["python"] == str(folder / "venv/bin/python")
     assert {path: run["config"][path] for path in newer} == newer
-    said = panel.client.get(f"/api/runs/{run_id}/journal", params={"types": "warning_issued"}).json()["events"]
-    taken_otherwise = [event for event in said if any(path in event["event"]["message"] for path in newer)]
+    warnings = panel.client.get(f"/api/runs/{run_id}/journal", params={"types": "warning_issued"}).json()["events"]
+    taken_otherwise = [event for event in warnings if any(path in event["event"]["message"] for path in newer)]
     assert not taken_otherwise, "OneTrainer took them as they were set"
     assert panel.client.get("/api/runs").json()["runs"][0]["checkout"] == "OneTrainer"
     state = panel.client.get("/api/training/status").json()

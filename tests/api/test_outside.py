@@ -164,10 +164,10 @@ def test_what_the_form_shows_of_an_outside_path_is_the_same(place):
 
         def ask(path: str, setting: str = setting) -> str:
             document = changed(place.document, setting, path)
-            told = [place.ask("PUT", "/api/config/current", {"config": document})]
-            told += [place.ask("GET", address) for address in ("/api/config/current", "/api/config/export", "/api/engines")]
-            told.append(place.ask("POST", "/api/config/validate", {}))
-            return "\n".join(told)
+            replies = [place.ask("PUT", "/api/config/current", {"config": document})]
+            replies += [place.ask("GET", address) for address in ("/api/config/current", "/api/config/export", "/api/engines")]
+            replies.append(place.ask("POST", "/api/config/validate", {}))
+            return "\n".join(replies)
 
         answers = [json.dumps(answer) for answer in place.answers(ask, few=True)]
         assert not any("secret" in answer for answer in answers), setting

@@ -35,7 +35,7 @@ def client(locked, request):
 
 
 @pytest.mark.parametrize(
-    ("told", "prefix"),
+    ("sent", "prefix"),
     [
         ("/train", "/train"),
         ("/train/", "/train"),
@@ -54,9 +54,9 @@ def client(locked, request):
         ("/" + "a" * 300, ""),
     ],
 )
-def test_only_a_plain_path_is_a_prefix(told, prefix):
+def test_only_a_plain_path_is_a_prefix(sent, prefix):
     """A prefix that could lead elsewhere, or could be markup, is ignored."""
-    assert prefix_of({"type": "http", "headers": [(b"x-forwarded-prefix", told.encode())]}) == prefix
+    assert prefix_of({"type": "http", "headers": [(b"x-forwarded-prefix", sent.encode())]}) == prefix
 
 
 @pytest.mark.slow
@@ -105,9 +105,9 @@ def test_paths_answer_as_without_a_prefix_and_the_description_names_it(client):
 @pytest.mark.parametrize("prefix", ["/login", "/api/login", "/api", "/ws"])
 def test_no_prefix_opens_what_is_guarded(client, prefix):
     """Whatever prefix a client sends, the guard checks the requested path."""
-    told = {"X-Forwarded-Prefix": prefix}
+    sent = {"X-Forwarded-Prefix": prefix}
     for path in ("/api/training/status", "/docs", "/", f"{prefix}/../api/runs"):
-        assert client.get(path, headers=told).status_code == 401, path
-    with client.websocket_connect("/ws", headers=told) as socket, pytest.raises(WebSocketDisconnect) as end:
+        assert client.get(path, headers=sent).status_code == 401, path
+    with client.websocket_connect("/ws", headers=sent) as socket, pytest.raises(WebSocketDisconnect) as end:
         socket.receive_text()
     assert end.value.code == 4401

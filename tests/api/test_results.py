@@ -24,10 +24,10 @@ def test_a_result_comes_with_the_programs_that_read_it(panel) -> None:
     run_id = panel.finished(steps=2)
     files = panel.client.get(f"/api/runs/{run_id}/files").json()["files"]
     model = next(file for file in files if file["kind"] == "model")
-    told = panel.client.get(f"/api/runs/{run_id}/files/{model['id']}/programs").json()
-    assert told["path"] == model["written_to"]
-    assert [program["key"] for program in told["programs"]] == ["comfyui", "forge", "diffusers", "onetrainer"]
-    assert all(program["reads"] is not bool(program["problem"]) for program in told["programs"])
+    answer = panel.client.get(f"/api/runs/{run_id}/files/{model['id']}/programs").json()
+    assert answer["path"] == model["written_to"]
+    assert [program["key"] for program in answer["programs"]] == ["comfyui", "forge", "diffusers", "onetrainer"]
+    assert all(program["reads"] is not bool(program["problem"]) for program in answer["programs"])
     assert panel.client.get(f"/api/runs/{run_id}/files/99999/programs").status_code == 404
 
 
@@ -36,8 +36,8 @@ def test_the_path_is_that_of_the_kept_file_once_another_run_replaced_the_output(
     run = panel.service.runs.get(run_id)
     model = next(file for file in run.files() if file["kind"] == "model")
     save_file({"other.weight": numpy.ones(3, numpy.float32)}, model["written_to"])
-    told = panel.client.get(f"/api/runs/{run_id}/files/{model['id']}/programs").json()
-    assert told["path"].startswith(str(run.folder))
+    answer = panel.client.get(f"/api/runs/{run_id}/files/{model['id']}/programs").json()
+    assert answer["path"].startswith(str(run.folder))
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def test_a_save_becomes_the_result_and_back(saved) -> None:
     first, save = saved.output.read_bytes(), Path(saved.saved["written_to"]).read_bytes()
     assert first != save
     assert saved.client.get(f"/api/runs/{saved.run_id}/result").json()["file"] == saved.model["id"]
-    told = choose(saved, saved.saved)
-    assert (told["file"], told["path"]) == (saved.saved["id"], str(saved.output))
+    answer = choose(saved, saved.saved)
+    assert (answer["file"], answer["path"]) == (saved.saved["id"], str(saved.output))
     assert saved.output.read_bytes() == save
-    earlier = Path(told["changes"][0]["earlier"])
+    earlier = Path(answer["changes"][0]["earlier"])
     assert (earlier.parent, earlier.read_bytes()) == (saved.output.parent, first)
-    told = saved.client.delete(f"/api/runs/{saved.run_id}/result").json()
-    assert (told["file"], told["changes"]) == (saved.model["id"], [])
+    answer = saved.client.delete(f"/api/runs/{saved.run_id}/result").json()
+    assert (answer["file"], answer["changes"]) == (saved.model["id"], [])
     assert saved.output.read_bytes() == first
     assert not earlier.exists()
     assert Path(saved.saved["written_to"]).read_bytes() == save
@@ -84,8 +84,8 @@ def test_what_is_not_the_runs_is_never_replaced(saved) -> None:
     assert "isn't the result of this run" in choose(saved, saved.saved, 409)["error"]
     assert saved.output.read_bytes() == b"of someone else"
     saved.output.unlink()
-    told = choose(saved, saved.saved)
-    assert told["changes"][0]["earlier"] == ""
+    answer = choose(saved, saved.saved)
+    assert answer["changes"][0]["earlier"] == ""
     saved.output.write_bytes(b"changed since")
     assert saved.client.delete(f"/api/runs/{saved.run_id}/result").status_code == 409
     assert saved.output.read_bytes() == b"changed since"
@@ -122,8 +122,8 @@ def test_a_kill_in_between_leaves_one_result(saved, monkeypatch, exchanged: bool
     with pytest.raises(Killed):
         saved.service.results.choose(saved.run_id, saved.saved["id"])
     monkeypatch.undo()
-    told = saved.service.results.get(saved.run_id)
-    assert told["file"] == (saved.saved if exchanged else saved.model)["id"]
+    answer = saved.service.results.get(saved.run_id)
+    assert answer["file"] == (saved.saved if exchanged else saved.model)["id"]
     if exchanged:
         saved.service.results.undo(saved.run_id)
     assert saved.output.read_bytes() == first
@@ -134,13 +134,13 @@ def test_a_request_during_an_exchange_moves_nothing(saved, monkeypatch, killed: 
     """Without hard links there is briefly no file at the path; after a kill, the earlier result is restored."""
     from onetrainer_gradio.service import results
 
-    first, told = saved.output.read_bytes(), []
+    first, answer = saved.output.read_bytes(), []
 
     def exchange(new: Path, path: Path, earlier: str) -> None:
         path.rename(earlier)
         if killed:
             raise KeyboardInterrupt
-        told.append(saved.service.results.get(saved.run_id))
+        answer.append(saved.service.results.get(saved.run_id))
         new.rename(path)
 
     monkeypatch.setattr(results, "_exchange", exchange)
@@ -153,7 +153,7 @@ def test_a_request_during_an_exchange_moves_nothing(saved, monkeypatch, killed: 
         choose(saved, saved.saved)
     else:
         choose(saved, saved.saved)
-        assert (told[0]["file"], told[0]["changes"]) == ("", [])
+        assert (answer[0]["file"], answer[0]["changes"]) == ("", [])
     (change,) = saved.service.results.get(saved.run_id)["changes"]
     assert Path(change["earlier"]).read_bytes() == first
     assert saved.service.results.undo(saved.run_id)["file"] == saved.model["id"]
@@ -172,8 +172,8 @@ def test_a_kill_at_the_end_of_an_undo_leaves_nothing_to_undo(saved, monkeypatch)
         patched.setattr("onetrainer_gradio.service.results._store", killed)
         with pytest.raises(KeyboardInterrupt):
             saved.service.results.undo(saved.run_id)
-    told = saved.client.get(f"/api/runs/{saved.run_id}/result").json()
-    assert (told["file"], told["changes"]) == (saved.model["id"], [])
+    answer = saved.client.get(f"/api/runs/{saved.run_id}/result").json()
+    assert (answer["file"], answer["changes"]) == (saved.model["id"], [])
     assert saved.output.read_bytes() == first
     assert saved.client.delete(f"/api/runs/{saved.run_id}/result").status_code == 409
     assert choose(saved, saved.saved)["file"] == saved.saved["id"]
@@ -209,8 +209,8 @@ def test_a_backup_becomes_the_result_through_the_converter(panel, tmp_path: Path
     run = panel.service.runs.get(run_id)
     files = {file["kind"]: file for file in run.files()}
     results = Results(panel.service.runs, Converter(tmp_path))
-    told = results.choose(run_id, files["backup"]["id"])
+    answer = results.choose(run_id, files["backup"]["id"])
     assert asked == [(files["backup"]["name"], "KOHYA_LORA", "FLOAT_16")]
-    assert Path(told["path"]).read_bytes() == b"converted"
-    assert "EMA" in told["changes"][0]["warning"]
+    assert Path(answer["path"]).read_bytes() == b"converted"
+    assert "EMA" in answer["changes"][0]["warning"]
     assert results.undo(run_id)["file"] == files["model"]["id"]

@@ -350,19 +350,19 @@ def test_the_address_for_the_answer_follows_the_proxy(app, tmp_path, provider):
     """It uses the scheme and prefix of the proxy; on a Space always https and its public name."""
     client = client_of(app)
 
-    def told(client, **headers) -> str:
+    def callback_url(client, **headers) -> str:
         started = client.get("/login/start", headers=HTML | headers)
         return parse_qs(urlsplit(started.headers["location"]).query)["redirect_uri"][0]
 
-    assert told(client) == "http://127.0.0.1:7860/login/callback"
+    assert callback_url(client) == "http://127.0.0.1:7860/login/callback"
     behind = {"Host": "panel.example.org", "X-Forwarded-Prefix": "/train"}
-    assert told(client, **behind) == "http://panel.example.org/train/login/callback"
+    assert callback_url(client, **behind) == "http://panel.example.org/train/login/callback"
     client.base_url = "https://panel.example.org"
-    assert told(client) == "https://panel.example.org/login/callback"
+    assert callback_url(client) == "https://panel.example.org/login/callback"
     hosted = panel(tmp_path / "space", provider, hosted=True, hosts=("ada-panel.hf.space",))
     space = client_of(hosted)
     for host in ("ada-panel.hf.space", "evil.example"):
-        assert told(space, Host=host) == "https://ada-panel.hf.space/login/callback"
+        assert callback_url(space, Host=host) == "https://ada-panel.hf.space/login/callback"
     page = space.get("/login", headers=HTML).text
     assert 'target="_blank" rel="noopener">Sign in with Example' in page
     hosted.state.service.close()

@@ -171,8 +171,8 @@ def test_a_command_given_while_the_run_loads_is_acknowledged(panel):
     reply = panel.client.post("/api/samples/default").json()
     (waiting,) = reply["state"]["waiting_commands"]
     assert (waiting["command_id"], waiting["command"]) == (reply["command_id"], "sample_default")
-    told = panel.client.get(f"/api/commands/{reply['command_id']}").json()
-    assert (told["command"], told["outcome"], told["waiting"]) == ("sample_default", None, True)
+    answer = panel.client.get(f"/api/commands/{reply['command_id']}").json()
+    assert (answer["command"], answer["outcome"], answer["waiting"]) == ("sample_default", None, True)
     panel.client.post("/api/training/stop")
 
 

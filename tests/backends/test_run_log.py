@@ -76,8 +76,8 @@ def test_a_run_prints_phases_epochs_and_files() -> None:
     loading, caching, training, backing_up, back, saving = phases
     backup = BackupCreated(path="/w/backup", global_step=10, epoch=1, epoch_step=0, bytes=1_230_000)
     model = ModelSaved(path="/m/lora.safetensors", final=True, global_step=20, bytes=5)
-    said = Printed()
-    assert said.lines(
+    log = Printed()
+    assert log.lines(
         RunStarted(backend="builtin", pid=7, versions={"torch": "2.13.0"}),
         loading, caching, PLAN, training, *(step(number, 0) for number in range(1, 10)), step(10, 1),
         backing_up, backup, back, step(11, 1), saving, model, RunEnded(reason="completed"),
@@ -98,11 +98,11 @@ def test_a_run_prints_phases_epochs_and_files() -> None:
 
 def test_a_long_epoch_prints_a_line_a_minute() -> None:
     """A terminal shows that it continues."""
-    said = Printed()
-    said.lines(PLAN, PhaseChanged(phase="training"))
-    before = len(said.lines(*(step(number, 0) for number in range(1, 5))))
-    said.now = 61.0
-    assert said.lines(step(5, 0), step(6, 0))[before:] == ["Step 5 of 20, loss 0.25, smoothed 0.5"]
+    log = Printed()
+    log.lines(PLAN, PhaseChanged(phase="training"))
+    before = len(log.lines(*(step(number, 0) for number in range(1, 5))))
+    log.now = 61.0
+    assert log.lines(step(5, 0), step(6, 0))[before:] == ["Step 5 of 20, loss 0.25, smoothed 0.5"]
 
 
 @pytest.mark.parametrize(

@@ -12,5 +12,5 @@ PACE = ("steps=2000", "epoch_steps=100", "step_s=0.03", "load_s=0.3", "cache_s=0
 
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
     """Rehearse with the options, or by default at the pace of this module."""
-    told = options if options.tags else options.model_copy(update={"tags": PACE})
-    return rehearsal.run(config, emit, control, told)
+    paced = options if options.tags else options.model_copy(update={"tags": PACE})
+    return rehearsal.run(config, emit, control, paced)

@@ -282,7 +282,9 @@ class Visitor:
         page.set_default_timeout(20_000)  # of an action, not of an expectation
         self.listen(page, "pageerror", lambda error: self.faults.append(f"page error: {error}"))
         self.listen(
-            page, "console", lambda told: self.faults.append(told.text) if "Content Security Policy" in told.text else None
+            page,
+            "console",
+            lambda message: self.faults.append(message.text) if "Content Security Policy" in message.text else None,
         )
         return page
 

@@ -29,8 +29,8 @@ window.Notification = class {
 """
 
 
-def begin(panel: Any, name: str, **told: object) -> str:
-    options = {"name": name, "tags": [f"{key}={value}" for key, value in told.items()]}
+def begin(panel: Any, name: str, **behavior: object) -> str:
+    options = {"name": name, "tags": [f"{key}={value}" for key, value in behavior.items()]}
     return panel.send("POST", "api/training/start", {"config": panel.document, "options": options})["run_id"]
 
 

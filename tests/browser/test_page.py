@@ -122,10 +122,10 @@ def test_whoever_uses_the_keyboard_sees_where_they_are(visitor: Visitor, panel: 
         seen = 0
         for _ in range(80):
             page.keyboard.press("Tab")
-            tag, ring, told = page.evaluate(FOCUSED)
+            tag, ring, markup = page.evaluate(FOCUSED)
             if tag == "BODY":
                 break
-            assert ring, told
+            assert ring, markup
             seen += 1
         assert seen > 2, tab
 
@@ -194,14 +194,14 @@ def test_text_from_outside_stays_text(visitor: Visitor, panel: Panel) -> None:
 def test_light_and_dark_are_a_choice_that_stays(visitor: Visitor, panel: Panel) -> None:
     """The switch changes the page and Gradio's parts, and a reload keeps it."""
     page = visitor.open()
-    colour = "getComputedStyle(document.body).backgroundColor"
-    light = page.evaluate(colour)
+    color = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(color)
     page.get_by_role("button", name="Switch between light and dark").click()
-    dark = page.evaluate(colour)
+    dark = page.evaluate(color)
     assert dark != light
     page.reload()
     page.locator(READY["configuration"]).first.wait_for()
-    assert page.evaluate(colour) == dark
+    assert page.evaluate(color) == dark
     expect(page.locator("body")).to_have_class("dark")
 
 
@@ -340,8 +340,8 @@ def test_the_list_shows_what_a_run_does_like_the_top_of_the_page_does(visitor: V
 
 def test_only_a_run_with_a_backup_offers_to_resume_from_it(visitor: Visitor, panel: Panel) -> None:
     """For a run that failed before its first backup, the list offers only chart, settings and removal."""
-    for name, told in (("with", ["backup_every=5"]), ("without", ["fail_at=2"])):
-        options = {"name": f"{name} a backup", "tags": ["steps=10", "step_s=0.001", *told]}
+    for name, tags in (("with", ["backup_every=5"]), ("without", ["fail_at=2"])):
+        options = {"name": f"{name} a backup", "tags": ["steps=10", "step_s=0.001", *tags]}
         panel.send("POST", "api/training/start", {"options": options})
         panel.wait(lambda state: not state["process_running"])
     page = visitor.open("training")
@@ -392,8 +392,8 @@ def test_what_is_drawn_follows_the_last_word_about_its_visibility(visitor: Visit
           const { paced } = (await import(scripts.find(src => src.includes('first.js')))).$dom;
           const real = window.IntersectionObserver;
           window.IntersectionObserver = class {
-            constructor(told) { this.told = told; }
-            observe() { setTimeout(() => this.told([{ isIntersecting: false }, { isIntersecting: true }]), 10); }
+            constructor(callback) { this.callback = callback; }
+            observe() { setTimeout(() => this.callback([{ isIntersecting: false }, { isIntersecting: true }]), 10); }
             disconnect() {}
           };
           let drawn = 0;

@@ -46,7 +46,7 @@ class Studio:
         self.panel = Running(folder, "--accounts", "--backend", BRISK, "--in-process")
         self.chromium = chromium
         self.address = self.panel.address
-        code = re.search(r"Set-up code[^:]*: (\S+)", self.panel.said)[1]
+        code = re.search(r"Set-up code[^:]*: (\S+)", self.panel.startup_output)[1]
         self.owner = httpx.Client(base_url=self.address, timeout=60)
         self.owner.post("/api/setup", json={"code": code, "name": "Ada", "password": PASSWORD}).raise_for_status()
         for name, role in list(ROLES.items())[1:]:
@@ -112,7 +112,7 @@ def test_an_owner_is_set_up_adds_a_person_and_hands_out_a_link(tmp_path, chromiu
     """The way leads from the code in the terminal to the gallery on a phone, which shows nothing else."""
     panel = Running(tmp_path, "--accounts", "--backend", REHEARSAL)
     try:
-        code = re.search(r"Set-up code[^:]*: (\S+)", panel.said)[1]
+        code = re.search(r"Set-up code[^:]*: (\S+)", panel.startup_output)[1]
         page = chromium.new_context().new_page()
         page.goto(panel.address)
         page.fill("#code", code)

@@ -174,7 +174,7 @@ def test_a_backup_becomes_the_result(trained: Panel) -> None:
     files = trained.get(f"api/runs/{run_id}/files")["files"]
     backup = next(file for file in files if file["kind"] == "backup")
     save = next(file for file in files if file["kind"] == "save" and file["global_step"] == backup["global_step"])
-    told = trained.send("POST", f"api/runs/{run_id}/result", {"file": backup["id"]}, timeout_s=120)
-    ours, saved = load_file(told["path"]), load_file(save["written_to"])
+    answer = trained.send("POST", f"api/runs/{run_id}/result", {"file": backup["id"]}, timeout_s=120)
+    ours, saved = load_file(answer["path"]), load_file(save["written_to"])
     assert ours.keys() == saved.keys()
     assert all((ours[name] == saved[name]).all() and ours[name].dtype == saved[name].dtype for name in saved)

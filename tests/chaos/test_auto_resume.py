@@ -69,9 +69,11 @@ def examine(tally: Tally, service: TrainerService) -> None:
     for before, run in itertools.pairwise(runs):
         resumption = run.options().resumption
         tally.check("mislabelled", resumption and resumption.run == before.id, f"{run.id} resumes {resumption}")
-    told = [each["run_id"] for each in service.notifications.page(200)["notifications"] if each["run_id"]]
-    tally.check("lost", set(told) >= {run.id for run in runs}, f"no notification of { {run.id for run in runs} - set(told) }")
-    twice = [run_id for run_id, count in Counter(told).items() if count > 1]
+    notified = [each["run_id"] for each in service.notifications.page(200)["notifications"] if each["run_id"]]
+    tally.check(
+        "lost", set(notified) >= {run.id for run in runs}, f"no notification of { {run.id for run in runs} - set(notified) }"
+    )
+    twice = [run_id for run_id, count in Counter(notified).items() if count > 1]
     tally.check("mislabelled", not twice, f"notified twice: {twice}")
     tally.check("unstopped", not any(identities(run.folder) for run in runs), "a process is left")
     tally.check("stray", not service.queue.summary()["waiting"], service.queue.summary())

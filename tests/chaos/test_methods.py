@@ -49,16 +49,16 @@ with unused_omitted():
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-def train(file, steps, said, errors):
+def train(file, steps, output, errors):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-    said = open(said, "w")
+    output = open(output, "w")
     def emit(event):
         if isinstance(event, PhaseChanged):
-            print(event.phase, file=said, flush=True)
+            print(event.phase, file=output, flush=True)
     config, _ = from_document(json.load(open(file)))
-    options = RunOptions(max_steps=steps, unfinished=config.continue_last_backup)  # as the panel says after a kill
-    print(engine.run(config, emit, FakeControl(), options), file=said, flush=True)
+    options = RunOptions(max_steps=steps, unfinished=config.continue_last_backup)  # as the panel sets it after a kill
+    print(engine.run(config, emit, FakeControl(), options), file=output, flush=True)
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
@@ -97,20 +97,20 @@ def run(
     forks: subprocess.Popen[str], folder: Path, document: dict[str, object], phase: str = "", delay_s: float = 0
 ) -> list[str]:
     """Train, and kill the process some time after it enters a phase. Return its phases, and how it ended if it wasn't killed."""
-    file, said = folder / "config.json", folder / "said"
+    file, output = folder / "config.json", folder / "phases.log"
     file.write_text(json.dumps(document))
-    said.write_text("")
+    output.write_text("")
     assert forks.stdin is not None
     assert forks.stdout is not None
-    print(json.dumps([str(file), STEPS, str(said), str(folder / "errors.log")]), file=forks.stdin, flush=True)
+    print(json.dumps([str(file), STEPS, str(output), str(folder / "errors.log")]), file=forks.stdin, flush=True)
     pid = int(forks.stdout.readline())
-    until(lambda: phase in said.read_text().split() or not alive(pid), 300)
-    if phase in said.read_text().split():
+    until(lambda: phase in output.read_text().split() or not alive(pid), 300)
+    if phase in output.read_text().split():
         time.sleep(delay_s)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     until(lambda: not alive(pid), 300)
-    return said.read_text().split()
+    return output.read_text().split()
 
 
 def results(folder: Path) -> list[Path]:
@@ -141,8 +141,8 @@ def test_killed_at_any_moment_and_resumed(kind, tally, forks, tmp_path):
             tally.check("torn", whole(file.read_bytes()), file.relative_to(folder))
         backups = backups_in(folder / "workspace", whole=True)
         resumed = document | {"continue_last_backup": bool(backups)}
-        said = run(forks, folder, resumed)
-        tally.check("unreachable", said[-1:] == ["completed"], f"{phase}: {(folder / 'errors.log').read_text()[-500:]}")
+        output = run(forks, folder, resumed)
+        tally.check("unreachable", output[-1:] == ["completed"], f"{phase}: {(folder / 'errors.log').read_text()[-500:]}")
         files = results(folder)
         tally.check("lost", any((folder / "out") in file.parents for file in files), "the final model")
         for file in files:

@@ -50,7 +50,7 @@ def shared_place(tmp_path_factory):
     return furnish(tmp_path_factory.mktemp("shared"))
 
 
-def told(place, *changes, **kwargs):
+def codes_of(place, *changes, **kwargs):
     """Return code, severity and setting of each finding."""
     return {(item.code, item.severity, item.path) for item in findings(place, *changes, **kwargs)}
 
@@ -410,24 +410,24 @@ def test_a_special_tag_that_takes_too_long_on_the_captions_is_an_error(place):
         "concepts.0.text.tag_delimiter": ";",
     }
     wanted = ("special-tags-slow", "error", "concepts.0.text.tag_dropout_special_tags")
-    assert wanted not in told(place, special)
+    assert wanted not in codes_of(place, special)
     (place / "images" / "0.txt").write_text("a cat;a long caption of many words that ends without a mark of any kind")
-    assert wanted in told(place, special)
+    assert wanted in codes_of(place, special)
     (place / "tags.txt").write_text("a dog\n(\\w+\\s?)+!\n")
-    assert wanted in told(place, special, {"concepts.0.text.tag_dropout_special_tags": str(place / "tags.txt")})
-    assert wanted not in told(place, special, {"concepts.0.text.prompt_source": "filename"})
+    assert wanted in codes_of(place, special, {"concepts.0.text.tag_dropout_special_tags": str(place / "tags.txt")})
+    assert wanted not in codes_of(place, special, {"concepts.0.text.prompt_source": "filename"})
     (place / "all.txt").write_text("one more long caption of many words that ends without a mark of any kind\n")
     from_file = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "all.txt"}
-    assert wanted in told(place, special, from_file)
+    assert wanted in codes_of(place, special, from_file)
     for name, value in {"enable": False, "special_tags_regex": False, "special_tags_mode": "NONE"}.items():
-        assert wanted not in told(place, special, {f"concepts.0.text.tag_dropout_{name}": value})
+        assert wanted not in codes_of(place, special, {f"concepts.0.text.tag_dropout_{name}": value})
 
 
 @pytest.mark.slow
 def test_a_slow_pattern_is_an_error_for_a_model_type_that_only_a_newer_onetrainer_has(place):
     """Its layers are unknown here, but OneTrainer would hang too."""
     changes = {"model_type": "SOMETHING_NEWER", "layer_filter": r"(\w+\.?)+!", "layer_filter_regex": True}
-    assert ("layer-filter-slow", "error", "layer_filter") in told(place, changes)
+    assert ("layer-filter-slow", "error", "layer_filter") in codes_of(place, changes)
 
 
 def test_every_code_of_the_catalog_is_tested():
@@ -473,9 +473,9 @@ def test_a_caption_file_for_all_is_accepted_when_it_holds_something(place):
     """An empty one is no caption file."""
     changes = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "captions.txt"}
     (place / "captions.txt").write_text("")
-    assert ("caption-file", "error", "concepts.0.text.prompt_path") in told(place, changes)
+    assert ("caption-file", "error", "concepts.0.text.prompt_path") in codes_of(place, changes)
     (place / "captions.txt").write_text("a cat")
-    assert told(place, changes) == set()
+    assert codes_of(place, changes) == set()
 
 
 def test_a_broken_image_is_named(place):
@@ -507,18 +507,18 @@ def test_all_captions_in_other_encodings_are_named_with_their_text(place):
 def test_captions_in_other_encodings_are_an_error_where_onetrainer_trains(place):
     """OneTrainer fails at the first one."""
     (place / "images" / "0.txt").write_bytes("a café".encode("cp1252"))
-    assert told(place, backend="onetrainer") >= {("captions-encoding", "error", "concepts.0.text.prompt_source")}
+    assert codes_of(place, backend="onetrainer") >= {("captions-encoding", "error", "concepts.0.text.prompt_source")}
 
 
 def test_the_file_with_all_captions_may_have_another_encoding(place):
     """It is reported as well."""
     settings = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "all.txt"}
     (place / "all.txt").write_bytes("ein Kätzchen\n".encode("cp1252"))
-    assert told(place, settings) == {("captions-encoding", "warning", "concepts.0.text.prompt_path")}
+    assert codes_of(place, settings) == {("captions-encoding", "warning", "concepts.0.text.prompt_path")}
     (place / "all.txt").write_bytes(bytes(9))
-    assert ("captions-unreadable", "error", "concepts.0.text.prompt_path") in told(place, settings)
+    assert ("captions-unreadable", "error", "concepts.0.text.prompt_path") in codes_of(place, settings)
     (place / "all.txt").write_bytes("\ufeff\n".encode())
-    assert ("caption-file", "error", "concepts.0.text.prompt_path") in told(place, settings)
+    assert ("caption-file", "error", "concepts.0.text.prompt_path") in codes_of(place, settings)
 
 
 def test_a_caption_of_a_mark_alone_is_empty(place):
@@ -560,7 +560,7 @@ def test_links_out_of_the_allowed_folders_are_an_error(place, tmp_path_factory):
 
 def test_without_buckets_a_resolution_is_trained_as_it_is(place):
     """OneTrainer and the engine both crop to 500 at a resolution of 500."""
-    assert told(place, {"resolution": "500", "aspect_ratio_bucketing": False}) == {
+    assert codes_of(place, {"resolution": "500", "aspect_ratio_bucketing": False}) == {
         ("resolution-multiple", "warning", "resolution")
     }
     (found,) = findings(place, {"resolution": "500", "aspect_ratio_bucketing": False})
@@ -679,8 +679,8 @@ def test_paths_outside_the_allowed_folders_are_errors(place, tmp_path_factory):
     assert findings(place, roots=[place]) == ()
     (elsewhere / "model").mkdir()
     (elsewhere / "model" / "model_index.json").write_text("{}")
-    assert ("path-outside", "error", "base_model_name") in told(place, {"base_model_name": "link/model"}, roots=[place])
-    assert told(place, {"base_model_name": "owner/model"}, roots=[place]) == set()
+    assert ("path-outside", "error", "base_model_name") in codes_of(place, {"base_model_name": "link/model"}, roots=[place])
+    assert codes_of(place, {"base_model_name": "owner/model"}, roots=[place]) == set()
 
 
 def test_what_may_not_be_read_or_written_is_reported(place):
@@ -689,16 +689,16 @@ def test_what_may_not_be_read_or_written_is_reported(place):
     (place / "old.safetensors").write_bytes(b"x")
     changes = {"lora_model_name": "old.safetensors"}
     closed = {"old.safetensors", place.name}
-    found = told(place, changes, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed))
+    found = codes_of(place, changes, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed))
     assert ("path-unreadable", "error", "lora_model_name") in found
     assert ("path-unwritable", "error", "workspace_dir") in found
     changes = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "captions.txt"}
     closed = {"captions.txt"}
-    assert told(place, changes, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed)) == {
+    assert codes_of(place, changes, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed)) == {
         ("path-unreadable", "error", "concepts.0.text.prompt_path")
     }
     closed = {"images"}
-    assert told(place, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed)) == {
+    assert codes_of(place, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed)) == {
         ("path-unreadable", "error", "concepts.0.path")
     }
 
@@ -797,7 +797,7 @@ def test_images_for_validation_that_is_off_are_reported(place):
 )
 def test_an_old_card_is_not_asked_for_what_it_cannot(shared_place, code, changes):
     """Features that need a newer GPU are reported for an older one."""
-    assert code in {item[0] for item in told(shared_place, {"train_device": "cuda", **changes}, machine=OLD_CARD)}
+    assert code in {item[0] for item in codes_of(shared_place, {"train_device": "cuda", **changes}, machine=OLD_CARD)}
 
 
 @pytest.mark.slow
@@ -959,6 +959,6 @@ def test_thousands_of_concepts_are_checked_soon(place):
 def test_concepts_on_one_folder_count_as_one_each(place):
     """The scan is shared; balancing and resolution belong to each concept."""
     two = [{"__version": 2, "name": name, "path": "images", "seed": 1} for name in "ab"]
-    assert told(place, {"concepts": two, "batch_size": 8}) == set()
+    assert codes_of(place, {"concepts": two, "batch_size": 8}) == set()
     two[1]["image"] = {"enable_resolution_override": True, "resolution_override": "256"}
-    assert ("bucket-empty", "error", "batch_size") in told(place, {"concepts": two, "batch_size": 8})
+    assert ("bucket-empty", "error", "batch_size") in codes_of(place, {"concepts": two, "batch_size": 8})

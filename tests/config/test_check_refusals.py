@@ -202,9 +202,9 @@ def test_a_late_error_is_reported_before_the_start_and_its_fix_removes_it(place,
 
 def test_every_error_that_settings_can_show_has_a_case():
     """Only the NaN loss (21) can't be an error in advance: its usual causes are a warning."""
-    told = {code.late_error for code in CODES.values()} - {0}
-    assert told == set(range(1, 22))
-    assert {row[0] for row in REFUSALS} == told - {21}
+    late_errors = {code.late_error for code in CODES.values()} - {0}
+    assert late_errors == set(range(1, 22))
+    assert {row[0] for row in REFUSALS} == late_errors - {21}
     assert {name for name, code in CODES.items() if code.late_error} == {row[1] for row in REFUSALS} | {"nan-risk"}
 
 

@@ -34,11 +34,11 @@ sys.path[0] = os.getcwd()
 from modules.util.config.TrainConfig import TrainConfig
 answers = []
 for document, migrate in json.load(open(sys.argv[1])):
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
         config = TrainConfig.default_values().from_dict(document, migrate=migrate)
         packed = config.to_pack_dict(secrets=False) if config.concepts is not None and config.samples is not None else None
-        answers.append([config.to_settings_dict(secrets=False), packed, said.getvalue()])
+        answers.append([config.to_settings_dict(secrets=False), packed, printed.getvalue()])
 json.dump(answers, open(sys.argv[2], "w"))
 """
 
@@ -104,8 +104,8 @@ def test_every_preset_means_there_what_it_means_here(tmp_path: Path) -> None:
     same_uuid = [preset | {"embedding": preset.get("embedding", {}) | {"uuid": "u"}} for preset in presets.values()]
     answers = read_by_onetrainer(tmp_path, [(preset, False) for preset in same_uuid])
     assert len(theirs) > 20
-    for name, preset, (settings, _, said) in zip(presets, same_uuid, answers, strict=True):
-        assert said == "", name
+    for name, preset, (settings, _, messages) in zip(presets, same_uuid, answers, strict=True):
+        assert messages == "", name
         config, findings = from_document(preset)
         unknown = {finding.path for finding in findings}  # settings of older revisions, which only we keep
         here = {key: value for key, value in to_document(config, packed=False).items() if key not in unknown}

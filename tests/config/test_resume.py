@@ -117,9 +117,9 @@ def test_a_run_with_no_step_left_only_saves_its_missing_result(tmp_path: Path) -
     write_result(result)
     for unfinished, severity in ((False, "error"), (True, "warning")):
         options = RunOptions(resume_from=str(backup), unfinished=unfinished)
-        told = nothing_left_of(TrainConfig(epochs=3, output_model_destination=str(result)), options, "builtin")
-        assert told is not None
-        assert told.severity == severity
+        warning = nothing_left_of(TrainConfig(epochs=3, output_model_destination=str(result)), options, "builtin")
+        assert warning is not None
+        assert warning.severity == severity
     only_cache = TrainConfig(epochs=3, output_model_destination=str(result), only_cache=True)
     assert not saves_result(only_cache, RunOptions(unfinished=True), backup)
     found = nothing_left(only_cache, backup)

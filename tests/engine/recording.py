@@ -72,9 +72,9 @@ def after_step(recorder: Recorder, control: FakeControl, update_step: int, *comm
     """Give the commands as soon as the optimizer step ``update_step`` is done."""
     on = recorder.on
 
-    def told(event: Event) -> None:
+    def on_event(event: Event) -> None:
         on(event)
         if isinstance(event, StepDone) and event.update_step == update_step:
             control.give(*commands)
 
-    recorder.on = told
+    recorder.on = on_event

@@ -134,12 +134,12 @@ def test_the_header_shows_what_the_file_is(configured, train):
     """It has the model specification, the hash, and the settings if requested; the file's mode follows the umask."""
     config = configured(include_train_config="ALL")
     train(config, max_steps=1)
-    said = header(config.output_model_destination)
-    assert said["modelspec.architecture"] == "stable-diffusion-v1/lora"
-    assert said["modelspec.title"] == "Stable Diffusion 1.5 LoRA"
-    assert said["modelspec.hash_sha256"].startswith("0x")
-    assert json.loads(said["ot_config"])["concepts"][0]["name"] == "tiny"
-    record = json.loads(said["onetrainer_gradio_training"])
+    metadata = header(config.output_model_destination)
+    assert metadata["modelspec.architecture"] == "stable-diffusion-v1/lora"
+    assert metadata["modelspec.title"] == "Stable Diffusion 1.5 LoRA"
+    assert metadata["modelspec.hash_sha256"].startswith("0x")
+    assert json.loads(metadata["ot_config"])["concepts"][0]["name"] == "tiny"
+    record = json.loads(metadata["onetrainer_gradio_training"])
     assert (record["model_type"], record["global_step"], record["images"]) == ("STABLE_DIFFUSION_15", 1, 6)
     assert record["smooth_loss"] > 0
     assert "torch" in record["versions"]

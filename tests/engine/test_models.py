@@ -218,12 +218,12 @@ def test_fetching_reports_how_far_it_is_and_can_be_ended():
     from onetrainer_gradio.engine.hub import report_to
     from onetrainer_gradio.engine.reporter import StopRequested
 
-    told = []
-    bar = report_to(lambda done, total, what: told.append((done, total, what)))(total=10, desc="model.safetensors", unit="B")
+    progress = []
+    bar = report_to(lambda done, total, what: progress.append((done, total, what)))(total=10, desc="model.safetensors", unit="B")
     bar.update(4)
     bar.update(6)
     bar.close()
-    assert told == [(4, 10, "downloading model.safetensors"), (10, 10, "downloading model.safetensors")]
+    assert progress == [(4, 10, "downloading model.safetensors"), (10, 10, "downloading model.safetensors")]
 
     def stop(done, total, what):
         raise StopRequested

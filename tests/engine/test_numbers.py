@@ -133,8 +133,8 @@ def test_tokens_timesteps_and_noise_equal_the_recorded_ones(repeated, recorded, 
                 assert torch.equal(tokens, recorded_tensors[f"picture.{image}.tokens"])
             generator.manual_seed(number)
             with torch.no_grad():
-                said = predict(training.model, batch, training._draw, generator, number)
-            assert torch.equal(said.timestep_B, recorded_tensors[f"step{number:02d}.timestep"])
-            assert torch.equal(said.target_BCHW, recorded_tensors[f"step{number:02d}.target"])
+                prediction = predict(training.model, batch, training._draw, generator, number)
+            assert torch.equal(prediction.timestep_B, recorded_tensors[f"step{number:02d}.timestep"])
+            assert torch.equal(prediction.target_BCHW, recorded_tensors[f"step{number:02d}.target"])
     training.close()
     assert next(steps, None) is None

@@ -53,8 +53,8 @@ def test_losses_and_weights_equal_those_of_the_uninterrupted_run(configured, tra
 
     resumed = whole.model_copy(update={"output_model_destination": str(tmp_path / "resumed.safetensors")})
     _, again = train(resumed, resume_from=backup.path)
-    (said,) = again.of(Resumed)
-    assert said.global_step == backup.global_step
+    (event,) = again.of(Resumed)
+    assert event.global_step == backup.global_step
     assert again.losses == recorder.losses[backup_at:]
     assert [step.smooth_loss for step in again.steps] == [step.smooth_loss for step in recorder.steps[backup_at:]]
     assert [step.global_step for step in again.steps] == [step.global_step for step in recorder.steps[backup_at:]]
@@ -264,8 +264,8 @@ def header(path: Path) -> dict[str, object]:
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        said = dict(file.metadata())
-    return {key: value for key, value in said.items() if "date" not in key and "time" not in key}
+        entries = dict(file.metadata())
+    return {key: value for key, value in entries.items() if "date" not in key and "time" not in key}
 
 
 def test_the_result_of_another_run_at_the_same_place_is_not_that_of_the_backup(configured, train):

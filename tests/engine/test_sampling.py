@@ -61,8 +61,8 @@ def test_the_event_and_the_file_say_how_it_was_made(configured, train):
     _, recorder = train(config, max_steps=1)
     (made,) = recorder.of(SampleGenerated)
     image = Image.open(made.path)
-    said = json.loads(image.text["onetrainer_gradio"])
-    assert said == {name: getattr(made, name) for name in said}
+    parameters = json.loads(image.text["onetrainer_gradio"])
+    assert parameters == {name: getattr(made, name) for name in parameters}
     assert (made.prompt, made.negative_prompt, made.width, made.height) == ("a red cross", "blue", 32, 40)
     assert (made.diffusion_steps, made.cfg_scale, made.noise_scheduler) == (3, 5.0, "DDIM")
     assert made.seed != 3

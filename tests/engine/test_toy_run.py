@@ -106,8 +106,8 @@ def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, method, accum
     (backup,) = recorder.of(BackupCreated)
     resumed = whole.model_copy(update={"output_model_destination": str(tmp_path / "resumed.safetensors")})
     _, again = train(resumed, resume_from=backup.path)
-    (said,) = again.of(Resumed)
-    assert said.global_step == backup.global_step
+    (event,) = again.of(Resumed)
+    assert event.global_step == backup.global_step
     assert again.losses == recorder.losses[backup.global_step // accumulation :]
     one, other = load_file(whole.output_model_destination), load_file(resumed.output_model_destination)
     assert one.keys() == other.keys()
@@ -202,7 +202,7 @@ def base_weights(config: TrainConfig) -> dict[str, Any]:
 @pytest.mark.parametrize("cached", [True, False])
 def test_only_the_vae_is_on_the_train_device_while_it_is_trained(toy, cached):
     """This holds without a cache: nothing else is used, and captions have no tokens."""
-    model = Model.load(toy(training_method="FINE_TUNE_VAE", latent_caching=cached), toy().base_model_name, lambda *told: None)
+    model = Model.load(toy(training_method="FINE_TUNE_VAE", latent_caching=cached), toy().base_model_name, lambda *progress: None)
     assert model.needed() == model.encoders("image") == ("vae",)
     assert (model.encoders("text"), model.text_fixed, model.tokenize("red")) == ((), False, {})
 

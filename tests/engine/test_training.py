@@ -244,19 +244,19 @@ def test_equal_commands_that_wait_are_executed_once(configured, train, paused):
     """This holds during a pause too; other parameters, or a random seed, are another sample."""
     equal = [SampleCustom(params=SAMPLE), SampleCustom(params=dict(reversed(SAMPLE.items())))]
     others = [SampleCustom(params=SAMPLE | change) for change in ({"seed": 9}, {"random_seed": True}, {"random_seed": True})]
-    told = [*equal, *others, *(kind() for kind in (SampleDefault, BackupNow, SaveNow) for _ in "ab")]
+    commands = [*equal, *others, *(kind() for kind in (SampleDefault, BackupNow, SaveNow) for _ in "ab")]
     control, recorder = FakeControl(), Recorder()
 
     def on(event):
         if getattr(event, "phase", "") == "paused" and not recorder.of(SampleGenerated):
-            control.give(*told, Resume())
+            control.give(*commands, Resume())
 
     recorder.on = on
-    after_step(recorder, control, 1, *([Pause()] if paused else told))
+    after_step(recorder, control, 1, *([Pause()] if paused else commands))
     train(configured(samples=[SAMPLE], epochs=1), recorder, control)
-    assert [recorder.answer(command).outcome for command in told] == ["done"] * len(told)
+    assert [recorder.answer(command).outcome for command in commands] == ["done"] * len(commands)
     assert [made.kind for made in recorder.of(SampleGenerated)] == ["custom"] * 4 + ["default"]
-    assert len({recorder.answer(command).result for command in told[:2]}) == 1
+    assert len({recorder.answer(command).result for command in commands[:2]}) == 1
     assert len(recorder.of(BackupCreated)) == 1
     assert len([saved for saved in recorder.of(ModelSaved) if not saved.final]) == 1
 

@@ -82,16 +82,16 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
 class _Rehearsal:
     def __init__(self, config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> None:
         self.config, self.emit, self.control, self.options = config, emit, control, options
-        self.told = dict(word.split("=", 1) for word in options.tags if "=" in word)
+        self.behavior = dict(word.split("=", 1) for word in options.tags if "=" in word)
         self.workspace = Path(config.workspace_dir)
-        self.steps = min(int(self.told.get("steps", 20)), options.max_steps or 10**9)
-        self.epoch_steps = int(self.told.get("epoch_steps", 10))
+        self.steps = min(int(self.behavior.get("steps", 20)), options.max_steps or 10**9)
+        self.epoch_steps = int(self.behavior.get("epoch_steps", 10))
         self.step = self.first = self._resume_step()
         self.stopping = self.paused = False
         self.samples = 0
 
     def number(self, name: str, default: float = -1) -> float:
-        return float(self.told.get(name, default))
+        return float(self.behavior.get(name, default))
 
     def _resume_step(self) -> int:
         return int((Path(self.options.resume_from) / "step").read_text()) if self.options.resume_from else 0
@@ -112,7 +112,7 @@ class _Rehearsal:
 
     def prepare(self, phase: str) -> bool:
         self.emit(PhaseChanged(phase=phase))
-        if self.told.get("fail_in") == phase:
+        if self.behavior.get("fail_in") == phase:
             raise OutOfMemoryError(f"No graphics memory is left for {phase}", suggestion="Lower the batch size.")
         seconds = self.number("load_s" if phase == "loading" else "cache_s", 0)
         parts = max(1, int(seconds / 0.02))
@@ -177,7 +177,7 @@ class _Rehearsal:
             os._exit(3)
         if step == self.number("sysexit_at"):
             raise SystemExit(4)
-        at, _, name = self.told.get("signal_at", "").partition(":")
+        at, _, name = self.behavior.get("signal_at", "").partition(":")
         if at and step == int(at):
             os.kill(os.getpid(), getattr(signal, name))
         if step == self.number("deaf_at"):
@@ -192,9 +192,9 @@ class _Rehearsal:
     def obey(self) -> None:
         while True:
             for command in self.control.take():
-                if "eat_die" in self.told:
+                if "eat_die" in self.behavior:
                     os.kill(os.getpid(), signal.SIGKILL)
-                if "eat" not in self.told:
+                if "eat" not in self.behavior:
                     self.answer(command)
             if not self.paused or self.stopping:
                 return
@@ -278,10 +278,10 @@ class _Rehearsal:
         time.sleep(self.number("write_s", 0))
         path = Path(self.config.output_model_destination) if final else self.workspace / "save" / f"save-{self.step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if final and "save_fails" in self.told:
+        if final and "save_fails" in self.behavior:
             raise DiskFullError("No space left on disk", path="output_model_destination", value=str(path))
-        weights = self.told.get("weights" if final else "saved", self.told.get("weights", "weights")).encode()
-        killed = self.told.get("killed") if final else None
+        weights = self.behavior.get("weights" if final else "saved", self.behavior.get("weights", "weights")).encode()
+        killed = self.behavior.get("killed") if final else None
         path.write_bytes(whole_model() if killed else weights)
         if killed == "written" and not self.first:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -177,12 +177,12 @@ def compare(ours: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     """Fail at the first difference, in the order in which things depend on each other."""
     assert len(ours["calls"]) == len(row["calls"])
     for number, (call, theirs) in enumerate(zip(ours["calls"], row["calls"], strict=True)):
-        told = f"call {number}"
-        assert call["grad"] == theirs["grad"], told
-        assert call["in"].keys() == theirs["in"].keys(), told
+        where = f"call {number}"
+        assert call["grad"] == theirs["grad"], where
+        assert call["in"].keys() == theirs["in"].keys(), where
         for name, figures in theirs["in"].items():
-            assert call["in"][name] == pytest.approx(figures, abs=CALL, rel=CALL), f"{told}: {name}"
-        assert call["out"] == pytest.approx(theirs["out"], abs=CALL, rel=CALL), told
+            assert call["in"][name] == pytest.approx(figures, abs=CALL, rel=CALL), f"{where}: {name}"
+        assert call["out"] == pytest.approx(theirs["out"], abs=CALL, rel=CALL), where
     losses = [loss for loss, _ in ours["steps"]]
     assert losses == pytest.approx([loss for loss, _ in row["steps"]], abs=LOSS, rel=LOSS)
     if not ours["adapts"] and row["steps"][0][1]:

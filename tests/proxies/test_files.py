@@ -49,6 +49,6 @@ def test_tailscale_gets_the_port(tmp_path: Path):
     program.write_text('#!/bin/sh\necho "$@"\n')
     program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    for words, said in (([], "serve --bg 7860\n"), (["7861"], "serve --bg 7861\n")):
+    for words, expected in (([], "serve --bg 7860\n"), (["7861"], "serve --bg 7861\n")):
         done = subprocess.run([str(FOLDER / "tailscale.sh"), *words], capture_output=True, text=True, env=environment, timeout=20)
-        assert done.stdout == said
+        assert done.stdout == expected

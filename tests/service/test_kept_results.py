@@ -18,11 +18,11 @@ from tests.service.conftest import PATIENCE_S, MakeService, ended
 pytestmark = pytest.mark.slow
 
 
-def trained(service: TrainerService, folder: Path, **told: object) -> str:
+def trained(service: TrainerService, folder: Path, **behavior: object) -> str:
     """Run a rehearsal until it and its process end."""
-    tags = tuple(f"{name}={value}" for name, value in told.items())
+    tags = tuple(f"{name}={value}" for name, value in behavior.items())
     run_id = service.start(small_config(folder), RunOptions(tags=tags, name="same"))
-    if "hold" in told:
+    if "hold" in behavior:
         service.wait_for(lambda state: state["run_id"] == run_id and state["update_step"] > 0, PATIENCE_S)
         service.stop_training()
     service.wait_for(
@@ -97,7 +97,7 @@ def test_a_kill_around_the_final_save_loses_no_result(
     first = trained(service, tmp_path, steps=2, weights="first-result")
     killed = service.start(small_config(tmp_path), RunOptions(tags=("steps=2", "weights=killed-result")))
     run, give_up_at = service.runs.get(killed), time.monotonic() + PATIENCE_S
-    while not _told(run.journal.since(0, only=(wait_for,)), wait_for):
+    while not _is_reported(run.journal.since(0, only=(wait_for,)), wait_for):
         assert time.monotonic() < give_up_at
         time.sleep(0.001)
     time.sleep(later_s)
@@ -113,5 +113,5 @@ def test_a_kill_around_the_final_save_loses_no_result(
         assert model_of(again, killed) == b"killed-result"
 
 
-def _told(entries: list[Entry], kind: str) -> bool:
+def _is_reported(entries: list[Entry], kind: str) -> bool:
     return any(kind != "phase_changed" or entry.body["phase"] == "saving" for entry in entries)

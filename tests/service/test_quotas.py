@@ -35,7 +35,7 @@ class Studio:
 
     folder: Path
     now: float = NOW
-    told: list[Notification] = field(default_factory=list)
+    notified: list[Notification] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.people = People(self.folder / "data")
@@ -48,7 +48,7 @@ class Studio:
         self.usage = Usage(
             self.runs, self.datasets, lambda account: self.pending.get(account, 0), accounts.id_of_name, lambda: self.now
         )
-        self.quotas = Quotas(accounts, self.usage, self.told.append)
+        self.quotas = Quotas(accounts, self.usage, self.notified.append)
 
     def run(self, account: str | None, started: float, until: float | None, *, device: str = "cuda", **config: object) -> Run:
         """Return a run that occupied a device from ``started`` to ``until``, in hours before now."""
@@ -195,8 +195,8 @@ def test_whoever_trains_over_the_quota_is_notified_and_nothing_else_happens(stud
     studio.people.accounts.change(studio.bob, {"gpu_hours": 100})
     studio.quotas.look([run, other])
     studio.quotas.look([run, other])
-    assert [(each.kind, each.run_id) for each in studio.told] == [("quota", run.id)]
-    assert "Ada" in studio.told[0].text
+    assert [(each.kind, each.run_id) for each in studio.notified] == [("quota", run.id)]
+    assert "Ada" in studio.notified[0].text
     assert LOOK_EVERY_S >= 1
     assert not run.ended()
 

@@ -191,16 +191,16 @@ def test_a_death_is_named_everywhere(
 ) -> None:
     """The actual cause is in the state, in the journal, and in what the viewers receive."""
     service = make_service(in_process=False)
-    told: list[dict[str, Any]] = []
-    service.feed.subscribe(told.append)
+    messages: list[dict[str, Any]] = []
+    service.feed.subscribe(messages.append)
     run = start(service, tmp_path, LONG, tag)
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["status"], state["end_reason"], state["error_info"]["type"]) == ("error", reason, kind)
     assert words in state["error"]
     whole(run)
     assert bodies(run)[-1]["error"]["type"] == kind
-    wait_until(lambda: told[-1]["type"] == "training_state" or told[-1]["type"] == "system")
-    assert [message["error"] for message in told if message["type"] == "training_state"][-1] == state["error"]
+    wait_until(lambda: messages[-1]["type"] == "training_state" or messages[-1]["type"] == "system")
+    assert [message["error"] for message in messages if message["type"] == "training_state"][-1] == state["error"]
     if kind not in ("WorkerDiedError",):
         assert "Traceback" in run.log(0)["text"]
 

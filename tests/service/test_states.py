@@ -25,8 +25,8 @@ PROMPT = {"prompt": "a red square", "width": 64, "height": 64, "diffusion_steps"
 
 def phases(run: Run) -> list[str]:
     """Return the states in the journal, without repetitions."""
-    told = [entry.body["phase"] for entry in run.journal.since(0, 10_000, only=("phase_changed",))]
-    return [phase for phase, _ in itertools.groupby(told)]
+    seen = [entry.body["phase"] for entry in run.journal.since(0, 10_000, only=("phase_changed",))]
+    return [phase for phase, _ in itertools.groupby(seen)]
 
 
 @pytest.mark.parametrize("in_process", [True, False])
@@ -50,10 +50,10 @@ def test_each_state_has_its_turn(make_service: MakeService, tmp_path: Path, in_p
     until(lambda: service.get_state()["phase"] == "paused")
     service.stop_training()
     until(lambda: service.queue.get(item)["state"] == "stopped" and run.ended())
-    told = phases(run)
+    seen = phases(run)
     first = ["starting", "loading", "caching", "sampling", "training", "validating", "backing_up", "saving", "training"]
-    assert told[: len(first)] == first
-    last = told[told.index("paused") :]
+    assert seen[: len(first)] == first
+    last = seen[seen.index("paused") :]
     assert [phase for phase in last if phase != "backing_up"] == ["paused", "stopping", "saving"]  # no second backup of one step
-    assert {"queued", *told} == set(get_args(Phase))  # it was queued before it had a journal
+    assert {"queued", *seen} == set(get_args(Phase))  # it was queued before it had a journal
     assert [entry.body["reason"] for entry in run.journal.since(0, 10_000, only=("run_ended",))] == ["stopped"]

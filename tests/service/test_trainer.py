@@ -388,8 +388,8 @@ def test_an_edit_is_reported_to_all(make_service: MakeService) -> None:
     heard: list[dict[str, Any]] = []
     service.feed.subscribe(heard.append)
     document = service.configs.patch({"epochs": 3}, by="anna")
-    told = [message for message in heard if message["type"] == "config"]
-    assert [(message["revision"], message["by"]) for message in told] == [(document.revision, "anna")]
+    messages = [message for message in heard if message["type"] == "config"]
+    assert [(message["revision"], message["by"]) for message in messages] == [(document.revision, "anna")]
 
 
 def test_a_run_on_a_thread_dies_with_its_panel_and_is_reported_as_lost(make_service: MakeService, tmp_path: Path) -> None:
@@ -529,18 +529,20 @@ def test_options_cannot_load_torch_into_a_panel_that_was_not_started_so(make_ser
 def test_from_the_answer_to_a_start_on_the_state_is_about_the_new_run(make_service: MakeService, tmp_path: Path) -> None:
     """A program that starts a run and polls never mistakes the end of the previous run for its own."""
     service = make_service()
-    told: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
     before = start(service, tmp_path, "steps=3", "linger_s=0.5")
     service.wait_for(lambda state: not state["is_training"], PATIENCE_S)
-    unsubscribe = service.feed.subscribe(lambda message: told.append(message) if message["type"] == "training_state" else None)
+    unsubscribe = service.feed.subscribe(
+        lambda message: messages.append(message) if message["type"] == "training_state" else None
+    )
     run_id = service.start(small_config(tmp_path), RunOptions(name="new", tags=("steps=3",)))
-    told.clear()
+    messages.clear()
     seen = [service.get_state(), service.feed.snapshot()["state"]]
     give_up_at = time.monotonic() + PATIENCE_S
     while seen[-1]["is_training"] and time.monotonic() < give_up_at:
         seen.append(service.get_state())
     unsubscribe()
-    states = [*seen, *(message["state"] for message in told)]
+    states = [*seen, *(message["state"] for message in messages)]
     assert {state["run_id"] for state in states} == {run_id}
     assert all(state["is_training"] or state["end_reason"] == "completed" for state in states)
     assert before.id != run_id

@@ -19,22 +19,22 @@ pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 Message = dict[str, Any]
 
 
-def all_said(stream: AsyncIterator[Message]) -> list[Message]:
+def collected(stream: AsyncIterator[Message]) -> list[Message]:
     """Return everything that a generator yields."""
 
     async def collect() -> list[Message]:
         async with asyncio.timeout(20):
-            return [said async for said in stream]
+            return [message async for message in stream]
 
     return asyncio.run(collect())
 
 
-def texts(said: list[Message]) -> list[str]:
-    return [each["text"] for each in said]
+def texts(messages: list[Message]) -> list[str]:
+    return [each["text"] for each in messages]
 
 
-def rehearse(service: TrainerService, tmp_path: Path, **told: object) -> str:
-    tags = tuple(f"{name}={value}" for name, value in told.items())
+def rehearse(service: TrainerService, tmp_path: Path, **behavior: object) -> str:
+    tags = tuple(f"{name}={value}" for name, value in behavior.items())
     return service.start(small_config(tmp_path), RunOptions(tags=tags))
 
 
@@ -44,38 +44,38 @@ def at_step(service: TrainerService, step: int) -> None:
 
 def test_start_reports_what_happens_until_the_first_step(service: TrainerService) -> None:
     """The stream begins with the check, and ends with the first step or the end of a short run."""
-    said = all_said(Actions(service).start())
-    assert said[0]["text"] == "Running the pre-flight check"
-    assert [each["done"] for each in said] == [False] * (len(said) - 1) + [True]
-    assert said[-1]["ok"]
-    assert said[-1]["text"].startswith(("First step done, loss", "Finished after 20 steps"))
-    assert said[-1]["run_id"] == service.get_state()["run_id"]
+    messages = collected(Actions(service).start())
+    assert messages[0]["text"] == "Running the pre-flight check"
+    assert [each["done"] for each in messages] == [False] * (len(messages) - 1) + [True]
+    assert messages[-1]["ok"]
+    assert messages[-1]["text"].startswith(("First step done, loss", "Finished after 20 steps"))
+    assert messages[-1]["run_id"] == service.get_state()["run_id"]
 
 
 def test_start_names_what_has_to_change(service: TrainerService, tmp_path: Path) -> None:
     """If the check finds errors, the start ends with the findings, each with its path."""
     service.configs.patch({"base_model_name": str(tmp_path / "nowhere")})
-    said = all_said(Actions(service).start())
-    assert said[-1]["done"]
-    assert not said[-1]["ok"]
-    assert [error["path"] for error in said[-1]["errors"]] == ["base_model_name"]
+    messages = collected(Actions(service).start())
+    assert messages[-1]["done"]
+    assert not messages[-1]["ok"]
+    assert [error["path"] for error in messages[-1]["errors"]] == ["base_model_name"]
     assert service.get_state()["status"] == "idle"
 
 
 @pytest.mark.parametrize("backend", ["tests.ui.failing:run"])
 def test_start_reports_why_a_run_failed_on_its_way(service: TrainerService) -> None:
     """A run that ends before its first step has the actual cause as its outcome."""
-    said = all_said(Actions(service).start())
-    assert not said[-1]["ok"]
-    assert said[-1]["text"] == "Failed after 0 steps: No graphics memory is left for loading"
+    messages = collected(Actions(service).start())
+    assert not messages[-1]["ok"]
+    assert messages[-1]["text"] == "Failed after 0 steps: No graphics memory is left for loading"
 
 
 def test_start_is_rejected_while_a_run_is_active(service: TrainerService, tmp_path: Path) -> None:
     """Nothing is started twice; the outcome names the active run."""
     rehearse(service, tmp_path, hold=1)
-    said = all_said(Actions(service).start())
-    assert not said[-1]["ok"]
-    assert "still running" in said[-1]["text"]
+    messages = collected(Actions(service).start())
+    assert not messages[-1]["ok"]
+    assert "still running" in messages[-1]["text"]
 
 
 def test_commands_stream_their_outcome(service: TrainerService, tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_commands_stream_their_outcome(service: TrainerService, tmp_path: Path) 
         (actions.resume, "Resumed"),
     ]
     for action, outcome in outcomes:
-        said = all_said(action())
-        assert (said[-1]["text"], said[-1]["ok"], said[-1]["done"]) == (outcome, True, True)
-        assert [each["command_id"] for each in said] == [said[0]["command_id"]] * len(said)
+        messages = collected(action())
+        assert (messages[-1]["text"], messages[-1]["ok"], messages[-1]["done"]) == (outcome, True, True)
+        assert [each["command_id"] for each in messages] == [messages[0]["command_id"]] * len(messages)
 
 
 def test_a_command_without_a_run_is_rejected_with_the_reason(service: TrainerService) -> None:
     """Without a run there is one message with the reason."""
-    assert texts(all_said(Actions(service).pause())) == ["No run is active."]
+    assert texts(collected(Actions(service).pause())) == ["No run is active."]
 
 
 def test_a_command_that_is_never_taken_ends_with_the_run(service: TrainerService, tmp_path: Path) -> None:
@@ -108,25 +108,25 @@ def test_a_command_that_is_never_taken_ends_with_the_run(service: TrainerService
 
     async def ask_and_end() -> list[Message]:
         stream = Actions(service).backup()
-        said = [await anext(stream)]
+        messages = [await anext(stream)]
         (tmp_path / "workspace").mkdir(exist_ok=True)
         (tmp_path / "workspace" / "go").touch()
         async with asyncio.timeout(20):
-            said += [each async for each in stream]
-        return said
+            messages += [each async for each in stream]
+        return messages
 
-    said = asyncio.run(ask_and_end())
-    assert not said[-1]["ok"]
-    assert said[-1]["done"]
+    messages = asyncio.run(ask_and_end())
+    assert not messages[-1]["ok"]
+    assert messages[-1]["done"]
 
 
 def test_stop_streams_the_escalation_and_the_end(service: TrainerService, tmp_path: Path) -> None:
     """Stop shows its current stage and, at the end, after how many steps the run was stopped."""
     rehearse(service, tmp_path, hold=1, write_s=0.3)
     at_step(service, 1)
-    said = texts(all_said(Actions(service).stop()))
-    assert any("Finishing the current step" in text for text in said)
-    assert said[-1] == "Stopped after 2 steps"
+    messages = texts(collected(Actions(service).stop()))
+    assert any("Finishing the current step" in text for text in messages)
+    assert messages[-1] == "Stopped after 2 steps"
 
 
 def test_a_closed_stream_leaves_the_run_alone(service: TrainerService, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_closed_stream_leaves_the_run_alone(service: TrainerService, tmp_path:
 def test_watch_streams_states_to_the_end(service: TrainerService, tmp_path: Path) -> None:
     """The last state is that of the ended run."""
     rehearse(service, tmp_path, steps=5)
-    states = all_said(Actions(service).watch())
+    states = collected(Actions(service).watch())
     assert states[-1]["status"] == "completed"
     assert states[-1]["progress"]["global_step"] == 5
 
@@ -157,7 +157,7 @@ def test_a_start_while_another_run_stops_waits_for_it(service: TrainerService, t
     first = rehearse(service, tmp_path, hold=1, write_s=0.4)
     at_step(service, 1)
     service.stop_training()
-    said = all_said(Actions(service).start())
-    assert "Waiting for the current run to finish" in texts(said)
-    assert said[-1]["ok"]
-    assert said[-1]["run_id"] == service.get_state()["run_id"] != first
+    messages = collected(Actions(service).start())
+    assert "Waiting for the current run to finish" in texts(messages)
+    assert messages[-1]["ok"]
+    assert messages[-1]["run_id"] == service.get_state()["run_id"] != first

@@ -98,9 +98,9 @@ def test_the_page_starts_a_run_through_gradios_queue(service: TrainerService) ->
         event = client.post("/gradio_api/call/start", json={"data": []}).json()["event_id"]
         with client.stream("GET", f"/gradio_api/call/start/{event}") as reply:
             lines = [line for line in reply.iter_lines() if line.startswith("data:")]
-    said = [each for line in lines if (each := json.loads(line.removeprefix("data:")))]
-    assert said[-1][0]["done"]
-    assert said[-1][0]["run_id"] == service.get_state()["run_id"]
+    messages = [each for line in lines if (each := json.loads(line.removeprefix("data:")))]
+    assert messages[-1][0]["done"]
+    assert messages[-1][0]["run_id"] == service.get_state()["run_id"]
 
 
 def test_head_names_files_that_are_there() -> None:

@@ -13,7 +13,7 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 STANDIN = FIXTURES / "checkout_standin"
 
 
-def set_up(folder: Path, *, newer: bool = False, python: bool = True, **behaviour: object) -> Path:
+def set_up(folder: Path, *, newer: bool = False, python: bool = True, **behavior: object) -> Path:
     """Create a checkout in ``folder``; ``behaviour`` is as listed in its ``modules/standin.py``."""
     shutil.copytree(STANDIN / "base", folder)
     for name in ("fields", "enums"):
@@ -22,14 +22,14 @@ def set_up(folder: Path, *, newer: bool = False, python: bool = True, **behaviou
         shutil.copytree(STANDIN / "newer", folder, dirs_exist_ok=True)
     if python:
         environment(folder / "venv")
-    behave(folder, **behaviour)
+    behave(folder, **behavior)
     return folder
 
 
-def behave(folder: Path, **behaviour: object) -> None:
+def behave(folder: Path, **behavior: object) -> None:
     """Set how it behaves from now on."""
     new = folder / "standin.json.new"
-    new.write_text(json.dumps(behaviour))
+    new.write_text(json.dumps(behavior))
     new.replace(folder / "standin.json")  # a run that reads it in the meantime finds it complete
 
 

@@ -74,9 +74,9 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 class Ride:
     """A stand-in checkout, a configuration, and the reported events."""
 
-    def __init__(self, folder: Path, checkout: Path | None = None, **behaviour: object) -> None:
+    def __init__(self, folder: Path, checkout: Path | None = None, **behavior: object) -> None:
         self.folder = folder
-        self.checkout = checkout or set_up(folder / "OneTrainer", **behaviour)
+        self.checkout = checkout or set_up(folder / "OneTrainer", **behavior)
         self.recorder, self.control = Recorder(), FakeControl()
         self.options: dict[str, Any] = {}
 
@@ -91,12 +91,12 @@ class Ride:
         """Act on each event of a kind."""
         before = self.recorder.on
 
-        def told(event: Event) -> None:
+        def act_on(event: Event) -> None:
             before(event)
             if isinstance(event, kind):
                 action(event)
 
-        self.recorder.on = told
+        self.recorder.on = act_on
 
     def give_after_step(self, step: int, *commands: Command) -> None:
         self.when(StepDone, lambda event: self.control.give(*commands) if event.global_step == step else None)
@@ -113,8 +113,8 @@ class Ride:
 def ride(tmp_path) -> Callable[..., Ride]:
     rides: list[Ride] = []
 
-    def begin(**behaviour: object) -> Ride:
-        rides.append(Ride(tmp_path, **behaviour))
+    def begin(**behavior: object) -> Ride:
+        rides.append(Ride(tmp_path, **behavior))
         return rides[-1]
 
     return begin
@@ -234,12 +234,12 @@ def test_a_stop_finishes_the_step_backs_up_and_saves(ride):
     assert one.recorder.phases.index("stopping") < one.recorder.phases.index("saving")
 
 
-@pytest.mark.parametrize("behaviour", [{"load_s": 60}, {"cache_s": 60}], ids=["loading", "caching"])
-def test_a_stop_while_nothing_can_be_asked_of_onetrainer_interrupts_it(ride, behaviour):
+@pytest.mark.parametrize("behavior", [{"load_s": 60}, {"cache_s": 60}], ids=["loading", "caching"])
+def test_a_stop_while_nothing_can_be_asked_of_onetrainer_interrupts_it(ride, behavior):
     """Loading and caching can't be stopped; nothing was trained, so nothing is written."""
-    one = ride(**behaviour)
+    one = ride(**behavior)
     stop = Stop()
-    phase = "loading" if "load_s" in behaviour else "caching"
+    phase = "loading" if "load_s" in behavior else "caching"
     one.when(PhaseChanged, lambda event: one.control.give(stop) if event.phase == phase and not one.control.waiting else None)
     began = time.monotonic()
     assert one.run() == "stopped"
@@ -295,23 +295,23 @@ def test_commands_that_wait_are_executed_once_for_everyone(ride):
     one = ride()
     custom = {"prompt": "b", "width": 8, "height": 8}
     kinds = (SampleDefault, BackupNow, SaveNow)
-    told = [kind() for kind in kinds for _ in "ab"] + [SampleCustom(params=custom), SampleCustom(params=custom)]
+    commands = [kind() for kind in kinds for _ in "ab"] + [SampleCustom(params=custom), SampleCustom(params=custom)]
     done: list[bool] = []
 
     def on_phase(event):
         if event.phase == "loading" and not done:
             done.append(True)
-            one.control.give(*told)
+            one.control.give(*commands)
 
     one.when(PhaseChanged, on_phase)
     every = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every")}
     assert one.run(epochs=1, sample_after=1, backup_after=1, save_every=1, **every) == "completed"
-    assert [one.recorder.answer(command).outcome for command in told] == ["done"] * 8
+    assert [one.recorder.answer(command).outcome for command in commands] == ["done"] * 8
     samples = one.recorder.of(SampleGenerated)
     assert [sample.global_step for sample in samples if sample.kind == "default"] == [0, 1, 2, 3, 4]
-    assert samples[0].command_id == told[0].id
+    assert samples[0].command_id == commands[0].id
     assert len([sample for sample in samples if sample.kind == "custom"]) == 1
-    assert len({one.recorder.answer(command).result for command in told[6:]}) == 1
+    assert len({one.recorder.answer(command).result for command in commands[6:]}) == 1
     saved = [saved.global_step for saved in one.recorder.of(ModelSaved) if not saved.final]
     assert saved == [0, 1, 2, 3, 4]
     assert [made.global_step for made in one.recorder.of(BackupCreated)] == [0, 1, 2, 3, 4, 5]
@@ -546,7 +546,7 @@ def test_its_chart_server_is_never_left_behind(ride):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "error", "words"),
+    ("behavior", "error", "words"),
     [
         ({"nan_at": 3}, NonFiniteLossError, "NaN or infinite"),
         ({"crash_at": 3}, TrainingError, "ValueError: the tensors do not match, because of KeyError: 'prompt_embeds'"),
@@ -556,9 +556,9 @@ def test_its_chart_server_is_never_left_behind(ride):
     ],
     ids=["nan", "exception", "memory", "killed", "full disk at the end"],
 )
-def test_a_failure_is_reported_by_its_cause(ride, behaviour, error, words):
+def test_a_failure_is_reported_by_its_cause(ride, behavior, error, words):
     """The message is one sentence with a suggestion; none of its processes remains."""
-    one = ride(**behaviour)
+    one = ride(**behavior)
     with pytest.raises(error, match=words) as caught:
         one.run()
     assert caught.value.suggestion

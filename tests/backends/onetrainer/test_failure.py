@@ -44,10 +44,10 @@ def test_known_causes_have_their_class_and_their_setting(cause, kind, path):
 
 def test_what_was_printed_is_reported_unless_it_is_the_same():
     """OneTrainer prints the causes of its attempts, and its own message again."""
-    said = "could not load model: /x"
-    error = error_of({"kind": "Exception", "message": said, "printed": ["No such file: /x/model_index.json", said]})
-    assert error.message == f"OneTrainer {said} (No such file: /x/model_index.json)"
-    assert error_of({"kind": "Exception", "message": said, "printed": [said]}).message == f"OneTrainer {said}"
+    message = "could not load model: /x"
+    error = error_of({"kind": "Exception", "message": message, "printed": ["No such file: /x/model_index.json", message]})
+    assert error.message == f"OneTrainer {message} (No such file: /x/model_index.json)"
+    assert error_of({"kind": "Exception", "message": message, "printed": [message]}).message == f"OneTrainer {message}"
 
 
 HUB = "Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/x.safetensors'."

@@ -28,13 +28,13 @@ LONG = 100_000
 
 
 def start(
-    service: TrainerService, folder: Path, *, epochs: int = LONG, options: dict[str, Any] | None = None, **behaviour: Any
+    service: TrainerService, folder: Path, *, epochs: int = LONG, options: dict[str, Any] | None = None, **behavior: Any
 ) -> Run:
     checkout = folder / "OneTrainer"
     if checkout.exists():
-        behave(checkout, **behaviour)
+        behave(checkout, **behavior)
     else:
-        set_up(checkout, **behaviour)
+        set_up(checkout, **behavior)
     known = service.checkouts.add(checkout)
     config = small_config(folder, epochs=epochs, tensorboard=False)
     given = RunOptions(name="run", backend="onetrainer", checkout=str(known.folder), **(options or {}))

@@ -7,7 +7,7 @@ from onetrainer_gradio.backends.onetrainer.readback import differences
 DEFAULTS = {"kept": 1, "gone": False, "nested": {"gone": 2}}
 
 
-def told(given, used):
+def texts(given, used):
     return [(item.path, item.given, item.used, item.known) for item in differences(given, used, DEFAULTS)]
 
 
@@ -15,14 +15,14 @@ def test_the_same_in_another_form_is_the_same():
     """This covers 1 and 1.0, enum names, infinity as a word, versions, and additions of the checkout."""
     given = {"__version": 11, "rate": 1, "much": "inf", "unit": "STEP", "nested": {"a": None}, "list": [{"x": 1.0}], "note": "n"}
     used = {"__version": 12, "rate": 1.0, "much": "inf", "unit": "STEP", "nested": {"a": None, "b": 2}, "list": [{"x": 1}]}
-    assert told(given, used) == []
+    assert texts(given, used) == []
 
 
 def test_every_difference_is_reported_with_its_path():
     """This covers objects and lists, empty or not, and true versus 1."""
     given = {"a": 1, "b": {"c": [{"d": "x"}]}, "e": None, "f": True, "g": [1]}
     used = {"a": 2, "b": {"c": [{"d": "y"}]}, "e": 0, "f": 1, "g": []}
-    assert told(given, used) == [
+    assert texts(given, used) == [
         ("a", 1, 2, True),
         ("b.c.0.d", "x", "y", True),
         ("e", None, 0, True),
@@ -33,8 +33,8 @@ def test_every_difference_is_reported_with_its_path():
 
 def test_a_setting_that_the_checkout_lacks_counts_where_it_would_do_something():
     """At its default it makes no difference."""
-    assert told({"gone": False, "nested": {"gone": 2}}, {"nested": {}}) == []
-    assert told({"gone": True, "nested": {"gone": 3}}, {"nested": {}}) == [
+    assert texts({"gone": False, "nested": {"gone": 2}}, {"nested": {}}) == []
+    assert texts({"gone": True, "nested": {"gone": 3}}, {"nested": {}}) == [
         ("gone", True, None, False),
         ("nested.gone", 3, None, False),
     ]

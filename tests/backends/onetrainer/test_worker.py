@@ -38,9 +38,9 @@ EVERY_2 = {"sample_after": 2, "sample_after_unit": "STEP"}
 class Line:
     """The bridge on a stand-in checkout, without our other layers: its input and output."""
 
-    def __init__(self, folder: Path, behaviour: dict[str, object], code: str = "") -> None:
+    def __init__(self, folder: Path, behavior: dict[str, object], code: str = "") -> None:
         self.folder = folder
-        self.checkout = set_up(folder / "OneTrainer", **behaviour)
+        self.checkout = set_up(folder / "OneTrainer", **behavior)
         if code:
             self.insert(code)
         found = inspect(self.checkout)
@@ -98,8 +98,8 @@ class Line:
 def line(tmp_path) -> Iterator[Callable[..., Line]]:
     lines: list[Line] = []
 
-    def begin(code: str = "", **behaviour: object) -> Line:
-        lines.append(Line(tmp_path, behaviour, code))
+    def begin(code: str = "", **behavior: object) -> Line:
+        lines.append(Line(tmp_path, behavior, code))
         return lines[-1]
 
     yield begin
@@ -158,11 +158,11 @@ if told("chain"):
 
 
 @pytest.mark.parametrize(
-    "behaviour", [{"chain": True}, {"chain": True, "close_fails": True}, {}], ids=["failed", "twice", "completed"]
+    "behavior", [{"chain": True}, {"chain": True, "close_fails": True}, {}], ids=["failed", "twice", "completed"]
 )
-def test_a_run_leaves_no_trainer_in_memory(line, behaviour):
+def test_a_run_leaves_no_trainer_in_memory(line, behavior):
     """Neither an error nor its cause keeps the trainer or its model after the run."""
-    one = line(KEEPS_TRACK.strip(), **behaviour)
+    one = line(KEEPS_TRACK.strip(), **behavior)
     for _ in range(3):
         one.run()
     assert (one.checkout / "left.txt").read_text().split() == ["False"] * 3
@@ -201,7 +201,7 @@ def test_what_was_asked_for_is_answered_whatever_fails(line):
 
 @needs_interrupt
 @pytest.mark.parametrize(
-    ("behaviour", "settings"),
+    ("behavior", "settings"),
     [
         ({"sample_s": 6000}, EVERY_2),
         ({"write_s": 60}, {"save_every": 2, "save_every_unit": "STEP"}),
@@ -210,9 +210,9 @@ def test_what_was_asked_for_is_answered_whatever_fails(line):
     ],
     ids=["painting", "saving", "backing up", "a step"],
 )
-def test_an_interrupt_gets_out_of_everything(line, behaviour, settings):
+def test_an_interrupt_gets_out_of_everything(line, behavior, settings):
     """None of our listeners catches it; no partial file remains, and the next run trains."""
-    one = line(**behaviour, child=True)
+    one = line(**behavior, child=True)
     one.interrupt_there()
     received = one.run(**settings)
     assert (received[-1]["outcome"], received[-1]["error"]) == ("interrupted", None)

@@ -62,10 +62,10 @@ def test_a_name_of_a_newer_onetrainer_is_kept_and_reported():
 
 def test_secrets_never_reach_a_document():
     """A token in the configuration is in neither form of the document."""
-    config, (told,) = from_document({"secrets": {"huggingface_token": "hf_secret"}})
-    assert (told.path, told.severity) == ("secrets.huggingface_token", "warning")
-    assert "hf_secret" not in repr(told)
-    assert "System" in told.suggestion
+    config, (warning,) = from_document({"secrets": {"huggingface_token": "hf_secret"}})
+    assert (warning.path, warning.severity) == ("secrets.huggingface_token", "warning")
+    assert "hf_secret" not in repr(warning)
+    assert "System" in warning.suggestion
     assert config.secrets.huggingface_token == "hf_secret"
     for packed in (True, False):
         assert "hf_secret" not in json.dumps(to_document(config, packed=packed))

@@ -105,10 +105,10 @@ def test_check_statistics_and_engine_agree(data, resolution, bucketing, batch, c
 def compare(config: TrainConfig, base: Path) -> None:
     """Compare the three results for the data of a configuration."""
     plan = Plan(config, base, reader=ImageSizeReader(limit_s=60))
-    told = ConceptStore(base, (), base / "thumbnails").statistics(config)
-    assert told["complete"]
+    statistics = ConceptStore(base, (), base / "thumbnails").statistics(config)
+    assert statistics["complete"]
     reports = Reports(lambda warning: None, lambda done, total: None, lambda: None)
-    if not told["total"]["images"]:
+    if not statistics["total"]["images"]:
         with pytest.raises(DatasetError, match="no images"):
             Collection.of(config, reports, validation=False)
         return
@@ -132,6 +132,6 @@ def compare(config: TrainConfig, base: Path) -> None:
         steps = len(data.plan(0))
     except DatasetError:
         steps = 0
-    total = told["total"]
+    total = statistics["total"]
     assert (total["images"], total["per_epoch"]) == (data.images, len(items))
     assert plan.steps_per_epoch == total["steps_per_epoch"] == steps

@@ -207,14 +207,14 @@ def test_changes_are_seen_in_the_pixels(base: Path, store: ConceptStore) -> None
         return [made.getpixel((10, 32)), made.getpixel((54, 32))]
 
     def near(found: list[tuple[int, ...]], *wanted: tuple[int, ...]) -> bool:
-        pairs = zip((channel for colour in found for channel in colour), (c for colour in wanted for c in colour), strict=True)
+        pairs = zip((channel for color in found for channel in color), (c for color in wanted for c in color), strict=True)
         return all(abs(one - other) <= 14 for one, other in pairs)
 
     assert near(corners(), (0, 0, 60), (200, 0, 0))
     assert near(corners(enable_fixed_flip=True), (200, 0, 0), (0, 0, 60))
     assert near(corners(enable_fixed_brightness=True, random_brightness_max_strength=-0.5), (0, 0, 30), (100, 0, 0))
-    grey = corners(enable_fixed_saturation=True, random_saturation_max_strength=-1.0)
-    assert near(grey, (7, 7, 7), (60, 60, 60))
+    gray = corners(enable_fixed_saturation=True, random_saturation_max_strength=-1.0)
+    assert near(gray, (7, 7, 7), (60, 60, 60))
     assert near(corners(enable_fixed_hue=True, random_hue_max_strength=1.0), (60, 60, 0), (0, 200, 200))
     assert near(corners(enable_fixed_rotate=True, random_rotate_max_angle=180), (200, 0, 0), (0, 0, 60))
 

@@ -53,16 +53,16 @@ class Place:
 
     def send(self, name: str, content: bytes, batch: str = "", uploads: Uploads | None = None) -> dict[str, Any]:
         uploads = uploads or self.uploads
-        told = uploads.begin("cats", name, len(content), batch=batch)
-        while told["state"] == "receiving":
-            at = told["offset"]
-            told = uploads.write(told["id"], at, content[at : at + 1000])
-            assert told["offset"] > at or told["state"] != "receiving"
+        state = uploads.begin("cats", name, len(content), batch=batch)
+        while state["state"] == "receiving":
+            at = state["offset"]
+            state = uploads.write(state["id"], at, content[at : at + 1000])
+            assert state["offset"] > at or state["state"] != "receiving"
         until = time.monotonic() + 20
-        while told["state"] == "unpacking" and time.monotonic() < until:
+        while state["state"] == "unpacking" and time.monotonic() < until:
             time.sleep(0.01)
-            told = uploads.get(told["id"])
-        return told
+            state = uploads.get(state["id"])
+        return state
 
     def files(self) -> dict[str, bytes]:
         own = self.folder / "datasets" / "cats"
@@ -88,8 +88,8 @@ def zipped(files: dict[str, bytes], **attributes: int) -> bytes:
 def test_a_file_in_pieces_arrives_whole(place: Place) -> None:
     """Subfolders work too, and nothing of the upload remains."""
     content = os.urandom(4500)
-    told = place.send("kittens/a.PNG", content)
-    assert (told["state"], told["added"], told["names"]) == ("done", 1, ["kittens/a.png"])
+    state = place.send("kittens/a.PNG", content)
+    assert (state["state"], state["added"], state["names"]) == ("done", 1, ["kittens/a.png"])
     assert place.files() == {"kittens/a.png": content}
     assert list((place.folder / "uploads").iterdir()) == []
 
@@ -116,36 +116,36 @@ def test_two_requests_that_begin_the_same_file_share_one_upload(place: Place) ->
 def test_a_broken_upload_continues_after_a_restart(place: Place) -> None:
     """The offset is what is on the disk; starting the same file again continues the same upload."""
     content = os.urandom(5000)
-    told = place.uploads.begin("cats", "a.png", 5000)
-    place.uploads.write(told["id"], 0, content[:3000])
+    state = place.uploads.begin("cats", "a.png", 5000)
+    place.uploads.write(state["id"], 0, content[:3000])
     again = place.opened()
     resumed = again.begin("cats", "a.png", 5000)
-    assert (resumed["id"], resumed["offset"]) == (told["id"], 3000)
-    assert again.write(told["id"], 3000, content[3000:])["state"] == "done"
+    assert (resumed["id"], resumed["offset"]) == (state["id"], 3000)
+    assert again.write(state["id"], 3000, content[3000:])["state"] == "done"
     assert place.files() == {"a.png": content}
 
 
 def test_a_piece_at_another_place_is_rejected_with_the_offset(place: Place) -> None:
     """A repeated or skipped piece changes nothing."""
-    told = place.uploads.begin("cats", "a.png", 10)
-    place.uploads.write(told["id"], 0, b"12345")
+    state = place.uploads.begin("cats", "a.png", 10)
+    place.uploads.write(state["id"], 0, b"12345")
     for wrong in (0, 7):
         with pytest.raises(UploadConflictError) as error:
-            place.uploads.write(told["id"], wrong, b"xx")
+            place.uploads.write(state["id"], wrong, b"xx")
         assert error.value.value == 5
     with pytest.raises(ConfigValueError, match="ends after"):
-        place.uploads.write(told["id"], 5, b"678901")
-    assert place.uploads.write(told["id"], 5, b"67890")["state"] == "done"
+        place.uploads.write(state["id"], 5, b"678901")
+    assert place.uploads.write(state["id"], 5, b"67890")["state"] == "done"
     assert place.files() == {"a.png": b"1234567890"}
 
 
 def test_checksums_of_a_piece_and_of_the_file_are_checked(place: Place) -> None:
     """A wrong piece can be sent again; a wrong file is not added."""
     content = b"0123456789"
-    told = place.uploads.begin("cats", "a.png", 10, sha256=hashlib.sha256(content).hexdigest())
+    state = place.uploads.begin("cats", "a.png", 10, sha256=hashlib.sha256(content).hexdigest())
     with pytest.raises(ConfigValueError, match="checksum"):
-        place.uploads.write(told["id"], 0, content, sha256="0" * 64)
-    assert place.uploads.write(told["id"], 0, content, sha256=hashlib.sha256(content).hexdigest())["state"] == "done"
+        place.uploads.write(state["id"], 0, content, sha256="0" * 64)
+    assert place.uploads.write(state["id"], 0, content, sha256=hashlib.sha256(content).hexdigest())["state"] == "done"
     wrong = place.uploads.begin("cats", "b.png", 10, sha256="1" * 64)
     with pytest.raises(DatasetError, match="checksum"):
         place.uploads.write(wrong["id"], 0, content)
@@ -161,13 +161,13 @@ def test_the_disk_and_the_limits_are_respected(place: Place) -> None:
         place.uploads.begin("cats", "a.exe", 10)
     with pytest.raises(PathNotFoundError):
         place.uploads.begin("dogs", "a.png", 10)
-    told = place.uploads.begin("cats", "a.png", 1000)
+    state = place.uploads.begin("cats", "a.png", 1000)
     place.free = 2**29 + 100
     with pytest.raises(DiskFullError):
         place.uploads.begin("cats", "b.png", 1000)
     with pytest.raises(DiskFullError):
-        place.uploads.write(told["id"], 0, b"x" * 1000)
-    place.uploads.cancel(told["id"])
+        place.uploads.write(state["id"], 0, b"x" * 1000)
+    place.uploads.cancel(state["id"])
     assert list((place.folder / "uploads").iterdir()) == []
 
 
@@ -224,12 +224,12 @@ def test_an_upload_is_known_at_every_moment_of_its_end(place: Place) -> None:
     """A client that polls without a pause never gets the response that it doesn't exist."""
     for number in range(20):
         content = zipped({f"{number}.png": b"image"})
-        told = place.uploads.begin("cats", f"{number}.zip", len(content))
-        told = place.uploads.write(told["id"], 0, content)
+        state = place.uploads.begin("cats", f"{number}.zip", len(content))
+        state = place.uploads.write(state["id"], 0, content)
         give_up_at = time.monotonic() + 20
-        while told["state"] in ("placing", "unpacking") and time.monotonic() < give_up_at:
-            told = place.uploads.get(told["id"])
-        assert told["state"] == "done"
+        while state["state"] in ("placing", "unpacking") and time.monotonic() < give_up_at:
+            state = place.uploads.get(state["id"])
+        assert state["state"] == "done"
 
 
 def test_an_archive_is_unpacked_without_its_outer_folder(place: Place) -> None:
@@ -237,9 +237,9 @@ def test_an_archive_is_unpacked_without_its_outer_folder(place: Place) -> None:
     content = zipped(
         {"set/a.txt": b"cat", "set/a.png": b"image", "set/b/c.jpg": b"other", "set/run.exe": b"x", "__MACOSX/._a.png": b"x"}
     )
-    told = place.send("set.zip", content)
-    assert (told["state"], told["added"]) == ("done", 3)
-    assert told["skipped"] == [["set/run.exe", "files of this type aren't used"]]
+    state = place.send("set.zip", content)
+    assert (state["state"], state["added"]) == ("done", 3)
+    assert state["skipped"] == [["set/run.exe", "files of this type aren't used"]]
     assert place.files() == {"a.png": b"image", "a.txt": b"cat", "b/c.jpg": b"other"}
 
 
@@ -248,9 +248,9 @@ def test_an_archive_never_writes_elsewhere(place: Place) -> None:
     content = zipped(
         {"../up.png": b"x", "/abs.png": b"x", "link.png": b"/etc/passwd", "good.png": b"y"}, link=stat.S_IFLNK | 0o777
     )
-    told = place.send("set.zip", content)
+    state = place.send("set.zip", content)
     assert place.files() == {"good.png": b"y"}
-    assert len(told["skipped"]) == 3
+    assert len(state["skipped"]) == 3
     assert not (place.folder / "datasets" / "up.png").exists()
 
 
@@ -267,8 +267,8 @@ def test_archives_made_to_fill_the_disk_or_memory_are_rejected(place: Place) -> 
     lying = bytearray(zipped({"zeros.png": bytes(100_000)}))
     at = lying.rfind(b"PK\x01\x02") + 24
     lying[at : at + 4] = (10).to_bytes(4, "little")
-    told = place.send("d.zip", bytes(lying))
-    assert told["state"] == "failed"
+    state = place.send("d.zip", bytes(lying))
+    assert state["state"] == "failed"
     assert place.files() == {}
 
 
@@ -300,14 +300,14 @@ def test_a_dataset_is_created_renamed_and_moved_to_the_trash(place: Place) -> No
 def test_a_large_file_needs_little_memory(place: Place) -> None:
     """For 300 MB in pieces, interrupted halfway, the process grows by less than 30 MB."""
     piece, pieces = os.urandom(PIECE_BYTES), 75
-    told = place.uploads.begin("cats", "film.mp4", pieces * PIECE_BYTES)
+    state = place.uploads.begin("cats", "film.mp4", pieces * PIECE_BYTES)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     uploads = place.uploads
     for number in range(pieces):
         if number == pieces // 2:
             uploads = place.opened()
             assert uploads.begin("cats", "film.mp4", pieces * PIECE_BYTES)["offset"] == number * PIECE_BYTES
-        told = uploads.write(told["id"], number * PIECE_BYTES, piece)
-    assert told["state"] == "done"
+        state = uploads.write(state["id"], number * PIECE_BYTES, piece)
+    assert state["state"] == "done"
     assert (place.folder / "datasets" / "cats" / "film.mp4").stat().st_size == pieces * PIECE_BYTES
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000

@@ -114,14 +114,14 @@ def test_a_checkout_without_an_environment_is_kept_and_reports_it(data: Path, tm
     """The problem is listed with it; once an interpreter is set or the environment exists, it can be used."""
     folder = set_up(tmp_path / "OneTrainer", python=False)
     checkouts = Checkouts(data)
-    told = checkouts.describe(checkouts.add(folder))
-    assert told["usable"] is False
-    assert told["problems"][0]["code"] == "checkout_no_python"
-    assert "installer" in told["problems"][0]["suggestion"]
-    assert told["settings"]["state"] == "unread"
+    described = checkouts.describe(checkouts.add(folder))
+    assert described["usable"] is False
+    assert described["problems"][0]["code"] == "checkout_no_python"
+    assert "installer" in described["problems"][0]["suggestion"]
+    assert described["settings"]["state"] == "unread"
     python = environment(tmp_path / "elsewhere")
-    told = checkouts.describe(checkouts.add(folder, python))
-    assert (told["usable"], told["python"], told["named_python"]) == (True, str(python), str(python))
+    described = checkouts.describe(checkouts.add(folder, python))
+    assert (described["usable"], described["python"], described["named_python"]) == (True, str(python), str(python))
     assert Checkouts(data).all()[0].python == python
     (given,) = Checkouts(data, Sources([folder])).all()
     assert (given.origin, given.python) == ("command line", python)
@@ -142,23 +142,23 @@ def test_a_panel_for_others_takes_checkouts_from_its_start_only(data: Path, newe
 
 def test_its_settings_are_read_in_the_background_and_reported(data: Path, newer_one: Path) -> None:
     """The checkout's own Python reports newer and missing settings, other defaults and model types."""
-    told: list[str] = []
-    checkouts = Checkouts(data, Sources([newer_one]), changed=lambda: told.append("changed"))
+    messages: list[str] = []
+    checkouts = Checkouts(data, Sources([newer_one]), changed=lambda: messages.append("changed"))
     (known,) = checkouts.all()
     assert checkouts.describe(known)["settings"]["state"] == "unread"
     assert checkouts.newer(known).settings == {}
     read(checkouts)
     settings = checkouts.describe(known)["settings"]
     assert settings["state"] == "ready"
-    told_newer = {item["path"]: (item["type"], item["default"]) for item in settings["newer"]}
-    assert told_newer["sharpness"] == ("float", 0.5)
-    assert told_newer["rules"] == ("list[RuleConfig]", [])
-    assert "rules[].word" not in told_newer, "it belongs to the list"
+    new_settings = {item["path"]: (item["type"], item["default"]) for item in settings["newer"]}
+    assert new_settings["sharpness"] == ("float", 0.5)
+    assert new_settings["rules"] == ("list[RuleConfig]", [])
+    assert "rules[].word" not in new_settings, "it belongs to the list"
     assert settings["lacking"] == ["force_circular_padding"]
     assert {"path": "batch_size", "here": 1, "there": 3} in settings["defaults"]
     assert settings["newer_model_types"] == ["NEW_MODEL_9"]
     newer = checkouts.newer(known)
-    assert newer.settings.keys() == told_newer.keys()
+    assert newer.settings.keys() == new_settings.keys()
     assert newer.settings["sharpness"] == NewerSetting("sharpness", "number", 0.5)
     words = newer.settings["trigger_words"]
     assert words == NewerSetting("trigger_words", "array", ["a photo"], items=NewerSetting("trigger_words[]", "string"))
@@ -168,7 +168,7 @@ def test_its_settings_are_read_in_the_background_and_reported(data: Path, newer_
     assert newer.names == {"model_type": ("NEW_MODEL_9",)}
     assert newer.methods["NEW_MODEL_9"]
     assert "STABLE_DIFFUSION_15" not in newer.methods
-    assert len(told) >= 2
+    assert len(messages) >= 2
     json.dumps(checkouts.describe(known))
 
 
@@ -196,9 +196,9 @@ def test_a_checkout_that_cannot_be_imported_reports_why(data: Path, tmp_path: Pa
 @pytest.fixture
 def deaths(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[type[BaseException]]:
     """Return the errors that ended threads, which are reported nowhere else."""
-    told: queue.Queue[type[BaseException]] = queue.Queue()
-    monkeypatch.setattr(threading, "excepthook", lambda death: told.put(death.exc_type))
-    return told
+    deaths_seen: queue.Queue[type[BaseException]] = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", lambda death: deaths_seen.put(death.exc_type))
+    return deaths_seen
 
 
 @pytest.mark.slow
@@ -311,10 +311,10 @@ def test_a_run_can_note_which_checkout_it_used(data: Path, newer_one: Path) -> N
 )
 def test_another_version_of_the_settings_is_explained(version: int | None, words: tuple[str, ...]) -> None:
     """The text explains what happens to the settings; it is empty if the version is the same or unknown."""
-    said = version_note(version)
-    assert bool(said) == bool(words)
+    note = version_note(version)
+    assert bool(note) == bool(words)
     for each in words:
-        assert each in said
+        assert each in note
 
 
 def test_an_unreadable_list_does_not_keep_the_panel_from_starting(data: Path) -> None:

@@ -15,13 +15,13 @@ from onetrainer_gradio.config.files.newer import NewerSetting
 from onetrainer_gradio.service.engines.newer_settings import newer_fields, newer_settings
 
 
-def settings_of(told: dict[str, tuple[str, Any]]) -> dict[str, NewerSetting]:
-    fields = {path: FieldFacts(kind, nullable=kind == "int", default=default) for path, (kind, default) in told.items()}
+def settings_of(types: dict[str, tuple[str, Any]]) -> dict[str, NewerSetting]:
+    fields = {path: FieldFacts(kind, nullable=kind == "int", default=default) for path, (kind, default) in types.items()}
     return newer_settings(CheckoutFacts(Path("/x"), "", 12, fields, {"Mode": ("SOFT", "HARD")}, (), {}))
 
 
 @pytest.mark.parametrize(
-    ("told", "default", "kind", "expected"),
+    ("type_name", "default", "kind", "expected"),
     [
         ("float", 0.5, "number", "a number"),
         ("list[str]", [], "array", "a list of texts, as"),
@@ -40,17 +40,17 @@ def settings_of(told: dict[str, tuple[str, Any]]) -> dict[str, NewerSetting]:
         ("Something", {"a": 1}, "object", "an object, as"),
     ],
 )
-def test_a_type_becomes_a_kind_with_what_it_holds(told: str, default: Any, kind: str, expected: str) -> None:
+def test_a_type_becomes_a_kind_with_what_it_holds(type_name: str, default: Any, kind: str, expected: str) -> None:
     """Nested types are kept, with the default and whether the value may be empty."""
-    setting = settings_of({"spark": (told, default)})["spark"]
+    setting = settings_of({"spark": (type_name, default)})["spark"]
     assert (setting.kind, setting.default) == (kind, default)
     assert setting.expected().startswith(expected)
 
 
-@pytest.mark.parametrize("told", ["Path", "UnionType[int, str]", "Any"])
-def test_a_type_that_is_too_general_gives_no_field(told: str) -> None:
+@pytest.mark.parametrize("type_name", ["Path", "UnionType[int, str]", "Any"])
+def test_a_type_that_is_too_general_gives_no_field(type_name: str) -> None:
     """No field is better than one that writes an invalid value."""
-    assert settings_of({"spark": (told, None)}) == {}
+    assert settings_of({"spark": (type_name, None)}) == {}
 
 
 def test_deep_types_are_held_to_the_end() -> None:

@@ -452,14 +452,14 @@ def test_a_backup_of_a_newer_version_is_rejected(tmp_path: Path) -> None:
 def test_the_commands_report_what_they_did(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = str(tmp_path / "panel.tar")
     assert main(["backup", archive, "--data", str(data), "--without", "datasets"]) == 0
-    said = capsys.readouterr().err
-    assert "10 files" in said
-    assert "people.sqlite, secrets.json, sessions.json" in said
-    assert "/elsewhere/workspace" in said
+    output = capsys.readouterr().err
+    assert "10 files" in output
+    assert "people.sqlite, secrets.json, sessions.json" in output
+    assert "/elsewhere/workspace" in output
     assert main(["restore", archive, "--data", str(tmp_path / "new")]) == 0
-    said = capsys.readouterr().err
-    assert "made without datasets" in said
-    assert f"Paths to {data} in runs" in said
+    output = capsys.readouterr().err
+    assert "made without datasets" in output
+    assert f"Paths to {data} in runs" in output
     assert main(["restore", archive, "--data", str(tmp_path / "new")]) == 1
     assert "isn't empty" in capsys.readouterr().err
 
@@ -518,9 +518,9 @@ def test_an_ended_program_leaves_no_half_file(data: Path, tmp_path: Path) -> Non
             time.sleep(0.05)
         assert [path.name.endswith(".tmp") for path in target.iterdir()] == [True]
         program.send_signal(signal.SIGTERM)
-        _, said = program.communicate(timeout=30)
+        _, output = program.communicate(timeout=30)
     assert program.returncode == 130
-    assert b"interrupted" in said
+    assert b"interrupted" in output
     assert list(target.iterdir()) == []
 
 

@@ -269,17 +269,17 @@ def test_a_push_that_keeps_failing_is_reported_once(data: Path) -> None:
             if pushes[-1] == "failed":
                 raise HubUnreachableError(f"attempt {len(pushes)}")
 
-    told: list[str] = []
+    messages: list[str] = []
     hub = HubClient(lambda: "")
-    copy = Failing(data, hub, COPY, 10**9, Feed(dict), failing=told.append, settles_s=0.01, retries_s=(0.01,))
+    copy = Failing(data, hub, COPY, 10**9, Feed(dict), failing=messages.append, settles_s=0.01, retries_s=(0.01,))
     copy.open()
     try:
         copy.request()
         wait_until(lambda: pushes == ["failed", "worked"] or len(pushes) > 2)
-        assert told == []
+        assert messages == []
         copy.request()
         wait_until(lambda: len(pushes) >= 7)
-        assert told == ["attempt 4."]
+        assert messages == ["attempt 4."]
     finally:
         copy.close()
 

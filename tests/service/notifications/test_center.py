@@ -138,14 +138,14 @@ def test_a_finished_run_is_reported_once_with_steps_loss_and_sample(panel: Panel
     end(recorder, "completed")
     assert not panel.center.look()
     panel.center.look()
-    [told] = panel.listed()
-    assert (told["kind"], told["level"], told["run_id"], told["show"]) == ("finished", "success", run.id, True)
-    assert told["title"] == "Run “cat” finished"
-    assert told["text"].startswith("Step 3 of 10")
-    assert "Smooth loss: 0.5." in told["text"]
-    assert told["thumbnail"] == f"/api/samples/{run.id}.4/thumbnail"
-    assert str(panel.folder) not in str(told)
-    assert [message["notification"]["id"] for message in panel.fed] == [told["id"]]
+    [listed] = panel.listed()
+    assert (listed["kind"], listed["level"], listed["run_id"], listed["show"]) == ("finished", "success", run.id, True)
+    assert listed["title"] == "Run “cat” finished"
+    assert listed["text"].startswith("Step 3 of 10")
+    assert "Smooth loss: 0.5." in listed["text"]
+    assert listed["thumbnail"] == f"/api/samples/{run.id}.4/thumbnail"
+    assert str(panel.folder) not in str(listed)
+    assert [message["notification"]["id"] for message in panel.fed] == [listed["id"]]
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,9 @@ def test_an_end_is_reported_with_its_cause(panel: Panel, reason: str, error: Err
     _, recorder = panel.run()
     end(recorder, reason, error)
     panel.center.look()
-    [told] = panel.listed()
-    assert told["kind"] == kind
-    assert words in told["text"]
+    [listed] = panel.listed()
+    assert listed["kind"] == kind
+    assert words in listed["text"]
 
 
 def test_what_follows_an_end_is_part_of_it(panel: Panel) -> None:

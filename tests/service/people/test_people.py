@@ -206,10 +206,10 @@ def test_removing_an_account_ends_everything_of_it(people):
     people.accounts.add("Owner", Role.OWNER, PASSWORD)
     ada = people.accounts.add("Ada", Role.OPERATOR, PASSWORD)
     session, (_, token) = people.signed_in(ada, "a"), people.tokens.add(ada.id, "ci", Scope.RUN, 1)
-    told = []
-    people.listen(lambda: told.append(1))
+    results = []
+    people.listen(lambda: results.append(1))
     people.remove_account(ada.id)
-    assert told
+    assert results
     assert people.of_session(session) is None
     assert people.of_token(token, accounts=True) is None
 

@@ -384,7 +384,7 @@ def claimed(service: TrainerService, folder: Path, run_id: str, by: ProcessIdent
     config = small_config(folder)
 
     def work(queue: Any) -> None:
-        told = QueueItem(
+        claimed_item = QueueItem(
             id="q-claimed",
             name="claimed",
             tags=("steps=3",),
@@ -394,7 +394,9 @@ def claimed(service: TrainerService, folder: Path, run_id: str, by: ProcessIdent
             **summary_of(config),
         )
         document = to_document(config, packed=True)
-        queue.add(told, json.dumps(document), json.dumps(RunOptions(backend=service.settings.backend).model_dump(mode="json")))
+        queue.add(
+            claimed_item, json.dumps(document), json.dumps(RunOptions(backend=service.settings.backend).model_dump(mode="json"))
+        )
 
     service.queue.store.change(work)
     return "q-claimed"

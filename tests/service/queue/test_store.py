@@ -150,12 +150,12 @@ def test_a_killed_process_leaves_whole_changes(tmp_path):
             process.stdout.readline()
             time.sleep(0.1 + 0.17 * turn)
             process.kill()
-            told = [line for line in process.stdout.read().split() if line]
+            reported = [line for line in process.stdout.read().split() if line]
         store = QueueStore(path)
         left = names(store)
         numbers = [int(name.split("-")[1]) for name in left]
         assert len(left) % 2 == 0
         assert sorted(numbers)[::2] == sorted(numbers)[1::2]
-        assert not told or max(numbers) >= int(told[-1])
+        assert not reported or max(numbers) >= int(reported[-1])
         store.close()
         path.unlink()

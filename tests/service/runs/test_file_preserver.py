@@ -176,11 +176,11 @@ def test_without_hard_links_a_large_model_is_copied_before_it_is_replaced(runs: 
     """The run that replaces it copies it into the folder of the run that created it."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
     assert not list(runs.run(1).glob("files/*"))
-    said: list[str] = []
-    keep_before_replacing(runs.run(2), runs.config(), said.append)
+    warnings: list[str] = []
+    keep_before_replacing(runs.run(2), runs.config(), warnings.append)
     runs.saved(2, b"another", link=no_links, small_bytes=0)
     assert (runs.content(1), runs.content(2)) == (b"weights", b"another")
-    assert runs.run(1).name in said[0]
+    assert runs.run(1).name in warnings[0]
     keep_before_replacing(runs.run(3), runs.config())
     runs.destination.unlink()
     assert (runs.content(1), runs.content(2)) == (b"weights", b"another")

@@ -87,8 +87,8 @@ def test_a_backup_that_does_not_count_steps_is_reported_all_the_same(run_folder:
     """No content of a backup keeps a run from ending."""
     backup = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
     (backup / "meta.json").write_text('{"train_progress": {"global_step": null, "epoch": "two"}}')
-    (told,) = written_since(run_folder, 0.0)
-    assert (told.path, told.global_step) == (str(backup), 0)
+    (event,) = written_since(run_folder, 0.0)
+    assert (event.path, event.global_step) == (str(backup), 0)
 
 
 def test_what_the_journal_names_is_not_reported_twice(run_folder: Path) -> None:

@@ -128,12 +128,12 @@ def test_a_command_and_the_end_do_not_wait_for_each_other(tmp_path: Path) -> Non
 
 def test_followers_in_this_process_are_notified_of_each_write(tmp_path: Path) -> None:
     """A run on a thread needs no polling."""
-    told: list[int] = []
-    recorder = Recorder(tmp_path, notify=lambda: told.append(1))
+    calls: list[int] = []
+    recorder = Recorder(tmp_path, notify=lambda: calls.append(1))
     recorder(PhaseChanged(phase="training"))
-    assert len(told) == 1
+    assert len(calls) == 1
     recorder(RunEnded(reason="completed"))
-    assert len(told) > 1
+    assert len(calls) > 1
 
 
 FULL_DISK = """

@@ -190,15 +190,15 @@ def test_defaults_are_those_of_the_model_and_method(store: ConfigStore) -> None:
 
 def test_viewers_are_notified_of_each_change_and_who_made_it(tmp_path: Path) -> None:
     """Two open pages stay in sync."""
-    told: list[tuple[int, str]] = []
+    messages: list[tuple[int, str]] = []
 
     def tell(document: ConfigDocument, by: str) -> None:
-        told.append((document.revision, by))
+        messages.append((document.revision, by))
 
     store = ConfigStore(tmp_path, changed=tell)
     store.patch({"epochs": 2}, by="anna")
     store.save("mine", by="bert")
-    assert told == [(2, "anna"), (3, "bert")]
+    assert messages == [(2, "anna"), (3, "bert")]
 
 
 def test_an_unreadable_draft_does_not_keep_the_panel_from_starting(tmp_path: Path) -> None:
@@ -230,8 +230,8 @@ def test_a_preset_asked_for_at_the_start_moves_the_former_draft_aside(tmp_path: 
     ConfigStore(tmp_path).patch({"epochs": 77})
     preset = next(name for name in preset_files() if name != ConfigStore(tmp_path).name())
     assert ConfigStore(tmp_path, start_with=preset).name() == preset
-    laid_aside = json.loads((tmp_path / "config" / "previous.json").read_text())
-    assert laid_aside["config"]["epochs"] == 77
+    moved_aside = json.loads((tmp_path / "config" / "previous.json").read_text())
+    assert moved_aside["config"]["epochs"] == 77
 
 
 def test_a_renamed_preset_is_found_by_its_former_name(tmp_path: Path) -> None:

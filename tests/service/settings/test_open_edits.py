@@ -57,11 +57,11 @@ def test_a_page_that_polls_is_forgotten_when_it_falls_silent() -> None:
     edits.refuse()
 
 
-@pytest.mark.parametrize("told", [None, 5, "x", {"path": "epochs"}, [5, None, {}, {"path": 5}]])
-def test_what_is_no_report_is_ignored(told: object) -> None:
+@pytest.mark.parametrize("message", [None, 5, "x", {"path": "epochs"}, [5, None, {}, {"path": 5}]])
+def test_what_is_no_report_is_ignored(message: object) -> None:
     """Any message that a page sends is accepted or ignored."""
     edits = OpenEdits()
-    edits.report("one", told)
+    edits.report("one", message)
     edits.refuse()
 
 
