@@ -40,6 +40,10 @@ catching_logs.__enter__ = _catch_at_the_root
 os.fsync = lambda descriptor: None
 
 
+# Python's 700 are for small programs: syntax trees, schemas and models are made of millions of objects that all stay.
+gc.set_threshold(50_000, 20, 20)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
     """Freeze what the imports leave, so that the garbage collector doesn't walk through torch and gradio again and again.

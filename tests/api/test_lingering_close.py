@@ -13,7 +13,7 @@ from onetrainer_gradio.api.header_timeout import TimedH11Protocol
 from onetrainer_gradio.api.lingering_close import LingeringClose
 from tests.api.raw_server import app, connected
 
-SILENCE_S, MAX_S = 0.5, 3.0
+SILENCE_S, MAX_S = 0.5, 1.2
 REST = b"x" * 20_000_000  # more than the buffers of both sockets
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
+from onetrainer_gradio.api.app import put_service
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.demo import IMAGES_FOLDER
+from tests.api.conftest import ADDRESS, rehearsal_service
+from tests.fakes.estimates import Computed
 
 ANSWERS = {"name": "Zorble", "folder": str(IMAGES_FOLDER), "preset": "Demo LoRA", "trigger_word": "zorble"}
 
@@ -132,15 +136,16 @@ def test_a_download_is_announced_before_the_start(panel, tmp_path, monkeypatch) 
     assert announced() == announced(base_model=str(tmp_path)) == announced(base_model="models/none.safetensors") == []
 
 
-@pytest.mark.slow
-def test_the_check_has_the_pre_flight_check_and_the_memory(panel) -> None:
+def test_the_check_has_the_pre_flight_check_and_the_memory(app, tmp_path) -> None:
     """A missing base model is an error before the start; captions that Start writes aren't missing."""
-    fine = panel.client.post("/api/new_lora/check", json=ANSWERS).json()
+    put_service(app, rehearsal_service(tmp_path / "data", estimator=Computed))
+    with TestClient(app, base_url=ADDRESS) as client:
+        fine = client.post("/api/new_lora/check", json=ANSWERS).json()
+        missing = client.post("/api/new_lora/check", json={**ANSWERS, "base_model": "models/none.safetensors"}).json()
     assert fine["findings"] == []
     assert fine["peak_bytes"] > 0
     assert fine["peak"]
-    missing = {**ANSWERS, "base_model": "models/none.safetensors"}
-    found = panel.client.post("/api/new_lora/check", json=missing).json()["findings"]
+    found = missing["findings"]
     assert [each["path"] for each in found] == ["base_model_name"]
 
 

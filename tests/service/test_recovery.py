@@ -24,6 +24,8 @@ from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.errors import CommandRefusedError, RunConflictError, StorageError
 from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.host.process import ProcessIdentity
+from onetrainer_gradio.service.processes import run_handle
+from onetrainer_gradio.service.runs import run_folder
 from onetrainer_gradio.service.runs.control import CommandFolder
 from onetrainer_gradio.service.runs.ending import recorded_end
 from onetrainer_gradio.service.runs.record import Run
@@ -502,7 +504,7 @@ def test_a_stop_that_the_disk_does_not_take_reaches_the_worker(make_service: Mak
 
 
 def deleted(folder: Path) -> None:
-    shutil.rmtree(folder)
+    wait_until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists())  # the run still writes there
 
 
 def moved(folder: Path) -> None:
@@ -510,16 +512,22 @@ def moved(folder: Path) -> None:
 
 
 def recreated(folder: Path) -> None:
-    shutil.rmtree(folder)
+    deleted(folder)
     folder.mkdir()
 
 
 @pytest.mark.parametrize("fate", [deleted, moved, recreated])
 @pytest.mark.parametrize("in_process", [False, True], ids=["process", "thread"])
 def test_a_run_whose_folder_goes_backs_up_and_ends(
-    make_service: MakeService, tmp_path: Path, fate: Callable[[Path], None], in_process: bool
+    make_service: MakeService,
+    tmp_path: Path,
+    fate: Callable[[Path], None],
+    in_process: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Training doesn't continue unseen: the run writes a backup to its workspace and ends; state and Stop report so."""
+    monkeypatch.setattr(run_folder, "GONE_AFTER_S", 0.5)
+    monkeypatch.setenv("ONETRAINER_GRADIO_GONE_AFTER_S", "0.5")
     service = make_service(in_process=in_process)
     run = start(service, tmp_path, LONG, "step_s=0.01", "write_s=0.5")
     service.wait_for(training, PATIENCE_S)
@@ -545,8 +553,11 @@ def test_a_run_whose_folder_goes_backs_up_and_ends(
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["supervisor", "supervisor and worker"])
-def test_a_frozen_supervisor_does_not_keep_a_stop_from_ending(make_service: MakeService, tmp_path: Path, both: bool) -> None:
+def test_a_frozen_supervisor_does_not_keep_a_stop_from_ending(
+    make_service: MakeService, tmp_path: Path, both: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The panel completes the stop itself, ends the frozen supervisor and records the end; then the next run starts."""
+    monkeypatch.setattr(run_handle, "FROZEN_S", 2.0)
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "step_s=0.01", **QUICK_TIMEOUTS)
     service.wait_for(training, PATIENCE_S)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 # A folder that is renamed and renamed back isn't gone.
-GONE_AFTER_S = 3.0
+GONE_AFTER_S = float(os.environ.get("ONETRAINER_GRADIO_GONE_AFTER_S") or 3.0)
 # A disk that fails for a while may come back, as a network drive does.
 FAILS_FOR_S = 60.0
 _RECORDS = ("run.json", "journal.jsonl")

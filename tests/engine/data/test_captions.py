@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onetrainer_gradio.config import ConceptConfig
+from onetrainer_gradio.config import ConceptConfig, patterns
 from onetrainer_gradio.engine.data.captions import CaptionChooser
 from onetrainer_gradio.engine.data.seeds import Loader, StageSeeds
 from onetrainer_gradio.errors import PatternError
@@ -46,9 +46,9 @@ def test_regular_expressions_are_evaluated_once_for_all_tags():
     assert set(chosen(settings, ("red hair, house, (blue sky)",))) == {"house"}
 
 
-@pytest.mark.slow
-def test_a_regular_expression_that_takes_too_long_ends_the_start():
+def test_a_regular_expression_that_takes_too_long_ends_the_start(monkeypatch):
     """Training doesn't begin."""
+    monkeypatch.setattr(patterns, "RUN_S", 0.3)
     settings = DROPPED | {
         "tag_dropout_special_tags": "(a+)+b",
         "tag_dropout_special_tags_regex": True,

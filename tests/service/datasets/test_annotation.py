@@ -28,15 +28,14 @@ EVERY = Query()
 
 
 @pytest.fixture
-def datasets(tmp_path: Path) -> Iterator[Datasets]:
+def datasets(tmp_path: Path, decoder: ImageDecoder) -> Iterator[Datasets]:
     (tmp_path / CATS).mkdir()
     for number in range(7):
         add_image(tmp_path / CATS / f"{number}.png", (64, 48), caption="by hand" if number == 3 else None)
-    decoder, library = ImageDecoder(), DatasetLibrary(tmp_path)
+    library = DatasetLibrary(tmp_path)
     found = Datasets(tmp_path, (), Thumbnails(tmp_path / "cache", decoder, library.allowed), decoder, library)
     yield found
     found.close()
-    decoder.close()
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +116,9 @@ def test_what_is_missing_fails_with_a_clear_error(datasets: Datasets, tmp_path: 
     assert {model.kind for model in TASKS["caption"]} == {"transformers", "tagger"}
 
 
-def test_a_run_that_trains_has_the_gpu_alone(datasets: Datasets, tmp_path: Path, blip: str) -> None:
+def test_a_run_that_trains_has_the_gpu_alone(datasets: Datasets, tmp_path: Path, blip: str, decoder: ImageDecoder) -> None:
     """Captions are generated on the CPU in the meantime."""
-    decoder, library = ImageDecoder(), DatasetLibrary(tmp_path)
+    library = DatasetLibrary(tmp_path)
     busy = Datasets(
         tmp_path, (), Thumbnails(tmp_path / "cache", decoder, library.allowed), decoder, library, training=lambda: True
     )
