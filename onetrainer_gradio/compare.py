@@ -49,7 +49,7 @@ KEEP_LOADED_S = 600.0
 ADAPTER_FILE = Path("lora") / "lora.safetensors"
 NOTHING_DONE = {"epoch": 0, "epoch_step": 0, "epoch_sample": 0, "global_step": 0}
 
-# What a comparison does without: it would cost time on one side that has nothing to do with the steps.
+# Turned off in a comparison: it would cost time on one side that has nothing to do with the steps.
 QUIET: dict[str, Any] = {
     "tensorboard": False,
     "sample_after_unit": "NEVER",
@@ -350,7 +350,7 @@ def _train(
         if signals.times > handled and state["can"]["stop"]:
             handled += 1
             print("Stopping ...", file=output, flush=True)
-            service.stop_training(now=True)  # nothing of it is wanted any more
+            service.stop_training(now=True)  # its output is no longer needed
         time.sleep(LOOK_S)
     if handled:
         raise KeyboardInterrupt
@@ -516,7 +516,7 @@ def _configuration(text: str) -> tuple[str, TrainConfig]:
     path = Path(text).expanduser().absolute()
     name, document = (path.stem, read_file(path)) if path.is_file() else (text, load_preset(text))
     config, _ = from_document(document)
-    here = Path.cwd()  # where paths of a command line are meant from
+    here = Path.cwd()  # paths of a command line are relative to it
     return name, resolve_paths(pack(config, here), here)
 
 

@@ -31,7 +31,7 @@ def arguments_of(environment: Mapping[str, str], persistent: Path = PERSISTENT) 
     if not (environment.get(PASSWORD_VARIABLE) or environment.get(TOKEN_VARIABLE)):
         arguments.append("--token")
     if environment.get(SPACE_VARIABLE):
-        # whoever gets in sees the data, but not the rest of the Space's disk, such as its variables in /proc
+        # a person with access sees the data, but not the rest of the Space's disk, such as its variables in /proc
         allowed = persistent if environment.get(DATA_VARIABLE, "").startswith(f"{persistent}/") else None
         arguments += ["--demo", "--no-find-onetrainer"]
         arguments += ["--allow", str(allowed)] if allowed else ["--allow", str(Path.home() / "onetrainer_gradio")]

@@ -202,7 +202,7 @@ def options_of(service: TrainerService, values: Any) -> RunOptions | None:
             expected="false",
             suggestion="Omit the option, or start the panel with --in-process.",
         )
-    # A backend given as module:function runs arbitrary code; only whoever starts the panel may choose that.
+    # A backend given as module:function runs arbitrary code; only the person who starts the panel may choose that.
     if ":" in options.backend and options.backend != service.settings.backend:
         raise ConfigValueError(
             "The backend must be one of the registered names.",

@@ -15,7 +15,7 @@ def answer_requests(answer: Callable[[Request], dict[str, Any]], idle_s: float) 
     """Answer requests until standard input ends, which it does with the panel, or none has come for ``idle_s`` seconds."""
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # output of a library is not a response
     os.nice(5) if hasattr(os, "nice") else None
     while _is_asked(requests, idle_s):
         line = requests.readline()

@@ -31,9 +31,9 @@ class BuiltinBackend:
         described = hardware(device=config.train_device)
         context.emit(RunStarted(backend="builtin", pid=os.getpid(), versions=versions(), hardware=described))
         # Threads of a CPU's matrix kernels wait for each other by spinning, unless set otherwise before torch is loaded.
-        # Where other programs want the CPU too, that made a step 10 to 25 times slower (measured on 2 cores).
+        # If other programs use the CPU too, that made a step 10 to 25 times slower (measured on 2 cores).
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        # torch, diffusers and transformers take seconds to import, and a panel without runs does without them
+        # torch, diffusers and transformers take seconds to import, and a panel without runs doesn't need them
         from onetrainer_gradio import engine
         from onetrainer_gradio.engine.failures import FOREIGN, translate
 

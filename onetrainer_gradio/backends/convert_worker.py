@@ -36,7 +36,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Answer one request from standard input."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # output of a library is not a response
     os.nice(5) if hasattr(os, "nice") else None
     line = sys.stdin.buffer.readline()
     if line:

@@ -133,7 +133,7 @@ class DryRun:
             assumptions=tuple(dict.fromkeys(self.assumptions)),
         )
 
-    # -- what is there --------------------------------------------------------------------------------------------------
+    # -- contents --------------------------------------------------------------------------------------------------
 
     def _load(self, method: Any) -> Training:
         config = self.config

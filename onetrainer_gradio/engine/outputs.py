@@ -40,7 +40,7 @@ WRITING = (*FOREIGN, StorageError)
 """The exceptions of writing a model to a full or broken disk."""
 FOLDER_FORMATS = frozenset({"DIFFUSERS"})
 
-# Seconds until a final save is tried again on a full disk, and between two looks at the free space.
+# Seconds until a final save is retried on a full disk, and between two checks of the free space.
 _RETRY_S, _LONGEST_RETRY_S, _LOOK_S = 1.0, 30.0, 0.5
 # With this many more free bytes than before, another attempt is made.
 _ROOM_BYTES = 1_000_000

@@ -30,7 +30,7 @@ UNFINISHED, REPLACED = ".unfinished-", ".replaced-"
 
 _OWNER = re.compile(r"(?P<pid>[0-9]+)@(?P<created>[0-9.]*)@(?P<host>[0-9a-f]{6})@(?P<boot>[0-9a-f]{6})@[0-9]+")
 _FORMER_OWNER = re.compile(r"(?P<pid>[0-9]{1,18})-.+", re.DOTALL)
-# On a disk that several machines share, what another machine began is left alone for this long.
+# On a disk shared by several machines, unfinished files of another machine are left alone for this long.
 _FOREIGN_REST_S = 24 * 3600.0
 
 _numbers = itertools.count(1)

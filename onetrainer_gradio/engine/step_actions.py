@@ -199,14 +199,14 @@ class StepActions:
         try:
             path = self._sample_default(asked[0].id if asked else "")
             self._answer([*asked, *asked_since()], path, "")
-        except StopRequested:  # the stop is taken with the next commands
+        except StopRequested:  # the stop is read with the next commands
             self._refuse(asked, STOPPING)
         except TrainerError as error:
             self._refuse(asked, str(error))
             self.reporter.warn(WarningIssued(code="sampling_failed", message=f"Sampling failed: {error}", path=error.path))
 
 
-# what is due -> the command that asks for the same
+# what is due -> the command that requests the same
 _SAME_AS_DUE: dict[str, type[Command]] = {"sample": SampleDefault, "backup": BackupNow, "save": SaveNow}
 
 

@@ -104,7 +104,7 @@ class TimestepSampler:
             # the shift moves the window along with the draw
             t = self.timesteps * shift * t / ((shift - 1) * t + self.timesteps)
             return t.int().clamp(max=self.timesteps - 1)
-        # OneTrainer makes the table of a discrete distribution once, with the shift of the first batch
+        # OneTrainer computes the table of a discrete distribution once, with the shift of the first batch
         self._first_shift.append(shift)
         del self._first_shift[1:]
         table = self.table(high - low, self._first_shift[0]).to(generator.device)

@@ -89,7 +89,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         if training is not None:
             training.close()
         del training
-        # whoever keeps the error (a notebook, a thread) would keep the frames in which it arose, and the model with them
+        # keeping the error (in a notebook or a thread) would keep its frames, and the model with them
         if (error := sys.exception()) is not None:
             traceback.clear_frames(error.__traceback__)
         release_memory()
@@ -271,7 +271,7 @@ class Training:
         datasets = [self._dataset(collection) for collection in self.collections]
         self.data = datasets[0]
         for dataset in datasets:
-            if not self.only_saves:  # what is trained no more isn't encoded
+            if not self.only_saves:  # what is no longer trained isn't encoded
                 dataset.prepare(self.state.epoch if dataset is self.data else self.state.validations)
         self.model.place(*self.model.needed())
         steps = len(self.data.plan(self.state.epoch))

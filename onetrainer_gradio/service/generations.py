@@ -412,7 +412,7 @@ class Generations:
     def _ask(self, request: Mapping[str, Any], job: Job) -> dict[str, Any]:
         with self._lock:
             answer = self._exchange(request, job)
-            if answer is None and not job.stopping.is_set() and self._end() == 0:  # nothing was asked for a while
+            if answer is None and not job.stopping.is_set() and self._end() == 0:  # no request came for a while
                 answer = self._exchange(request, job)
             if answer is None:
                 self._end()

@@ -346,7 +346,7 @@ class TrainerService:
         options = options or RunOptions()
         if who := author():
             options = options.model_copy(update={"started_by": who})
-        if acting().kind is not Kind.LOCAL:  # what the panel starts by itself stays with whoever started it before
+        if acting().kind is not Kind.LOCAL:  # what the panel starts by itself belongs to the person who started the earlier run
             options = options.model_copy(update={"account": acting().account})
         if config is None and not options.ignore_open_edits:
             self.open_edits.refuse()
@@ -560,7 +560,7 @@ class TrainerService:
         config = self._to_resume(run, epochs, current_settings)
         limit = options.max_steps
         state = run.state()
-        # wherever the model was moved to: whoever resumes wants to train further. A run that crashed after its save is finished
+        # wherever the model was moved to, a resume is meant to train further. A run that crashed after its save is finished
         if state["final_model"] and state["end_reason"] in ("completed", "stopped"):
             if limit and limit <= file.global_step:
                 limit = None
@@ -695,10 +695,10 @@ class TrainerService:
         return not run.record.imported and run.ended() and run.state()["end_reason"] != "completed"
 
     def _new_run(self, config: TrainConfig, options: RunOptions, run_id: str = "") -> Run:
-        in_process = self.settings.in_process  # whatever the options say: only who starts the panel may load torch into it
+        in_process = self.settings.in_process  # only the person who starts the panel may load torch into it
         keep = self.settings.keep_loaded_s if options.keep_loaded_s is None else options.keep_loaded_s
         run_id = run_id or self.runs.new_id()
-        # whatever was asked for: what the check allowed is what the run may read, and the panel's own folder stays
+        # whatever was requested, the run may read what the check allowed, and the panel's own folder stays
         own = {
             "run_id": run_id,
             "in_process": in_process,
@@ -883,7 +883,7 @@ class TrainerService:
     def _system_read(self, reading: dict[str, Any]) -> None:
         self.dispatcher.look_for_changes()
         self.notifications.remind()
-        with contextlib.suppress(StorageError, OSError):  # a disk that fails for a while; the next look measures again
+        with contextlib.suppress(StorageError, OSError):  # a disk that fails temporarily; the next check measures again
             self.quotas.look(self.scheduler.occupants())
         if self.feed.watched:
             self.feed.publish("system", resources=reading)

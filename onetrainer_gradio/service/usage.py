@@ -18,10 +18,10 @@ from onetrainer_gradio.service.runs.artifacts import run_files
 from onetrainer_gradio.service.runs.record import Run, RunStore, read_record
 
 DAY_S = 24 * 3600.0
-# A measurement is used again for so long: the queue asks twice per second.
+# A measurement is reused for this long: the queue requests one twice per second.
 TIME_KEPT_S = 2.0
 DISK_KEPT_S = 20.0
-# With 20,000 runs, looking at the times of all folders takes a quarter of a second.
+# With 20,000 runs, reading the times of all folders takes a quarter of a second.
 TOUCHED_KEPT_S = 60.0
 
 

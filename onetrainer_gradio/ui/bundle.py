@@ -16,7 +16,7 @@ _DYNAMIC = re.compile(r"\bimport\('\./([\w-]+\.js)'\)(?!\.[A-Z])")
 # a comment that has its lines to itself; no text of the scripts has a line that begins like one
 _COMMENT = re.compile(r"^[ \t]*(?://.*|/\*(?:.|\n)*?\*/[ \t]*)\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async function|function|class|const) (\w+))", re.MULTILINE)
-# what the rewriting doesn't know: other forms of import and export, and modules that wait while they are loaded
+# what the rewriting doesn't support: other forms of import and export, and top-level await
 _UNSUPPORTED = re.compile(r"^(?:import (?!\{)|export (?!async function|function|class|const)|await ).*", re.MULTILINE)
 
 

@@ -8,7 +8,7 @@ from gradio.events import Events
 
 from onetrainer_gradio.ui.assets import scripts
 
-# what assets/main.js looks for
+# the selector that assets/main.js uses
 PLACE = "og-place"
 
 _DISPATCH_OUTCOME = "m=>(document.dispatchEvent(new CustomEvent('og-outcome',{detail:m})),[])"

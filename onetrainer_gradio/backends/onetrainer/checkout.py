@@ -20,7 +20,7 @@ PATH_VARIABLE = "ONETRAINER_PATH"
 PYTHON_VARIABLE = "ONETRAINER_PYTHON"
 OLDEST_PYTHON = (3, 10)
 
-# Files whose contents say what a checkout knows; the facts cache looks at when they changed.
+# Files that determine a checkout's facts; the facts cache checks when they changed.
 CONFIG_FOLDERS = ("modules/util/config", "modules/util/enum", "modules/modelSetup")
 # What the bridge imports, and so what a checkout needs to have.
 NEEDED_FILES = (

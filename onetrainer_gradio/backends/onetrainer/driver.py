@@ -68,15 +68,15 @@ NAME = "onetrainer"
 POLL_S = 0.05
 # A first import on a slow disk takes minutes; one that hangs never ends.
 IMPORT_S = float(os.environ.get("ONETRAINER_GRADIO_IMPORT_S") or 600.0)
-# After an interrupt OneTrainer has so long to let go, then its process ends.
+# After an interrupt OneTrainer has this long to react, then its process is killed.
 LET_GO_S = 5.0
 _BEFORE_TRAINING = frozenset({"queued", "starting", "loading"})
-# After these nobody knows what state a GPU's driver is in.
+# After these, the state of the GPU driver is unknown.
 _DRIVER = re.compile(r"\b(CUDA|cuDNN|cuBLAS|NCCL|HIP|XPU|MPS)\b", re.IGNORECASE)
 _ERROR_OUTPUT = 2
 _MOVED_ASIDE = re.compile(r"\.unfinished-(?P<pid>[0-9]{1,18})-old-(?P<name>.+)", re.DOTALL)
 _WRITING = frozenset({"backing_up", "saving"})
-# Of these the bridge sends no event; they are written here.
+# The bridge sends no events for these; they are written here.
 _NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(ChildProcessStarted)})
 
 
@@ -314,7 +314,7 @@ class Session:
             except queue.Empty:
                 continue
             if body is None:
-                if self._stage:  # the stop ended it, from here
+                if self._stage:  # this side's stop ended it
                     return "stopped"
                 raise self._death()
             if body["type"] == "run_done":

@@ -24,7 +24,7 @@ _EXPECTED = {
 }
 _FAMILY_NAMES = {"STABLE_DIFFUSION_XL": "SDXL", "STABLE_DIFFUSION_2": "SD2", "STABLE_DIFFUSION_1": "SD1.5"}
 SINGLE_FILES = (".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin")
-# A file with any other extension may be a model: whatever loads it reads it.
+# A file with any other extension may be a model: the loader decides.
 _NO_MODELS = frozenset({".json", ".yaml", ".yml", ".toml", ".txt", ".md", ".csv", ".png", ".jpg", ".jpeg", ".webp", ".zip"})
 _INDEX_FILES = ("model_index.json", "modular_model_index.json", "meta.json")
 _CLOUD = "cloud:"

@@ -116,6 +116,6 @@ def _inside(plan: Plan, value: str) -> bool:
         return False
     try:
         place = plan.path(value).resolve()
-    except (OSError, RuntimeError, ValueError):  # a circle of links, or what no path can hold
+    except (OSError, RuntimeError, ValueError):  # a cycle of links, or an invalid path
         return False
     return any(place.is_relative_to(root) for root in plan.roots)

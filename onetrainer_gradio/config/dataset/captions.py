@@ -126,7 +126,7 @@ def _wide(data: bytes, *, is_utf_8: bool) -> Text | None:
         if _has_zeros(data, width, places) and _is_clean(text := _decoded(data, encoding)):
             return _text(text, encoding)
     if _PRINTABLE.issuperset(data.replace(b"\0", b"")):
-        return None  # plain letters and zeros that are no part of them
+        return None  # ASCII letters and zero bytes in between
     for encoding in ("utf-32-le", "utf-32-be"):
         if _is_clean(text := _decoded(data, encoding)):
             return _text(text, encoding)

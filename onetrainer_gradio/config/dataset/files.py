@@ -21,7 +21,7 @@ EXTRA_SUFFIX = ".png"
 """The only format of masks and conditioning images."""
 CAPTION_SUFFIX = ".txt"
 
-# files between two questions whether there is time left
+# files between two checks of the remaining time
 _ASK_EVERY = 256
 
 
@@ -140,7 +140,7 @@ def is_inside(path: Path, roots: Sequence[Path]) -> bool:
         return True
     try:
         place = path.resolve()
-    except (OSError, RuntimeError, ValueError):  # a circle of links, or what no path can hold
+    except (OSError, RuntimeError, ValueError):  # a cycle of links, or an invalid path
         return False
     return any(place.is_relative_to(root) for root in roots)
 

@@ -37,7 +37,7 @@ MAX_METADATA_BYTES = 64 * 1024 * 1024
 MAX_JPEG_HEADER_BYTES = 32 * 1024 * 1024
 _MAX_FILE_BYTES = 512 * 1024 * 1024  # of a format that is read into memory as a whole
 _MAX_CHUNKS = 200_000
-# decoded where only a header is wanted: 150 MB at most, as the panel reads sizes in its own process
+# decoded where only a header is needed: 150 MB at most, as the panel reads sizes in its own process
 _MAX_VERIFIED_PIXELS = 16_000_000
 _TAILS_BYTES = (512, 64 * 1024)
 _END_OF_JPEG = b"\xff\xd9"

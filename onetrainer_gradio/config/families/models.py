@@ -69,7 +69,7 @@ _BY_TYPE: dict[ModelType, ModelFacts] = {facts.type: facts for family in FAMILIE
 _MODULES = {facts.type: family.__name__.rpartition(".")[2] for family in FAMILIES for facts in family.MODELS}
 MODELS: dict[ModelType, ModelFacts] = {model_type: _BY_TYPE[model_type] for model_type in ModelType}
 
-# What is known of a model type that only a newer OneTrainer has.
+# The facts about a model type that only a newer OneTrainer has.
 UNFAMILIAR = ModelFacts(
     ModelType("UNFAMILIAR"),
     "",

@@ -47,7 +47,7 @@ _TOKEN_NOT_KEPT = Finding(
 
 _A_CONFIGURATION = "Choose a configuration that was saved by the panel or OneTrainer."
 
-# type of a pydantic error -> what was expected, in plain words
+# type of a pydantic error -> the expected value as text
 _EXPECTED = {
     "int_parsing": "a whole number",
     "int_type": "a whole number",

@@ -23,7 +23,7 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 # A wheel contains the presets inside the package, a checkout next to it.
 PRESET_FOLDERS = (_PACKAGE / "presets", _PACKAGE.parent / "configs")
 
-# What a preset may say in its paths -> the folder it stands for.
+# Placeholder in a preset's paths -> the folder it represents.
 PLACEHOLDERS = {"{demo}": _PACKAGE / "demo"}
 
 DEMO_PRESET = "Demo LoRA"

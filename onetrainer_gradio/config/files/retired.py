@@ -10,7 +10,7 @@ from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.declarations.walk import Shape, fields_of, shapes_of
 from onetrainer_gradio.errors import Finding
 
-# path -> names that OneTrainer knew once and has dropped; it takes the default in their place
+# path -> names that OneTrainer has removed; it uses the default instead
 RETIRED_NAMES = {
     "attention_mechanism": ("DEFAULT", "XFORMERS"),
     "learning_rate_scheduler": ("constant",),

@@ -17,7 +17,7 @@ from onetrainer_gradio.errors import ConfigValueError, PatternError
 MAX_PATTERNS = 5_000
 """More than any model has kinds of layers."""
 
-# Those of our layer presets are known to be quick.
+# Those of our layer presets are fast.
 _OWN = {
     pattern: re.compile(pattern).search
     for facts in MODELS.values()

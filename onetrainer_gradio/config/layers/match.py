@@ -72,7 +72,7 @@ def _patterns(names: tuple[str, ...], layer_filter: str, regex: bool) -> list[Pa
     found = []
     before: set[int] = set()
     for pattern, fits in zip(patterns_of(layer_filter), fitting(names, layer_filter, regex), strict=True):
-        if isinstance(fits, frozenset):  # what is no regular expression was an error before
+        if isinstance(fits, frozenset):  # an invalid regular expression was an error before
             found.append(PatternMatch(pattern, len(fits - before), len(fits & before)))
             before |= fits
     return found

@@ -73,7 +73,7 @@ def added_files(backup: Path) -> tuple[str, ...]:
     try:
         made = set(json.loads((backup / MARKER).read_bytes())["files"])
     except (OSError, ValueError, KeyError, TypeError):
-        return ()  # made by an older release, which listed nothing
+        return ()  # created by an older release, which listed nothing
     return tuple(name for name, _ in entries(backup) if name not in made)
 
 

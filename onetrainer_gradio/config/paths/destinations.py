@@ -150,7 +150,7 @@ class Destinations:
     _protected: list[Protected] = field(default_factory=list)
 
     def _resolved(self) -> Iterator[Protected]:
-        # what a message names is the first thing that is in the way: the folder itself rather than a list in it
+        # the message names the first obstacle: the folder itself rather than a list in it
         for place in sorted(self._named(), key=lambda place: place.title.startswith(_INPUT)):
             try:
                 yield Protected(self._paths.of(place.path), place.title, place.sealed)
@@ -195,7 +195,7 @@ class Destinations:
             for value in (sample.base_image_path, sample.mask_image_path):
                 if (place := self._at(value)) is not None:
                     yield Protected(place, "an image of a sample prompt")
-        # the lists are done: walking through thousands of concepts setting by setting takes seconds
+        # the lists are done already: walking through thousands of concepts setting by setting takes seconds
         for leaf in leaves(self.config.model_copy(update={"concepts": None, "samples": None})):
             if not leaf.setting.path or leaf.path in _OWN_FOLDERS or not isinstance(leaf.value, str):
                 continue
@@ -270,7 +270,7 @@ def _unusable_folder(value: str, real: Path) -> Objection | None:
 def _home() -> Path | None:
     try:
         return Path.home()
-    except RuntimeError:  # a user whom this machine does not know
+    except RuntimeError:  # a user that doesn't exist on this machine
         return None
 
 

@@ -17,7 +17,7 @@ HEADER_KEY = "onetrainer_gradio_version"
 """The key in the header of a .safetensors file that marks it as written by the panel."""
 
 _PROGRAM = "onetrainer_gradio"
-# A marker lists some dozens of files; what is larger is something else.
+# A marker lists some dozens of files; a larger file is something else.
 _LARGEST_BYTES = 4_000_000
 
 Stamp = tuple[int, int]

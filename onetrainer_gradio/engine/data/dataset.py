@@ -211,7 +211,7 @@ class Dataset:
 
     def items(self, epoch: int) -> list[Item]:
         """Return all items of an epoch, unshuffled."""
-        if epoch != self._epoch:  # what was remembered of another epoch would add up
+        if epoch != self._epoch:  # entries of other epochs would add up
             self._forget()
             self._epoch = epoch
         cached = self.config.latent_caching

@@ -361,7 +361,7 @@ def _read(
                     if isinstance(file.header, BrokenImageError):
                         warn(broken(file.path, file.header))
                         continue
-                    # a file that can't be read has no number: what is trained doesn't depend on it
+                    # an unreadable file has no number, so training doesn't depend on it
                     own = captions.of(file.path, file.text)
                     yield TrainingImage(first, number, file.path, *file.header, own, file.mask, file.conditioning)
                     first += 1

@@ -227,7 +227,7 @@ def _from_initial_text(
     """
     tokenizer = model.tokenizers[encoder.tokenizer]
     count = one.token_count
-    # a tokenizer that is asked to truncate to no length at all reports it as a mistake
+    # a tokenizer reports truncation without a length as an error
     limit = {} if count is None else {"truncation": True, "max_length": count}
     ids = list(tokenizer(one.initial_embedding_text, padding="do_not_pad", add_special_tokens=False, **limit).input_ids)
     star = tokenizer(PADDING, padding="do_not_pad", truncation=True, add_special_tokens=False, max_length=1).input_ids[0]

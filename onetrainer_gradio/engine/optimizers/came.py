@@ -152,7 +152,7 @@ class CAME8bit(CAME):
 def _quantized(block: Tensor) -> dict[str, Tensor]:
     least = block.min()
     scale = (block.max() - least) / _LEVELS
-    # a block of equal values has the scale 0, with which every level means the least value
+    # a block of equal values has the scale 0, with which every level is the smallest value
     levels = ((block - least) / scale).nan_to_num_(0.0).round().byte()
     return {"value": levels, "scale": scale, "min": least}
 

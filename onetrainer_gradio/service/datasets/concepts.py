@@ -151,7 +151,7 @@ class ConceptStore:
         with self._lock:
             self._reader.renew()
             problems = [self._problem(concept) for concept in concepts]
-            # a folder that may not or cannot be looked into holds nothing here
+            # a folder that can't be read is empty here
             seen = [
                 concept.model_copy(update={"path": "" if problem else concept.path})
                 for concept, problem in zip(concepts, problems, strict=True)
@@ -164,7 +164,7 @@ class ConceptStore:
             ]
             total = _total(self._plan(config, seen)) if index is None else None
             complete = all(concept["complete"] for concept in statistics)
-            # what is too large for one look gets more time with the next
+            # a folder too large for one scan gets more time in the next
             self._reader.limit_s = _LOOK_S if complete else min(_LONGEST_LOOK_S, 2 * self._reader.limit_s)
         return {"concepts": statistics, "total": total, "complete": complete}
 
@@ -263,7 +263,7 @@ class ConceptStore:
         :raises ForbiddenPathError: when its folder is outside the allowed ones.
         """
         concept = _concept_at(list(config.concepts or ()), index)
-        # always scanned again: what was converted a moment ago is not converted again
+        # always scanned again, so that just converted files are not converted again
         folder = scan_folder(self._allowed(concept.path), concept.include_subdirectories, roots=self._roots)
         if what == "images":
             return convert_images(folder.other_formats, self._decoder).as_dict()

@@ -117,7 +117,7 @@ class ImageDecoder:
 
     def _answer(self, path: Path, request: dict[str, Any]) -> list[bytes]:
         line = json.dumps(request).encode() + b"\n"
-        for process in (self._process, None):  # one that was there may have exited meanwhile
+        for process in (self._process, None):  # an existing one may have exited in the meantime
             fresh = process is None
             if process is None:
                 self._end()

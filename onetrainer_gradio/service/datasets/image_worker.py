@@ -94,7 +94,7 @@ def main() -> None:
     """Answer requests from standard input until it ends."""
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # output of a library is not a response
     os.nice(5) if hasattr(os, "nice") else None
 
     _limit_memory()

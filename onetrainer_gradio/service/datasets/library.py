@@ -147,7 +147,7 @@ class DatasetLibrary:
                 if self._guard:
                     place = self._guard.resolve(folder if folder.startswith("~") else place)
                 place = place if os.path.isdir(place) else None
-            except (OSError, RuntimeError, ValueError):  # what no path can hold
+            except (OSError, RuntimeError, ValueError):  # an invalid path
                 place = None
         if place is None:
             raise PathNotFoundError(

@@ -327,7 +327,7 @@ class Uploads:
         upload.state = state
         if upload.account and upload.added:
             self._placed(upload.account, upload.unpacked or upload.bytes)
-        with self._lock:  # before it is removed: a request for it may come at any moment
+        with self._lock:  # before it is removed, because a request for it may come at any moment
             self._ended[upload.id] = upload
             while len(self._ended) > self._limits.results:
                 self._ended.popitem(last=False)

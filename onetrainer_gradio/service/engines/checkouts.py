@@ -33,7 +33,7 @@ from onetrainer_gradio.errors import CheckoutError, CheckoutNotFoundError, Confi
 from onetrainer_gradio.service.engines.newer_settings import newer_fields, newer_settings
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 
-# How long a look at the files of a checkout holds where a person looks: git is asked whether anything was changed.
+# How long a scan of a checkout's files is reused for the page: git checks whether anything was changed.
 _LOOK_S = 5.0
 
 # Findings about a folder that is no checkout at all; with every other one it can be put in order.
@@ -347,7 +347,7 @@ class Checkouts:
                         if known.folder in self._known:
                             self._readings[known.folder] = reading or _Reading("failed", error=_NOT_READ, suggestion=_LOOK_AT)
                 self._notify()
-        finally:  # what nobody foresaw ends this thread: what waits yet takes another
+        finally:  # an unexpected error ends this thread: waiting scans start another
             with self._idle:
                 self._worker = None
                 self._read_on()

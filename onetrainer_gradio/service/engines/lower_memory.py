@@ -15,7 +15,7 @@ Changes = dict[str, Any]
 
 # With the other scalers, the learning rate depends on the batch size or the accumulation alone.
 _SAME_RATE = (LearningRateScaler.NONE, LearningRateScaler.BOTH, LearningRateScaler.GLOBAL_BOTH)
-# What a backup can't be resumed with: its weights and optimizer states would have another shape.
+# Changes that prevent resuming a backup: its weights and optimizer states would have other shapes.
 _FIXED = frozenset({"lora_rank", "optimizer.optimizer"})
 
 

@@ -184,7 +184,7 @@ class MemoryEstimator:
         self._closed = True
         if (process := self._process) is not None:
             process.kill()
-        with contextlib.suppress(BusyError), self._turn:  # those that came later find it closed, and end the process too
+        with contextlib.suppress(BusyError), self._turn:  # later calls find it closed, and end the process too
             self._end()
 
     # -- the process ----------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class MemoryEstimator:
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         give_up_at = time.monotonic() + self._limit_s
-        for process in (self._process, None):  # one that was there may have exited meanwhile
+        for process in (self._process, None):  # an existing one may have exited in the meantime
             if process is None:
                 self._end()
                 if self._closed or time.monotonic() >= give_up_at:

@@ -152,7 +152,7 @@ class Engines:
         """Return the options with the engine of the run."""
         engine = self.for_run(config, options)
         if engine.known:
-            self._checkouts.look(engine.known, not_older_s=0)  # what was missing may be there by now, or the other way round
+            self._checkouts.look(engine.known, not_older_s=0)  # missing parts may exist by now, or the other way round
         python = engine.known.python if engine.known else None
         return options.model_copy(
             update={

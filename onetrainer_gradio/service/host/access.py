@@ -212,7 +212,7 @@ class Access:
         try:
             write_json(path, self._sessions, mode=0o600, durable=False)
         except OSError as error:
-            # Whoever comes to make room on a full disk gets in all the same; what has ended must not come back.
+            # A person who wants to free disk space can still sign in; ended sessions must not come back.
             log.warning("Can't write to %s (%s). Sessions end when the panel restarts.", path, error)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -267,7 +267,7 @@ def _wait_s(failures: int) -> float:
 
 
 def _same(given: str, known: str) -> bool:
-    # An empty secret is none: nobody passes with it.
+    # An empty secret doesn't count: it never gives access.
     return hmac.compare_digest(given.encode(errors="surrogatepass"), known.encode(errors="surrogatepass")) and bool(known)
 
 

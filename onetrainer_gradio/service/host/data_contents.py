@@ -15,11 +15,11 @@ from onetrainer_gradio.service.host.data_version import MIGRATIONS_FOLDER, VERSI
 
 # What can be omitted, and the folders that are omitted with it.
 PARTS = {"samples": ("samples", "generations"), "backups": ("backup",), "datasets": ("datasets",)}
-# Files that open the panel or services of others to whoever has them.
+# Files that give access to the panel or to other services.
 SECRET_FILES = frozenset({"secrets.json", "sessions.json", "people.sqlite", "https/key.pem", "https/certificate.pem"})
 # Only their owner may read these, but they open nothing.
 _PRIVATE = frozenset({"notifications.json"})
-# Made again when it is needed, or worthless in another folder.
+# Created again when it is needed, or useless in another folder.
 _TOP_LEFT_OUT = frozenset({"cache", "workspace-cache", MIGRATIONS_FOLDER, "panel.json"})
 # Processes of this machine: a restored run must neither follow nor stop them.
 _PROCESS_FILES = frozenset(

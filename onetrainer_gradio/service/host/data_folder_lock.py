@@ -32,7 +32,7 @@ class DataFolderLock:
 
     def __enter__(self) -> DataFolderLock:
         check_version(self._data_folder)
-        # of two that come at once one is first
+        # of two concurrent ones, one is first
         with raising_storage_error("the data folder's panel.json"), FolderLock(self._data_folder):
             self._acquire()
         return self

@@ -82,7 +82,7 @@ def staging_folder(data: Path) -> Iterator[Path]:
 
     Those of killed processes are deleted first: a container that restarts during each restore would fill its disk otherwise.
     """
-    # A mount point can't be replaced, and whoever may write in it may not always write next to it.
+    # A mount point can't be replaced, and a user who may write in it may not be allowed to write next to it.
     inside = data.is_dir() and (os.path.ismount(data) or not os.access(data.parent, os.W_OK))
     parent = data if inside else data.parent
     tidy_up(parent)

@@ -28,7 +28,7 @@ _NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 _NAME = 'a name without / \\ : * ? " < > |, not starting or ending with a dot'
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jxl", ".gif"})
 
-# what is looked for -> endings of the files that are shown; empty: none, None: all
+# kind of path -> extensions of the files that are shown; empty: none, None: all
 KINDS: Mapping[str, frozenset[str] | None] = MappingProxyType(
     {
         "any": None,
@@ -185,7 +185,7 @@ class FolderBrowser:
         if not nearest:
             return self._real(path)
         for wanted in _upwards(path, self._data):
-            if not os.path.lexists(wanted):  # resolving it would look at each part of the path
+            if not os.path.lexists(wanted):  # resolving it would access each part of the path
                 continue
             try:
                 real = self._real(str(wanted))

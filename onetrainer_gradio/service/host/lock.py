@@ -10,7 +10,7 @@ from types import TracebackType
 
 from onetrainer_gradio.file_lock import try_lock
 
-# Whoever holds the lock of a run writes a few lines. A holder that takes longer is frozen (SIGSTOP, a hanging disk).
+# The holder of a run's lock writes a few lines. One that takes longer is frozen (SIGSTOP, a hanging disk).
 WAIT_S = 10.0
 _LOOK_EVERY_S = 0.02
 # Something else is in the place of the lock's file. That can't be locked; the folder itself can.

@@ -24,11 +24,11 @@ class PathGuard:
         expected = "a path inside " + ", ".join(str(root) for root in self.roots)
         if "\0" in text or not self.roots:
             raise ForbiddenPathError(f"The path {text!r} is not allowed", value=text, expected=expected)
-        if text.startswith("~") and text[1:2] not in ("", "/", os.sep):  # whether this machine knows them shows nothing
+        if text.startswith("~") and text[1:2] not in ("", "/", os.sep):  # whether they exist on this machine reveals nothing
             raise self._outside(text)
         try:
             real = (self.roots[0] / Path(text).expanduser()).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown home, what no path can hold
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown home, an invalid path
             raise self._outside(text) from error
         if not any(real.is_relative_to(root) for root in self.roots):
             raise self._outside(text)

@@ -167,7 +167,7 @@ def raising_hub_error(name: str) -> Iterator[None]:
             value=name,
             suggestion="Check the name.",
         ) from error
-    except LocalEntryNotFoundError as error:  # the library got no answer, and looked into its cache
+    except LocalEntryNotFoundError as error:  # the library got no response, and searched its cache
         raise unreachable(error.__cause__ if isinstance(error.__cause__, Exception) else error) from error
     except EntryNotFoundError as error:
         raise HubNotFoundError(f"A file of “{name}” doesn't exist on the Hugging Face Hub", value=name) from error

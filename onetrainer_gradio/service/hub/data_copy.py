@@ -43,7 +43,7 @@ _BACKUP = re.compile(r"(?P<workspace>.*?)(?:^|/)backup/(?P<name>[^/]+)/")
 _EVERY_S = 900.0
 _SETTLES_S = 5.0
 _RETRIES_S = (30.0, 120.0, 600.0)
-# A hub that doesn't answer once needs nobody's attention.
+# A single failed connection needs no attention.
 _FAILURES_UNTIL_NOTICE = 2
 
 
@@ -339,7 +339,7 @@ def pull(hub: HubClient, repository: str, data: Path) -> int:
                 change_paths(path, name, moved_from, str(data))
             os.utime(path, ns=(at, at))
         _remember(staging, repository, head.get("at"))
-        # what was remembered is last: after a kill in between, the incomplete folder doesn't replace the copy
+        # the state file is last: after a kill in between, the incomplete folder doesn't replace the copy
         put_in_place(staging, data, last=Path(MEMORY).parts[0])
     return len(files)
 

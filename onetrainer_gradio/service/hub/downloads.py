@@ -335,7 +335,7 @@ class Downloads:
     def _delete_fetched(self, download: Download) -> None:
         """Delete the blobs that a download began. Other programs share the cache, so what one of them uses stays."""
         blobs, hurry = download.folder / "blobs", threading.Event()
-        hurry.set()  # a blob that is locked belongs to whoever downloads it now
+        hurry.set()  # a locked blob belongs to the current download
         with self._lock:
             others = [each for each in self._downloads.values() if each.folder == download.folder]
             needed = {file.etag for each in others for file in each.files}

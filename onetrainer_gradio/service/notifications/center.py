@@ -168,7 +168,7 @@ class Notifications:
     def _report_end(self, run: Run) -> None:
         state = run.state()
         reason, error = state["end_reason"], state["error_info"]
-        # removed from the queue, by whoever did it; or made by OneTrainer elsewhere, and added now
+        # removed from the queue by anyone, or created by OneTrainer elsewhere and imported now
         if run.record.imported or (reason == "stopped" and state["started_at"] is None):
             self._history.note(_end_key(run.id))
             return

@@ -205,7 +205,7 @@ class Deliverer:
         if self._clock() - entry.notification.at > EXPIRES_S:
             self._record(entry, channel_id, replace(delivery, state="failed", error=delivery.error or EXPIRED))
             return
-        # recorded first: whatever is in this state when the panel is killed isn't sent a second time
+        # recorded first: a notification in this state when the panel is killed isn't sent again
         self._history.update(entry.number, channel_id, replace(delivery, state="sending", attempts=attempts))
         outcome = self.send_now(channel_id, entry.notification, sample=channel.sample)
         if outcome.ok:

@@ -15,7 +15,7 @@ from onetrainer_gradio.service.notifications.notification import KINDS, Notifica
 _LOG = logging.getLogger(__name__)
 MAX_KEPT = 200
 MAX_KEYS = 2000
-# A notification that no channel took for so long isn't news any more.
+# A notification that no channel accepted for this long is outdated.
 EXPIRES_S = 86400.0
 INTERRUPTED = "The panel ended while this was being sent, so it may or may not have arrived."
 EXPIRED = "It was too old to be sent."

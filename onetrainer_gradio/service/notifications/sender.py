@@ -122,7 +122,7 @@ def _reason(messages: list[str], address: str) -> str:
 def main() -> None:
     """Answer the request on standard input."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # output of a library is not a response
     request = json.loads(sys.stdin.buffer.readline())
     answers.write(json.dumps(answer(request)).encode() + b"\n")
     answers.flush()

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from onetrainer_gradio.service.notifications.preferences import Preferences
 
-# Steps that tell how long a step usually takes.
+# Steps that determine the typical time of a step.
 USUAL_STEPS = 50
-# No single look counts for more: between two looks that are further apart, the machine slept or the panel was stopped.
+# No single check counts for more: between two checks that are further apart, the machine was suspended or the panel stopped.
 MAX_AT_ONCE_S = 15.0
 
 Trouble = Literal["", "stalled", "waiting"]

@@ -16,7 +16,7 @@ from onetrainer_gradio.service.people.roles import Role
 DEFAULT_SCOPES = "openid profile email"
 HUGGING_FACE = "https://huggingface.co"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-# what a rule may compare
+# claims that a rule may compare
 KINDS = ("subject", "email", "domain", "user", "org")
 RULE_FORM = "ROLE=KIND:VALUE, such as operator=email:ada@example.org"
 _MAX_RULES = 1000

@@ -89,7 +89,7 @@ STRANGER = Identity(Role.NOBODY, Kind.NOBODY)
 # The key of the identity in a request's scope, for what doesn't run in the task of the request.
 IDENTITY_KEY = "onetrainer_gradio.identity"
 
-# Who the current request comes from. Calls from Python, the command line and the panel's own threads have the default.
+# The identity behind the current request. Calls from Python, the command line and the panel's own threads have the default.
 _ACTING: ContextVar[Identity] = ContextVar("onetrainer_gradio_identity", default=LOCAL)
 
 

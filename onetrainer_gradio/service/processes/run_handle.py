@@ -100,7 +100,7 @@ class DetachedRun:
     def __init__(self, run: Run, supervisor: subprocess.Popen[bytes] | None = None, *, token: str | None = None) -> None:
         self.run = run
         self._supervisor_process = supervisor
-        self._token = token  # None: a former panel's, which this one does not know
+        self._token = token  # None: an earlier panel's, which this one has no record of
         self._identities = {"supervisor": ProcessIdentity.of(supervisor.pid)} if supervisor else {}
         self._watch: StopWatch | None = None
         self._after = HandOver(run.folder)
@@ -161,7 +161,7 @@ class DetachedRun:
     def look(self) -> bool:
         """Watch the supervisor, and if it is missing or frozen, the worker."""
         for role in ("worker", "child_process"):
-            self._identity(role)  # known from here on, should the folder be deleted
+            self._identity(role)  # remembered, in case the folder is deleted
         if not self._supervisor_alive():
             return self._watch_without_supervisor()
         if self._asked:
@@ -204,7 +204,7 @@ class DetachedRun:
         supervisor = self._identity("supervisor")
         if not same or self.loaded_until() is None or not self._after.give(run.folder):
             return None
-        with contextlib.suppress(OSError):  # given is given: the supervisor writes it, too
+        with contextlib.suppress(OSError):  # the decision is final: the supervisor writes it, too
             write_json(run.folder / "supervisor.json", supervisor.as_dict(), durable=False)
         following = DetachedRun(run, self._supervisor_process, token=token)
         self._supervisor_process = None
@@ -247,7 +247,7 @@ class DetachedRun:
             finish(self.run.folder, self._end(worker, rebooted=rebooted), killed=not rebooted)
             note_exit(self.run.folder)
         except OSError:
-            return True  # a full disk; the next look tries again
+            return True  # a full disk; the next check retries
         return False
 
     def _wait_for_child_process(self, worker_pid: int) -> bool:

@@ -40,7 +40,7 @@ LOOKS_FOR_END = 5
 LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
 # A child process whose worker died backs up and saves what it has; a large model takes its time.
 ORPHAN_S = float(os.environ.get("ONETRAINER_GRADIO_ORPHAN_S") or 900.0)
-# A run's folder that is gone for so long does not come back; a network drive that was away for a moment does.
+# A run folder that is missing for this long does not come back; a network drive that was away for a moment does.
 MISSING_S = 60.0
 FORCED = frozenset({"interrupt", "terminate", "kill"})
 
@@ -99,7 +99,7 @@ class StopWatch:
         """Act if it is due."""
         stops, phase = [*self._commands.stops(), *self.asked], self._phases.phase()
         if self._folder_watch.gone():
-            # the worker backs up and ends by itself; nobody can see how far it is, so it has as long as a backup may take
+            # the worker backs up and ends by itself; its progress is not visible, so it has as long as a backup may take
             self._gone_at = self._gone_at or time.monotonic()
             late = time.monotonic() - self._gone_at >= ORPHAN_S
             stops, phase = [*self.asked, *([Stop(now=True)] if late else [])], "backing_up"
@@ -138,7 +138,7 @@ class StopWatch:
         now = time.monotonic()
         if self._orphan_until is None:
             end = self._journal.ended()
-            # a run that was found lost ended by nobody's will
+            # nobody requested the end of a crashed run
             wanted = self.escalation.stage not in FORCED and (end is None or end.body.get("reason") == "lost")
             self._orphan_until = now + (ORPHAN_S if wanted else 0.0)
             if end is None and wanted:

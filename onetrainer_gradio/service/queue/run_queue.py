@@ -354,7 +354,7 @@ class RunQueue:
                 wanted = apply(wanted, changes)
             options = RunOptions(**json.loads(options_text))
             frozen = self._freeze(wanted, options, device)
-            # whoever edits it, the run is that of who added it
+            # whoever edits it, the run belongs to the person who added it
             own = frozen.options.model_copy(update={"started_by": options.started_by, "account": options.account})
             frozen = dataclasses.replace(frozen, options=own)
 

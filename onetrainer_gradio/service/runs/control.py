@@ -77,7 +77,7 @@ class CommandFolder:
 
     def send(self, command: Command) -> None:
         """Write the command for the worker."""
-        self.note_stop(command)  # first: it is what makes a stop happen on a disk that has room for one of the two
+        self.note_stop(command)  # first, because it makes a stop work on a disk with space for only one of the two
         body = json.dumps(encode_command(command))
         try:
             write_atomic(self.folder / f"{time.time_ns():019d}-{command.id}.json", body, durable=False)

@@ -38,7 +38,7 @@ _DURABLE = (RunEnded, BackupCreated, ModelSaved, CommandCompleted)
 _INDEX_EVERY = 256
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 64 << 10
-# Readers ignore what is beyond. A journal has some 200 bytes per event; only a damaged file gets this large.
+# Readers ignore the rest. A journal has some 200 bytes per event; only a damaged file gets this large.
 _MAX_BYTES = 1 << 30
 _LOOKS_AT_A_TEAR = 5
 _LOOK_AGAIN_S = 0.001

@@ -117,7 +117,7 @@ class RunListing:
         read: dict[str, tuple[str, dict[str, Any]]] = {}
         for run_id in ids:
             with contextlib.suppress(RunNotFoundError):
-                mark = self._mark(run_id)  # taken first: what changes during the reading counts as changed
+                mark = self._mark(run_id)  # read first: changes during the reading count as changes
                 line = self._get(run_id).line()
                 read[run_id] = "" if line["active"] else mark, line
         self._index.put(read)

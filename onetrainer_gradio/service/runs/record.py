@@ -65,7 +65,7 @@ _PAGE = 2000
 _SUMMARY_VERSION = 4
 DELETED = ".deleted-"
 _STAMP = "%Y-%m-%d_%H-%M-%S"
-# Runs that are held open although nobody uses them at the moment: a page and its neighbors.
+# Unused runs that are kept open: a page of the list and its neighbors.
 _HELD_RUNS = 64
 RUNS_PER_PAGE = 50
 INDEX_FILE = "run_index.sqlite"
@@ -520,7 +520,7 @@ def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
             yield data
 
 
-# What a line of the list shows of the configuration.
+# The parts of the configuration in a line of the list.
 _FROM_CONFIG = {"model_type": "model_type", "training_method": "training_method", "base_model": "base_model_name"}
 
 _IN_SUMMARY = (
@@ -706,12 +706,12 @@ class RunStore:
         self._forget(run_id)
         freed, _ = run.freed_by_delete()
         with self._deleting, raising_storage_error(f"the folder of the run {run_id}"):
-            if run.folder.is_symlink():  # what it leads to is not the panel's
+            if run.folder.is_symlink():  # its target doesn't belong to the panel
                 run.folder.unlink()
                 return 0
-            # out of the list at once, and out of reach of whoever still writes records by its path
+            # removed from the list immediately, and unreachable for processes that still write by its path
             aside = self.folder / f"{DELETED}{run_id}"
             run.folder.rename(aside)
-            for folder in self.folder.glob(f"{DELETED}*"):  # also what a kill left of an earlier one
+            for folder in self.folder.glob(f"{DELETED}*"):  # also leftovers of an earlier one
                 shutil.rmtree(folder)
         return freed

@@ -35,7 +35,7 @@ FLUSH_EVERY_S = 0.2
 PROGRESS_EVERY_S = 0.2
 ROWS_KEPT_WITHOUT_DISK = 100_000
 LAST_TRY_S = 5.0
-# Whoever reads of a run's end finds its files recorded, unless they are so large that reading them takes longer.
+# When a run's end is reported, its files are recorded, unless they are so large that hashing them takes longer.
 SETTLE_S = 2.0
 
 
@@ -98,7 +98,7 @@ class Recorder:
                 if event.command_id in self._answered:
                     return
                 self._answered.add(event.command_id)
-                event = replace(event, by=event.by or self._authors.pop(event.command_id, ""))  # backends don't know it
+                event = replace(event, by=event.by or self._authors.pop(event.command_id, ""))  # backends don't have it
             if isinstance(event, CommandReceived):
                 self._authors[event.command_id] = event.by
             if isinstance(event, ChildProcessStarted):

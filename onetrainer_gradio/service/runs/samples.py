@@ -200,7 +200,7 @@ class SampleStore:
             return []
         with self._lock:
             position, samples = self._index.get(run_id, (0, []))
-            ended = journal.ended()  # asked first: what comes before the end is in what is read after
+            ended = journal.ended()  # checked first, so that everything before the end is included in what is read next
             length = journal.length()
             if length > position:
                 entries = journal.since(position, length, only=(_SAMPLE_MADE,))

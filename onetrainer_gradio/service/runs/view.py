@@ -104,7 +104,7 @@ class RunView:
         if not len(rows):
             return
         if first_row != self.row:
-            self._recent.clear()  # rows in between were not looked at: they must not count as one fast step
+            self._recent.clear()  # rows in between were skipped: they must not count as one fast step
         self.row = first_row + len(rows)
         self._groups = tuple(name.removeprefix("lr/") for name in columns[len(FIXED_COLUMNS) :])
         steps, seconds, images = (_NUMBERS[name] for name in ("global_step", "seconds", "images"))

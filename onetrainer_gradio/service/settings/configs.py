@@ -338,7 +338,7 @@ class ConfigStore:
             document = to_document(self._draft.config, packed=True)
             name = self._saved.write(name, document, over=over)
             revision = self._draft.revision + 1
-            # all of it is the user's now, and an undo of what was opened before leaves this name
+            # everything belongs to the user now, and undoing an earlier opening keeps this name
             draft = replace(self._draft, revision=revision, name=name, origin=document)
             self._put(replace(draft, kind="saved", lists=(), opening=revision))
         return self._notified(by)
@@ -604,7 +604,7 @@ def _edited(config: TrainConfig, changes: Mapping[str, Any], newer: Newer) -> Tr
     """
     changed = apply(config, changes, newer)
     if changed.optimizer.optimizer != config.optimizer.optimizer and "optimizer" not in changes:
-        # what was set without an edit, as by a preset, comes back as well
+        # values that were set without an edit, as by a preset, are restored as well
         before = config if config.optimizer == default_parameters(config.optimizer.optimizer) else remembered(config)
         return apply(switched(before, changed.optimizer.optimizer), changes, newer)
     edited = any(path.startswith("optimizer.") and path != "optimizer.optimizer" for path in changes)

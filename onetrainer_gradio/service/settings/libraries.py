@@ -20,7 +20,7 @@ from onetrainer_gradio.service.host.path_guard import PathGuard
 _MAX_FILES = 1000
 _MAX_BYTES = 2_000_000
 _MAX_CHARACTERS = 60
-# What would make a title part of a path, or of the name of a preset within it.
+# Characters that would make a title part of a path, or of the name of a preset in it.
 _UNFIT = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 # A preset has at least one of these keys; a list of concepts, a theme or a window's position has none.
 _KEYS_OF_A_PRESET = frozenset({"model_type", "training_method", "base_model_name", "learning_rate", "optimizer"})
@@ -74,7 +74,7 @@ class Libraries:
         :raises StorageError: if the list can't be written.
         :raises ForbiddenPathError: if it is outside the allowed folders.
         """
-        place = self._folder(folder) if kept else Path(folder)  # what another setting names is allowed by it
+        place = self._folder(folder) if kept else Path(folder)  # another setting that names it allows it
         with self._lock:
             known = next((library for library in self._known.values() if library.folder == place), None)
             if known is not None:

@@ -14,7 +14,7 @@ STANDIN = FIXTURES / "checkout_standin"
 
 
 def set_up(folder: Path, *, newer: bool = False, python: bool = True, **behavior: object) -> Path:
-    """Create a checkout in ``folder``; ``behaviour`` is as listed in its ``modules/standin.py``."""
+    """Create a checkout in ``folder``; ``behavior`` is as listed in its ``modules/standin.py``."""
     shutil.copytree(STANDIN / "base", folder)
     for name in ("fields", "enums"):
         shutil.copyfile(FIXTURES / f"onetrainer_{name}.json", folder / f"{name}.json")

@@ -152,7 +152,7 @@ def step(number):
         raise KeyError("prompt_embeds")
     except KeyError as error:
         raise ValueError("the tensors do not match") from error
-if told("chain"):
+if behavior("chain"):
     self._step = step
 """
 
@@ -208,7 +208,7 @@ def test_what_was_asked_for_is_answered_whatever_fails(line):
         ({"write_s": 60}, {"backup_after": 2, "backup_after_unit": "STEP"}),
         ({"hang_at": 2}, {}),
     ],
-    ids=["painting", "saving", "backing up", "a step"],
+    ids=["sampling", "saving", "backing up", "a step"],
 )
 def test_an_interrupt_gets_out_of_everything(line, behavior, settings):
     """None of our listeners catches it; no partial file remains, and the next run trains."""

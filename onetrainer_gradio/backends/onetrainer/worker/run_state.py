@@ -13,7 +13,7 @@ from .errors import OutcomeProbe, problem_of
 from .norms import GradientNorms
 
 PROGRESS_EVERY_S = 0.1
-# Nothing can be asked of OneTrainer meanwhile: a stop interrupts it.
+# OneTrainer accepts no commands in the meantime: a stop interrupts it.
 INTERRUPTED = frozenset({"loading", "caching"})
 
 

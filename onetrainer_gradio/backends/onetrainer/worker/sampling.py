@@ -37,7 +37,7 @@ class Sampling(RunState):
                 values = (values[0], destination, *values[2:])
             body = self.custom.get(getattr(config, COMMAND_ID, ""))
             self.round_custom = self.round_custom or body is not None
-            if body is None:  # whoever asked before a round that was due is served by it
+            if body is None:  # requests before a due round are answered by it
                 self.collect("sample_default")
             if self.stopping:
                 self.answer_custom(body, "refused", STOPPING)
