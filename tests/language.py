@@ -162,18 +162,18 @@ LABELS = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(RETIRED_LABELS,
 STAYING = re.compile("|".join(ALLOWED), re.IGNORECASE)
 
 
-def found(text: Text) -> Iterator[Hit]:
-    """Yield the retired words of a text."""
+def found(text: Text, *, remark: bool = False) -> Iterator[Hit]:
+    """Yield the retired words of a text; a remark in code may contain former labels and words that only users don't see."""
     words = STAYING.sub(EXPRESSION, EMPTY.sub(" ", CODE_OR_LINK.sub(EXPRESSION, text.words)))
     tables = [(ALL_WORDS, RETIRED)]
-    if "ui" in text.path.parts or (text.kind == "docs" and not FOR_DEVELOPERS.fullmatch(text.path.name)):
+    if not remark and ("ui" in text.path.parts or (text.kind == "docs" and not FOR_DEVELOPERS.fullmatch(text.path.name))):
         tables.append((USER_WORDS, RETIRED_FOR_USERS))
     for pattern, table in tables:
         replacements = list(table.values())
         for match in pattern.finditer(words):
             number = next(int(name[1:]) for name, value in match.groupdict().items() if value is not None)
             yield Hit(text.path, text.line, text.kind, match[0], replacements[number])
-    for match in LABELS.finditer(words):
+    for match in () if remark else LABELS.finditer(words):
         yield Hit(text.path, text.line, text.kind, match[0], RETIRED_LABELS[match[0]])
 
 
@@ -314,6 +314,17 @@ def remark_texts(path: Path, *, docstrings: bool) -> Iterator[Text]:
         yield Text(path, begin, "comments", " ".join(lines))
 
 
+SCRIPT_COMMENT = re.compile(r"/\*.*?\*/|^\s*//[^\n]*(?:\n\s*//[^\n]*)*|(?<=\s)//\s[^\n]*", re.DOTALL | re.MULTILINE)
+CONTINUATION = re.compile(r"\n\s*(//|\*)")
+
+
+def script_remarks(path: Path) -> Iterator[Text]:
+    """Yield the comments of a JavaScript file; adjacent lines are one text."""
+    source = path.read_text("utf-8")
+    for match in SCRIPT_COMMENT.finditer(source):
+        yield Text(path, source.count("\n", 0, match.start()) + 1, "comments", CONTINUATION.sub(" ", match[0]))
+
+
 def prose_texts(path: Path) -> Iterator[Text]:
     """Yield the paragraphs of a Markdown or HTML file."""
     yield from _paragraphs(path, 1, "docs" if path.suffix == ".md" else "text", path.read_text("utf-8"))
@@ -360,19 +371,21 @@ NOT_READ_IN_TESTS = {"fixtures", "retired_labels.py", "language.py", "test_langu
 
 
 def remark_hits() -> list[Hit]:
-    """Return every retired word in docstrings of tests and in comments of tests and package."""
-    found_now: list[Hit] = []
+    """Return every retired word in docstrings of tests and in comments of tests, package and scripts."""
+    texts = [remark_texts(path, docstrings=False) for path in sorted((ROOT / "onetrainer_gradio").rglob("*.py"))]
+    texts += [
+        remark_texts(path, docstrings=True)
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if not NOT_READ_IN_TESTS & set(path.parts)
+    ]
+    texts += [
+        script_remarks(path)
+        for place in ("onetrainer_gradio/ui/assets", "tests/js")
+        for path in sorted((ROOT / place).rglob("*.js"))
+        if "vendor" not in path.parts
+    ]
     page_words = {"card", "cards"}  # those of the page, and model cards
-    for place, docstrings in (("tests", True), ("onetrainer_gradio", False)):
-        for path in sorted((ROOT / place).rglob("*.py")):
-            if not NOT_READ_IN_TESTS & set(path.parts) or place != "tests":
-                found_now += (
-                    hit
-                    for text in remark_texts(path, docstrings=docstrings)
-                    for hit in found(text)
-                    if hit.word.lower() not in page_words
-                )
-    return found_now
+    return [hit for each in texts for text in each for hit in found(text, remark=True) if hit.word.lower() not in page_words]
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ export function asking(settings, node, depends, ask, draw, { after = 120 } = {})
     clearTimeout(timer);
     timer = setTimeout(send, first ? 0 : after);
   };
-  // typing tells nobody: what is typed is only in the drafts
+  // typing notifies nothing: the text is only in the drafts
   document.addEventListener('input', function listen(/** @type {any} */ event) {
     if (!node.isConnected) {
       if (key) document.removeEventListener('input', listen);

@@ -18,9 +18,9 @@ const TITLES = {
   additional_embeddings: (item) => item.placeholder || item.model_name || 'New embedding',
 };
 
-// what a list shows beside its settings, loaded when it comes into view
+// what a list shows in addition to its settings, loaded when it comes into view
 /** @type {Record<string, (list: any) => Promise<any>>} */
-const BESIDE = { concepts: (list) => import('./editors.js').then((editors) => editors.concepts(list)) };
+const EXTENSIONS = { concepts: (list) => import('./editors.js').then((editors) => editors.concepts(list)) };
 
 /** @typedef {(settings: any, field: any, prefix: string) => Element} Row makes the row of a setting */
 
@@ -40,7 +40,9 @@ export function list(settings, field, row) {
   node.update();
   const { items, change, arrange } = made;
   if (may('operator'))
-    BESIDE[path]?.({ settings, path, items, change, arrange, update: () => node.update() }).then((beside) => made.put(beside));
+    EXTENSIONS[path]?.({ settings, path, items, change, arrange, update: () => node.update() }).then((extension) =>
+      made.put(extension),
+    );
   return node;
 }
 
@@ -92,7 +94,7 @@ class CardList {
     this.pinned = '';
     this.rendered = -1;
     /** @type {any} */
-    this.beside = null;
+    this.extension = null;
   }
 
   /** @returns {any[]} */
@@ -158,7 +160,7 @@ class CardList {
       this.rendered = now.length;
       this.cards.replaceChildren(...now.map((item, at) => card(this, item, at)));
     }
-    this.beside?.update();
+    this.extension?.update();
     for (const each of this.cards.children) each.update();
     setVisible(this.filter, now.length >= FILTER_FROM);
     setVisible(this.empty, now.length === 0);
@@ -204,12 +206,12 @@ class CardList {
   }
 
   /**
-   * Show what belongs beside the settings, once it is loaded.
-   * @param {any} beside
+   * Show what belongs next to the settings, once it is loaded.
+   * @param {any} extension
    */
-  put(beside) {
-    this.beside = beside;
-    this.empty.before(beside.head);
+  put(extension) {
+    this.extension = extension;
+    this.empty.before(extension.head);
     this.rendered = -1;
     const focused = this.node.contains(document.activeElement) && document.activeElement?.id;
     this.update();
@@ -297,7 +299,7 @@ class Card {
     this.body = el('div', { class: 'og-card-body' });
     this.more = el('p', { class: 'og-muted og-small og-more' });
     this.box = 'enabled' in item ? this.toggle(item) : null;
-    this.look = cards.beside?.card(at);
+    this.look = cards.extension?.card(at);
     const words = el('span', { class: 'og-item-words' }, this.title, this.look?.line);
     const summary = el('summary', {}, this.look?.thumb, words);
     this.details = el('details', { class: 'og-item', open: cards.open.has(at) }, summary, this.body);
@@ -383,8 +385,8 @@ class Card {
 
   /** @param {any} now */
   passes(now) {
-    const { beside, filter } = this.cards;
-    if (beside && !beside.passes(now)) return false;
+    const { extension, filter } = this.cards;
+    if (extension && !extension.passes(now)) return false;
     const words = filter.value.trim().toLowerCase();
     const text = JSON.stringify([now.name, now.path, now.prompt, now.placeholder, now.type]);
     return !words || text.toLowerCase().includes(words);

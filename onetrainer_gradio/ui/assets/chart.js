@@ -9,7 +9,7 @@ import { library, Plot } from './plot.js';
 const BUCKETS = 1000;
 // five significant digits are more than a chart can show, and half the bytes
 const DIGITS = 5;
-const MAX_POINTS = 6000; // more than that is fetched again, thinned
+const MAX_POINTS = 6000; // more are loaded again, thinned
 const FINER_MS = 250;
 const KEPT = 'og-chart';
 const WHAT = { loss: 'Loss', rate: 'Learning rate', grad: 'Gradient norm' };
@@ -73,7 +73,7 @@ function controls(view, changed) {
   return { node, reset };
 }
 
-/** Names of several curves: in the color of text, beside a piece of the curve. */
+/** Names of several curves: in the color of text, next to a piece of the curve. */
 function legend() {
   const node = el('ul', { class: 'og-legend', 'aria-label': 'Curves' });
   let drawn = '';

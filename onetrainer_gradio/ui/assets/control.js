@@ -18,7 +18,7 @@ function fromJson(text) {
   }
 }
 
-/** What the control says: the value to send. A text that is no number, or no JSON, is sent as it is, the server says what is wrong. */
+/** Return the value to send. Text that is not a number or not JSON is sent unchanged, and the server reports the error. */
 export function read(input) {
   const { kind, nullable } = input.dataset;
   if (input.type === 'checkbox') return input.checked;
@@ -32,7 +32,7 @@ export function read(input) {
   return text;
 }
 
-/** The options of a select: the present choices, and a value that is none of them, marked as such. */
+/** The options of a select: the current choices, and any other value, marked as such. */
 function fillChoices(select, settings, field, prefix, value) {
   const possible = settings.choices(field, prefix);
   const strange = value !== null && value !== undefined && value !== '' && !possible.includes(value);

@@ -23,7 +23,7 @@ export function received(answer) {
   };
 }
 
-/** Add new steps in place; those that are there already are passed over. */
+/** Add new steps in place; existing ones are skipped. */
 export function add(curves, columns, rows, names) {
   const step = columns.indexOf('global_step');
   const at = names.map((name) => columns.indexOf(name));

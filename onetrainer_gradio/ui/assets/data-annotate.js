@@ -128,7 +128,7 @@ const fields = ({ task, count, model, name, about, options, before, missing, cpu
   field('Use the CPU', cpu),
 ];
 
-/** Open the dialog for a task; `body` says which images. `changed()` follows what was written. */
+/** Open the dialog for a task; `body` selects the images. `changed()` is called after writing. */
 export async function openAnnotate({ task, body, count, changed }) {
   const words = TASKS[task];
   const { models } = await api('GET', `api/datasets/models?task=${task}`);

@@ -54,7 +54,7 @@ function shown(example) {
 }
 
 /**
- * Open the dialog; `body` says which images, `preset` fills it. `changed()` follows a change.
+ * Open the dialog; `body` selects the images, `preset` fills it. `changed()` is called after a change.
  * @param {{ body: any, count: number, changed: () => void, preset?: Record<string, string> }} options
  */
 export function openBulk({ body, count, changed, preset = {} }) {

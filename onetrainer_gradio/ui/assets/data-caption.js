@@ -99,7 +99,7 @@ function captionField(images, saved) {
   return { field, state, show, save };
 }
 
-/** The panel beside the grid. `changed()` follows a change of files, `saved()` one of a caption. */
+/** The panel next to the grid. `changed()` is called after a change of files, `saved()` after one of a caption. */
 export function imagePanel({ images, changed, saved, act }) {
   const caption = captionField(images, saved);
   const preview = el('img', { class: 'og-data-large', alt: '' });

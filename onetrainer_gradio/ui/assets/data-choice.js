@@ -103,7 +103,7 @@ export function filters(changed) {
   return { node: el('div', { class: 'og-data-filters' }, search, tag, caption, masked, aspect, state, small, sort), read, tag };
 }
 
-/** The datasets to choose from: those of the panel, the folders of the concepts, and the one that was opened by its path. */
+/** The datasets to choose from: those of the panel, the folders of the concepts, and a folder that was opened by its path. */
 export async function folders() {
   const [own, current] = await Promise.all([api('GET', 'api/datasets'), api('GET', 'api/config/current').catch(() => null)]);
   const found = new Map(own.datasets.map((each) => [each.folder, `${each.name} (${format.count(each.images)})`]));

@@ -157,7 +157,7 @@ export class Selection {
     return this.all ? images.matches : this.paths.size;
   }
 
-  /** What a request about the selected images says; without a selection, it is about all that match. */
+  /** The body of a request about the selected images; without a selection, about all that match. */
   body(images) {
     const common = { folder: images.folder, filter: images.filter };
     return this.all || !this.paths.size ? common : { ...common, images: [...this.paths] };

@@ -1,4 +1,4 @@
-// Draw a mask, or choose a crop, on a small canvas of our own: Gradio's ImageEditor would be loaded with the first view.
+// Draw a mask, or choose a crop, on a small separate canvas: Gradio's ImageEditor would be loaded with the first view.
 
 import { button, el, openDialog, setText, toast } from './dom.js';
 import { api, request, url } from './live.js';

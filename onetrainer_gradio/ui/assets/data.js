@@ -235,7 +235,7 @@ class DataTab {
 
   // ---- what is done
 
-  /** Ask the server for a change; what it says is shown as a notice. Resolves to the answer, or to null. */
+  /** Request a change; errors are shown as a notice. Resolves to the response, or to null. */
   async ask(path, body, said) {
     await this.panel.save();
     try {

@@ -56,7 +56,7 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** An icon that screen readers pass over. */
+/** An icon that screen readers skip. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');
   for (const [key, value] of Object.entries({ viewBox: '0 0 24 24', class: 'og-icon', 'aria-hidden': 'true' })) {

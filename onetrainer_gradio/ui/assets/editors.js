@@ -1,4 +1,4 @@
-// What stands below a setting and shows what it leads to. This module, its style sheet and its parts are loaded when such a
+// What is below a setting and shows its effect. This module, its style sheet and its parts are loaded when such a
 // setting, or the list of concepts, comes into view for the first time.
 
 import { el } from './dom.js';
@@ -31,7 +31,7 @@ export async function below(settings, path, place) {
   place.update();
 }
 
-/** What the list of concepts shows beside its settings. */
+/** What the list of concepts shows in addition to its settings. */
 export async function concepts(list) {
   const [made] = await Promise.all([import('./concepts.js'), style()]);
   return made.concepts(list);

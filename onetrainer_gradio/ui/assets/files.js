@@ -14,7 +14,7 @@ const WANTS = {
   model: ['model', true, true],
   output: ['model', true, false],
 };
-// settings whose files have a kind of their own
+// settings whose files have a separate kind
 /** @type {Record<string, string>} */
 const KINDS = {
   concept_file_name: 'json',
@@ -59,7 +59,7 @@ class Picker {
     /** @type {string | null} */
     this.result = null;
     this.asked = 0;
-    this.typing = false; // a folder by hand: the answer to an earlier question does not write over it
+    this.typing = false; // typing a folder: the response to an earlier request does not overwrite it
     this.where = el('input', {
       ...PLAIN,
       'aria-label': 'Folder',
@@ -253,7 +253,7 @@ class Inside {
   }
 
   /**
-   * Returns whether it stands alone, without a list.
+   * Return whether it is shown without a list.
    * @param {any} listing
    * @param {string} kind
    */

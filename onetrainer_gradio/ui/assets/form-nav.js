@@ -1,4 +1,4 @@
-// The groups of the form: a list beside it, and a select where the window is narrow.
+// The groups of the form: a list next to it, and a select in a narrow window.
 
 import { el, setText, setVisible } from './dom.js';
 

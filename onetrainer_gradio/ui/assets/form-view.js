@@ -86,7 +86,7 @@ export class View {
     };
   }
 
-  /** Title, text, and what is not shown, in words. */
+  /** Title, text, and a description of what is not shown. */
   headline(fields, total) {
     if (this.searching) {
       const all = `${total} ${total === 1 ? 'result' : 'results'}`;

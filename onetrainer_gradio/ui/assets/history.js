@@ -42,7 +42,7 @@ export async function mount(place) {
   }
   document.addEventListener('og-runs-address', show);
   window.addEventListener('popstate', show);
-  // who comes back to this tab finds what was open, and the address says so
+  // returning to this tab shows what was open, and the address reflects it
   document.addEventListener('og-tab', (/** @type {any} */ { detail }) => {
     if (detail !== TAB) return;
     if (location.hash === `#${TAB}` && shown.replace('/', ''))

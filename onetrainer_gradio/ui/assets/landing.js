@@ -38,7 +38,7 @@ const way = (title, about, kind, onclick) =>
   );
 
 /**
- * Fill the place, unless this panel has runs. Resolves to whether it is to be shown.
+ * Fill the container, unless this panel has runs. Resolves to whether it must be shown.
  * @param {HTMLElement} place
  */
 export async function wanted(place) {

@@ -147,7 +147,7 @@ function receive(message) {
   tell(message.type, message);
 }
 
-// fields of this page whose value isn't in the settings: the server refuses a start while one can't be used
+// fields of this page whose value isn't in the settings: the server rejects a start while one can't be used
 let held = [];
 export function hold(fields) {
   if (JSON.stringify(fields) === JSON.stringify(held)) return;

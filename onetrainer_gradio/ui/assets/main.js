@@ -2,7 +2,7 @@
 
 import { connect, may, on, store } from './live.js';
 
-// Widgets in files with others (ui/assets.py). Each other one is a file of its own. A tab is built when it is first opened.
+// Widgets in files with others (ui/assets.py). Each other one is a separate file. A tab is built when it is first opened.
 const TOGETHER = {
   topbar: () => import('./topbar.js'),
   form: () => import('./form.js'),
@@ -38,7 +38,7 @@ function settle() {
   if (focused instanceof HTMLElement && document.activeElement !== focused) focused.focus({ preventScroll: true });
 }
 
-/** Before Gradio has tabs, the address alone says which one is open. */
+/** Before Gradio has tabs, only the address shows which one is open. */
 function showEarly() {
   const tab = tabOf(location.hash);
   early?.toggleAttribute('data-form', tab === FIRST_TAB);

@@ -3,7 +3,7 @@
 import { el, format, paced, setText } from './dom.js';
 
 const SHOWN_S = 600;
-const MIN_SHOWN_S = 60; // a short history isn’t squeezed at the edge
+const MIN_SHOWN_S = 60; // a short history doesn’t fill only the edge
 const MAX_WATTS = 450; // full height if a GPU doesn’t report its limit
 
 /** @typedef {{key: string, label: string, text: string, below?: string, part: number}} Value one meter's value and its share */

@@ -4,7 +4,7 @@ import { button, confirmed, el, format, openDialog, setText, setVisible, toast }
 import { api, may, on, url } from './live.js';
 import { sheet } from './sheet.js';
 
-const BROWSER = 'og-notify'; // this browser shows notifications of its own
+const BROWSER = 'og-notify'; // this browser shows its own notifications
 const NOTIFIED = 'og-notified'; // the newest one that any tab of this browser has shown
 const READ = 'og-notifications-read';
 const PAGE = 20;

@@ -10,7 +10,7 @@ export class Outcome {
   constructor(changed) {
     this.line = el('p', { class: 'og-outcome', role: 'status', 'aria-live': 'polite' });
     this.errors = el('ul', { class: 'og-outcome-errors', hidden: true, 'aria-live': 'polite' });
-    this.listed = false; // what a refused command names setting by setting
+    this.listed = false; // what a rejected command names setting by setting
     this.streaming = false;
     this.hide = 0;
     document.addEventListener('og-outcome', (/** @type {any} */ { detail }) => {
@@ -58,7 +58,7 @@ function item(error) {
 }
 
 /**
- * What follows the name of a setting that stands before its message: the message often begins with it.
+ * The message after the name of a setting, without the name that it often begins with.
  * @param {{path: string, message: string}} error
  */
 function after({ path, message }) {

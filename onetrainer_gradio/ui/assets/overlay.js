@@ -1,4 +1,4 @@
-// Several runs in one chart, and beside it the settings in which they differ, sortable by result.
+// Several runs in one chart, and next to it the settings in which they differ, sortable by result.
 
 import { button, el, format } from './dom.js';
 import { api } from './live.js';

@@ -25,7 +25,7 @@ export const titleOf = ({ active, percent, label }) => `${active ? `${percent} `
 
 let shown = '';
 
-/** Show a state, as `describe` in words.js gives it. */
+/** Show a state, as `describe` of `words.js` returns it. */
 export function show(words) {
   document.title = titleOf(words);
   const address = iconOf(words);

@@ -14,7 +14,7 @@ const MIN_DRAG = 8; // pixels: less is a click
 
 /** @type {any} */
 let loading = null;
-/** The library: a script of the old kind, which defines one name; fetched when a plot is first shown. */
+/** The library: a script of the old kind, which defines one name; loaded when a plot is first shown. */
 export function library() {
   loading ||= new Promise((resolve, reject) => {
     const src = new URL(LIBRARY, import.meta.url).href;

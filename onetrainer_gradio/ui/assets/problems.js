@@ -90,7 +90,7 @@ class Problems {
 }
 
 /**
- * What an event says, or null if it isn’t a problem.
+ * The text of an event, or null if it isn’t a problem.
  * @param {any} event
  * @returns {Problem | null}
  */

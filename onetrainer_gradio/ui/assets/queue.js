@@ -82,7 +82,7 @@ class Queue {
     const answer = await this.act('POST', path(item, 'move'), to);
     if (!answer) return;
     this.say(`“${nameOf(item)}” moved to place ${answer.place} of ${this.waiting().length}.`);
-    // unless the focus went on to something else meanwhile
+    // unless something else got the focus meanwhile
     if (document.activeElement === document.body) this.view.list.querySelector(`[data-item="${item.id}"]`)?.focus();
   }
 

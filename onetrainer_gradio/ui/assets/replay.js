@@ -10,7 +10,7 @@ import { COMMANDS, ENDS, phaseName } from './words.js';
 
 const ASK_MS = 120;
 const PLAY_MS = 400;
-const PARTS = 60; // a replay from the first to the last step takes so many moves
+const PARTS = 60; // a replay from the first to the last step takes this many moves
 const SHOWN = ['loss', 'smooth_loss', 'grad_norm'];
 const HIDDEN = ['run_planned'];
 

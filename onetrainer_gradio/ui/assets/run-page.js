@@ -258,7 +258,7 @@ class RunPage {
   }
 }
 
-/** The page of a run, with the section that is to be open; returns what to do when it is left. */
+/** The page of a run, with the section to open; returns a function to call when it is left. */
 export function mountRun(place, id, open = '') {
   const page = new RunPage(place, id, open);
   page.open();

@@ -11,7 +11,7 @@ export async function drawing() {
   return { uPlot: await library(), stepsBetween, bounds, smooth };
 }
 
-// told apart by people who see colors differently, and dashed from the ninth run on
+// distinguishable with color blindness, and dashed from the ninth run on
 const TONES = 8;
 const MIN_DRAG = 8; // pixels: less is a click
 const VALIDATION = 'validation';

@@ -120,7 +120,7 @@ export function askTags(title, value, yes, known = []) {
   });
 }
 
-/** Delete runs after a question that says what is freed; resolves to whether it was done. */
+/** Delete runs after a question that shows what is freed; resolves to whether it was done. */
 export async function deleteRuns(ids, name = '') {
   const found = await api('POST', 'api/runs/bulk', { ids, action: 'delete', preview: true });
   const { deletable, active, continued_by: later } = found;

@@ -1,4 +1,4 @@
-// The form for a custom sample: it begins with the values of the first sample prompt, and says when and why it can't be used.
+// The form for a custom sample: it begins with the values of the first sample prompt, and shows when and why it can't be used.
 
 import { button, el, setText } from './dom.js';
 import { api, on, store } from './live.js';

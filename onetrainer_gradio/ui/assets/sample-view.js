@@ -1,4 +1,4 @@
-// One sample, large: its image, how it was made, and the keys to go on to the next.
+// One sample, large: its image, how it was made, and the keys for the next one.
 
 import { button, el, format, icon, openDialog, setText } from './dom.js';
 import { url } from './live.js';
@@ -23,7 +23,7 @@ export function factsOf(sample) {
   ].filter(([, value]) => value !== undefined && value !== null && value !== '');
 }
 
-/** The parts of the large view; `move` goes by so many samples, `reuse`, where given, takes the settings of the one in view. */
+/** The parts of the large view; `move` moves by this many samples, `reuse`, if given, gets the settings of the current one. */
 function parts(move, reuse) {
   const image = el('img', { alt: '' });
   const facts = el('dl', { class: 'og-facts' });
@@ -60,7 +60,7 @@ function parts(move, reuse) {
 
 /**
  * Open the large view of a sample. `samples` has all by id, `order` gives the ids in the order of the page, `reuse` takes the settings
- * of a sample, `closed` is called with the one that was in view last.
+ * of a sample, `closed` is called with the last sample shown.
  */
 export function openSample(id, { samples, order, reuse = /** @type {any} */ (null), closed }) {
   const take = () => {

@@ -8,7 +8,7 @@ const words = (text) =>
     .split(/[^\p{L}\p{N}.+-]+/u)
     .flatMap((word) => [word, ...word.split(/[.+-]/)])
     .filter(Boolean);
-/** A key such as `concepts[].image.enable_random_flip`, in words. */
+/** A key such as `concepts[].image.enable_random_flip`, as text. */
 const keyWords = (path) =>
   path
     .toLowerCase()

@@ -1,4 +1,4 @@
-// The settings being edited: the document of the server, what was typed and is not there yet, and what the check says.
+// The settings being edited: the server's document, what was typed and is not saved yet, and the findings of the check.
 //
 // Every edit is one small PATCH with the revision it was made against. Edits go one after the other; what cannot be sent
 // waits, survives a reload of the page, and is sent when the connection is back.
@@ -13,7 +13,7 @@ export function get(object, path) {
   return path.split('.').reduce((at, key) => (at === null || at === undefined ? undefined : at[key]), object);
 }
 
-/** Put values at dotted places within an object or list; places that are not there are passed over. */
+/** Put values at dotted paths within an object or list; paths that don't exist are skipped. */
 function put(object, changes) {
   for (const [place, value] of changes) {
     const keys = place.split('.');
@@ -113,7 +113,7 @@ export const ask = () => Promise.all([api('GET', 'api/config/schema'), api('GET'
 
 export class Settings {
   constructor() {
-    /** @type {any} what the server says of all settings; null before `open` */
+    /** @type {any} the server's description of all settings; null before `open` */
     this.schema = null;
     /** @type {any[]} */
     this.fields = [];
@@ -127,7 +127,7 @@ export class Settings {
     this.checked = [];
     /** @type {any} the last answer of the check: what it found, and which engines can */
     this.engines = null;
-    /** @type {any} choices that the engine cannot carry out: path -> value -> why */
+    /** @type {any} choices that the engine doesn't support: path -> value -> why */
     this.unavailable = {};
     /** @type {Promise<void> | undefined} */
     this.sending = undefined;
@@ -216,7 +216,7 @@ export class Settings {
     } else this.check();
   }
 
-  /** What to fix or to know: values that were refused, and what the check found. */
+  /** Issues: values that were rejected, and the findings of the check. */
   get findings() {
     const refused = [...this.drafts].flatMap(([path, draft]) =>
       (draft.errors || []).map((error) => ({
@@ -259,7 +259,7 @@ export class Settings {
     for (const listener of this.listeners) listener(what, path);
   }
 
-  /** The value of a setting; one that only the checkout has stands in the document when it is not the default. */
+  /** The value of a setting; one that only the checkout has is in the document if it is not the default. */
   value(path) {
     const value = get(this.document.config, path);
     if (value !== undefined) return value;
@@ -308,12 +308,12 @@ export class Settings {
     return this.value(path.startsWith('/') ? path.slice(1) : prefix + path);
   }
 
-  /** Whether a setting applies under the present values; `prefix` is the element of a list that its conditions refer to. */
+  /** Whether a setting applies with the current values; `prefix` is the element of a list that its conditions refer to. */
   applies(field, prefix = '') {
     return Object.entries(field.shown).every(([path, values]) => values.includes(this.asked(path, prefix)));
   }
 
-  /** Why a setting does not apply, in words; empty when it does. */
+  /** Why a setting does not apply, as text; empty if it does. */
   whyNot(field, prefix = '') {
     return Object.entries(field.shown)
       .filter(([path, values]) => !values.includes(this.asked(path, prefix)))
@@ -327,7 +327,7 @@ export class Settings {
       .join('; ');
   }
 
-  /** The choices of a setting under the present values. */
+  /** The choices of a setting with the current values. */
   choices(field, prefix = '') {
     const depends = field.schema['x-choices-by'];
     const found = depends
@@ -342,7 +342,7 @@ export class Settings {
     return list ? this.inner.get(list)?.find((field) => field.path === rest) : this.byPath.get(path);
   }
 
-  /** A new element of a list: its defaults, and what goes with the present model. */
+  /** A new element of a list: its defaults, and the values of the current model. */
   newElement({ schema }) {
     const by = schema['x-new-by'];
     return { ...blank(schema.items), ...by?.values[this.shownValue(by.by)] };
@@ -410,7 +410,7 @@ export class Settings {
     await this.refresh();
   }
 
-  /** What values are compared with, in words. */
+  /** What values are compared with, as text. */
   comparedTo() {
     return (this.against && this.againstTitle) || this.document.name || 'the defaults';
   }
@@ -496,7 +496,7 @@ export class Settings {
     this.edit(path, value, Object.fromEntries(others), from);
   }
 
-  /** What follows from an edit: a layer preset writes its pattern, a pattern of one's own is no preset any more. */
+  /** What follows from an edit: a layer preset writes its pattern, a custom pattern is no longer a preset. */
   following(path, value) {
     const preset = this.byPath.get(path)?.schema['x-writes'];
     if (preset) {
@@ -507,7 +507,7 @@ export class Settings {
     return by && this.value(by) !== 'custom' && !same(value, this.value(path)) ? { [by]: 'custom' } : {};
   }
 
-  /** The place of the value that was typed last and refused, if any: it is no change yet, so undo drops it first. */
+  /** The path of the value that was typed last and rejected, if any: it is no change yet, so undo drops it first. */
   refused() {
     return [...this.drafts].reverse().find(([, draft]) => draft.state === 'refused')?.[0];
   }
@@ -532,7 +532,7 @@ export class Settings {
     }
   }
 
-  /** The usual values for the chosen optimizer. */
+  /** The defaults of the selected optimizer. */
   async resetOptimizer() {
     await this.take(await api('POST', 'api/config/optimizer/defaults', { revision: this.document.revision }));
   }
@@ -582,7 +582,7 @@ export class Settings {
       if (error.status === 409) return this.conflict(path, draft);
       draft.state = 'refused';
       if (draft.from) {
-        // not typed by anybody: nothing to correct in a field
+        // not typed by anyone: nothing to correct in a field
         this.forget(path);
         this.tell('refused', error.message);
         return true;

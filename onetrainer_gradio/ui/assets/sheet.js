@@ -2,7 +2,7 @@
 
 const asked = new Map();
 
-/** Fetch a style sheet that lies beside this file; resolves when it applies, also when it cannot be fetched. */
+/** Load a style sheet next to this file; resolves when it applies, also if it can't be loaded. */
 export function sheet(name) {
   if (!asked.has(name)) {
     asked.set(

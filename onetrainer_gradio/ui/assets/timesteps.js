@@ -160,7 +160,7 @@ function key(curve, at, dynamic) {
   );
 }
 
-/** One picture of the curves. */
+/** One drawing of the curves. */
 class Drawing {
   /**
    * @param {CanvasRenderingContext2D} brush
