@@ -84,7 +84,7 @@ class Plan:
 class AutoResumer:
     """Decides once for each ended run whether it is resumed. Safe from any thread.
 
-    ``lower_memory`` returns settings with the next change that saves memory. ``usual`` applies until someone changes the default.
+    ``lower_memory`` returns settings with the next change that saves memory. ``initial`` applies until someone changes it.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class AutoResumer:
         queue: Queue,
         lower_memory: LowerMemory,
         clock: Callable[[], float] = time.time,
-        usual: AutoResume = _NEVER,
+        initial: AutoResume = _NEVER,
     ) -> None:
         self._path = path
-        self._usual = usual
+        self._initial = initial
         self._runs = runs
         self._queue = queue
         self._lower_memory = lower_memory
@@ -111,10 +111,10 @@ class AutoResumer:
         """Return what applies to runs that are started without their own choice."""
         document = read_json(self._path)
         try:
-            return AutoResume.model_validate(document) if isinstance(document, dict) else self._usual
+            return AutoResume.model_validate(document) if isinstance(document, dict) else self._initial
         except ValidationError as error:
             _LOG.warning("Can't use %s: %s values are invalid", self._path, error.error_count())
-            return self._usual
+            return self._initial
 
     def set_default(self, changes: dict[str, Any]) -> AutoResume:
         """Change what applies to runs that are started without their own choice.

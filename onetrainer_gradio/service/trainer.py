@@ -40,7 +40,7 @@ from onetrainer_gradio.service.auto_resume import AutoResumer, message_of
 from onetrainer_gradio.service.datasets.concepts import ConceptStore
 from onetrainer_gradio.service.datasets.datasets import Datasets
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
-from onetrainer_gradio.service.engines.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
+from onetrainer_gradio.service.engines.checkouts import PRESET_FOLDER, Checkouts, Sources, default_places
 from onetrainer_gradio.service.engines.conversion import LoraConverter
 from onetrainer_gradio.service.engines.lower_memory import next_step
 from onetrainer_gradio.service.engines.memory import MemoryEstimator
@@ -128,10 +128,10 @@ class TrainerService:
         self.feed = Feed(self._snapshot)
         self.people = People(data)
         self.secrets = SecretStore(data / "secrets.json")
-        sources = Sources(settings.checkouts, usual_places if settings.find_checkouts else tuple)
+        sources = Sources(settings.checkouts, default_places if settings.find_checkouts else tuple)
         self.checkouts = Checkouts(data, sources, closed=settings.closed_checkouts or bool(roots), changed=self._engines_changed)
         self.engines = Engines(
-            data / "config" / "engine.json", self.checkouts, usual=settings.backend, changed=self._engines_changed
+            data / "config" / "engine.json", self.checkouts, default=settings.backend, changed=self._engines_changed
         )
         self.memory = estimator(data, self._roots)
         self.converter = LoraConverter(data / "cache" / "converted")
@@ -232,7 +232,7 @@ class TrainerService:
             self.queue,
             lambda config: next_step(config, self.memory),
             # a machine whose data folder is copied elsewhere may restart at any time
-            usual=AutoResume(attempts=3 if settings.push_to else 0),
+            initial=AutoResume(attempts=3 if settings.push_to else 0),
         )
         self.notifications = Notifications(
             data,

@@ -102,7 +102,7 @@ def state_of_modules(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(sorted(found))
 
 
-def usual_places() -> Iterator[Path]:
+def default_places() -> Iterator[Path]:
     """Return the folders where a checkout is usually found, those of the environment first; they don't have to exist."""
     if named := os.environ.get(PATH_VARIABLE):
         yield Path(named).expanduser()
@@ -116,7 +116,7 @@ def usual_places() -> Iterator[Path]:
 
 def find() -> Checkout | None:
     """Return the first checkout in the usual places, usable ones before others; None where there is none at all."""
-    known = [inspect(place) for place in dict.fromkeys(usual_places()) if os.path.isfile(place / NEEDED_FILES[0])]
+    known = [inspect(place) for place in dict.fromkeys(default_places()) if os.path.isfile(place / NEEDED_FILES[0])]
     return next((checkout for checkout in known if checkout.usable), known[0] if known else None)
 
 

@@ -120,16 +120,16 @@ def error_of(cause: Mapping[str, Any], phase: str = "", config: TrainConfig | No
                 named = _setting(config, path) if config is not None else ""
                 if (problem := _unfit(path, named)) is not None:
                     return error(f"OneTrainer can't load “{named}”: it {problem.what}.", path=path, suggestion=problem.suggestion)
-                said = sentence.format(message=text or text_kind, printed=_printed(cause, named))
-                return error(said, path=path, suggestion=suggestion)
-    said = f"{kind}: {message}" if message else kind
+                explanation = sentence.format(message=text or text_kind, printed=_printed(cause, named))
+                return error(explanation, path=path, suggestion=suggestion)
+    explanation = f"{kind}: {message}" if message else kind
     if (root_kind, root) != (kind, message):
-        said += f", because of {root_kind}: {root}" if root else f", because of {root_kind}"
+        explanation += f", because of {root_kind}: {root}" if root else f", because of {root_kind}"
     during = f" while {phase.replace('_', ' ')}" if phase and phase not in ("queued", "stopping") else ""
     where = f" (in {cause['where']})" if cause.get("where") else ""
     if isinstance(cause.get("errno"), int):
-        return StorageError(f"OneTrainer failed{during}: {said}{where}", suggestion="Check the path and its permissions.")
-    return TrainingError(f"OneTrainer failed{during}: {said}{where}", suggestion=_LOOK)
+        return StorageError(f"OneTrainer failed{during}: {explanation}{where}", suggestion="Check the path and its permissions.")
+    return TrainingError(f"OneTrainer failed{during}: {explanation}{where}", suggestion=_LOOK)
 
 
 def _too_small(config: TrainConfig) -> DatasetError | None:

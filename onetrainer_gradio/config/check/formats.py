@@ -17,7 +17,7 @@ from onetrainer_gradio.errors import Finding
 FUSED_FORMATS = frozenset({ModelFormat.KOHYA_LORA, ModelFormat.ORIGINAL_LORA, ModelFormat.COMFY_LORA})
 
 
-def usual_format(model_type: ModelType, method: TrainingMethod, *, single_file: bool) -> ModelFormat:
+def default_format(model_type: ModelType, method: TrainingMethod, *, single_file: bool) -> ModelFormat:
     """Return the format that most programs read, as a file if ``single_file``."""
     allowed = output_formats(model_type, method)
     if method is TrainingMethod.LORA:
@@ -34,7 +34,7 @@ def format_for_method(plan: Plan) -> Iterator[Finding]:
     allowed = output_formats(config.model_type, method)
     if not allowed:
         methods = plan.facts.methods
-        better = usual_format(config.model_type, TrainingMethod.LORA, single_file=True).value
+        better = default_format(config.model_type, TrainingMethod.LORA, single_file=True).value
         yield found(
             "method-for-type",
             "training_method",
@@ -47,7 +47,7 @@ def format_for_method(plan: Plan) -> Iterator[Finding]:
     elif chosen not in allowed:
         code = "legacy-lora" if chosen is ModelFormat.LEGACY_LORA and method is TrainingMethod.LORA else "format-for-method"
         file = config.output_model_destination.endswith(".safetensors")
-        better = usual_format(config.model_type, method, single_file=file)
+        better = default_format(config.model_type, method, single_file=file)
         yield found(
             code,
             "output_model_format",
@@ -90,7 +90,7 @@ def _is_lora(plan: Plan, chosen: ModelFormat) -> bool:
 
 
 def _other_format(plan: Plan, code: str, message: str) -> Finding:
-    better = usual_format(plan.config.model_type, TrainingMethod.LORA, single_file=True)
+    better = default_format(plan.config.model_type, TrainingMethod.LORA, single_file=True)
     return found(
         code,
         "output_model_format",

@@ -12,7 +12,7 @@ from typing import Any
 
 from onetrainer_gradio.config.check.bases import is_single_file
 from onetrainer_gradio.config.check.findings import found
-from onetrainer_gradio.config.check.formats import usual_format
+from onetrainer_gradio.config.check.formats import default_format
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.labels import name_of, names_of
@@ -65,7 +65,7 @@ CRASHES: tuple[Crash, ...] = (
         f"Set {title_of('training_method')} to {name_of(TrainingMethod.LORA)}.",
         {
             "training_method": "LORA",
-            "output_model_format": usual_format(_T.HI_DREAM_FULL, TrainingMethod.LORA, single_file=True).value,
+            "output_model_format": default_format(_T.HI_DREAM_FULL, TrainingMethod.LORA, single_file=True).value,
         },
     ),
     Crash(

@@ -19,7 +19,7 @@ from typing import Any
 
 from onetrainer_gradio.backends.onetrainer import checkout as checkouts
 from onetrainer_gradio.backends.onetrainer import facts as checkout_facts
-from onetrainer_gradio.backends.onetrainer.checkout import Checkout, usual_places
+from onetrainer_gradio.backends.onetrainer.checkout import Checkout, default_places
 from onetrainer_gradio.backends.onetrainer.facts import CheckoutFacts
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE
 from onetrainer_gradio.config.declarations.train import TrainConfig
@@ -47,7 +47,17 @@ _LOOK_AT = "Check the terminal output of the panel, then check this installation
 # list of the settings -> folder of the checkout that holds files of such lists
 LIST_FOLDERS = {"concepts": "training_concepts", "samples": "training_samples"}
 
-__all__ = ["LIST_FOLDERS", "PRESET_FOLDER", "Checkouts", "Known", "Sources", "about", "newer_of", "usual_places", "version_note"]
+__all__ = [
+    "LIST_FOLDERS",
+    "PRESET_FOLDER",
+    "Checkouts",
+    "Known",
+    "Sources",
+    "about",
+    "default_places",
+    "newer_of",
+    "version_note",
+]
 
 Look = Callable[[Path, Path | None], Checkout]
 Read = Callable[[Checkout, Path], CheckoutFacts]
@@ -191,14 +201,14 @@ class Checkouts:
                 suggestion="Start the panel with --onetrainer FOLDER.",
             )
         place = _absolute(Path(str(folder).strip() or "."))
-        told = _absolute(Path(str(python).strip())) if str(python).strip() else None
-        looked = self._look(place, told)
+        chosen_python = _absolute(Path(str(python).strip())) if str(python).strip() else None
+        looked = self._look(place, chosen_python)
         if not str(folder).strip() or any(found.code in _NOT_THERE for found in looked.problems):
             raise _refusal(looked, named=bool(str(folder).strip()))
         with self._lock:
             before = self._known.get(place)
             origin = before.origin if before is not None and before.origin == "command line" else "added"
-            known = self._known[place] = Known(place, told, origin)
+            known = self._known[place] = Known(place, chosen_python, origin)
             self._forgotten.discard(place)
             self._forget_facts(place)
             self._remember()
@@ -392,12 +402,12 @@ class Checkouts:
     def _about_settings(self, known: Known) -> dict[str, Any]:
         reading = self.reading(known)
         facts = reading.facts
-        told: dict[str, Any] = {"state": reading.state, "error": reading.error, "suggestion": reading.suggestion}
+        description: dict[str, Any] = {"state": reading.state, "error": reading.error, "suggestion": reading.suggestion}
         if facts is None:
-            return told
+            return description
         differences = checkout_facts.compare_fields(facts)
         newer = newer_fields(differences.newer)
-        return told | {
+        return description | {
             "problem": facts.problem,
             "versions": dict(facts.versions),
             "model_types": len(facts.model_types),

@@ -59,27 +59,27 @@ class EngineSupport:
 class Engines:
     """The available engines, the selected one, and what each supports. Safe from any thread.
 
-    ``usual`` is the backend that the panel was started with. If that is the built-in one, each run uses the first engine that
+    ``default`` is the backend that the panel was started with. If that is the built-in one, each run uses the first engine that
     supports it, with the built-in one first, until the user selects one.
     """
 
     def __init__(
-        self, file: Path, checkouts: Checkouts, *, usual: str = BUILTIN, changed: Callable[[], None] = lambda: None
+        self, file: Path, checkouts: Checkouts, *, default: str = BUILTIN, changed: Callable[[], None] = lambda: None
     ) -> None:
         self._file = file
         self._checkouts = checkouts
-        self._usual = usual
+        self._default = default
         self._notify = changed
         self._lock = threading.Lock()
         kept = read_json(file)
         kept_choice = kept.get("choice") if isinstance(kept, dict) else None
-        self._choice = kept_choice if isinstance(kept_choice, str) and usual == BUILTIN else ""
+        self._choice = kept_choice if isinstance(kept_choice, str) and default == BUILTIN else ""
 
     # which there are
 
     def all(self) -> tuple[Engine, ...]:
         """Return the engine that the panel was started with, the built-in one, and one per registered checkout."""
-        own = [] if self._usual in (BUILTIN, ONETRAINER) else [Engine(self._usual)]
+        own = [] if self._default in (BUILTIN, ONETRAINER) else [Engine(self._default)]
         return (*own, Engine(BUILTIN), *(Engine(ONETRAINER, known) for known in self._checkouts.all()))
 
     def choice(self) -> str:
@@ -128,10 +128,10 @@ class Engines:
         choice = self.choice()
         if choice != AUTO:
             return next(engine for engine in self.all() if engine.id == choice)
-        if self._usual == ONETRAINER:
+        if self._default == ONETRAINER:
             return self._onetrainer(strict=False)
-        first = Engine(self._usual)
-        if self._usual != BUILTIN or not self._errors(first, config, strict=True):
+        first = Engine(self._default)
+        if self._default != BUILTIN or not self._errors(first, config, strict=True):
             return first
         others = (Engine(ONETRAINER, known) for known in self._checkouts.usable())
         return next((engine for engine in others if not self._errors(engine, config)), first)
@@ -266,7 +266,7 @@ class Engines:
         chosen = next((engine for engine in self.all() if engine.id == choice), None)
         if chosen is not None:
             return chosen.known
-        if self._usual not in (BUILTIN, ONETRAINER):
+        if self._default not in (BUILTIN, ONETRAINER):
             return None
         return next((known for known in self._checkouts.usable() if self._checkouts.facts(known)), None)
 

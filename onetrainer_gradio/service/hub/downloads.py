@@ -129,7 +129,7 @@ class Downloads:
         """
         if ".." in revision:
             raise ConfigValueError("This isn't a valid revision", path="revision", value=revision, suggestion="Use “main”.")
-        made = Download(repository, revision, model_type, self._cache() or usual_cache())
+        made = Download(repository, revision, model_type, self._cache() or default_cache())
         with self._lock:
             if (continued := self._continued(made)) is not None:
                 return continued
@@ -446,7 +446,7 @@ def _check_space(download: Download) -> None:
         )
 
 
-def usual_cache() -> str:
+def default_cache() -> str:
     """Return the cache folder of the library: HF_HUB_CACHE, else ``hub`` in HF_HOME, else that in the home folder."""
     from huggingface_hub.constants import HF_HUB_CACHE
 

@@ -192,7 +192,7 @@ class Notifications:
         state = run.state()
         name = _name(run)
         at = f"step {state['progress']['global_step']} of {state['total_steps']}"
-        trouble = self._stalls.setdefault(run.id, StallWatch()).look(state, self._usual_s(run), passed_s, preferences)
+        trouble = self._stalls.setdefault(run.id, StallWatch()).look(state, self._typical_s(run), passed_s, preferences)
         if trouble == "waiting":
             text = f"It has been paused at {at}. Resume or stop it."
             self._report(run, f"{run.id}:paused:{state['row']}", "waiting", f"Run “{name}” is paused and waits for you", text)
@@ -213,7 +213,7 @@ class Notifications:
             )
 
     @staticmethod
-    def _usual_s(run: Run) -> float | None:
+    def _typical_s(run: Run) -> float | None:
         """Return the median of the newest steps' seconds; None before there are some."""
         count = run.metrics.count()
         seconds = run.metrics.rows(max(0, count - USUAL_STEPS), count)[:, _SECONDS] if count else ()

@@ -24,8 +24,8 @@ class StallWatch:
     paused_s: float = 0.0
     mark: tuple[Any, ...] = ()
 
-    def look(self, state: Mapping[str, Any], usual_s: float | None, passed_s: float, preferences: Preferences) -> Trouble:
-        """Return what is wrong with a run in ``state``, ``passed_s`` after the last look; its steps usually take ``usual_s``."""
+    def look(self, state: Mapping[str, Any], typical_s: float | None, passed_s: float, preferences: Preferences) -> Trouble:
+        """Return what is wrong with a run in ``state``, ``passed_s`` after the last look; its steps take ``typical_s``."""
         passed_s = min(max(0.0, passed_s), MAX_AT_ONCE_S)
         mark = (state["row"], state["seq"], state["phase"], state["phase_done"])
         if mark != self.mark or state["phase"] == "queued":
@@ -36,11 +36,11 @@ class StallWatch:
         if state["paused"]:
             self.silent_s = 0.0
             return "waiting" if self.paused_s >= preferences.paused_s else ""
-        return "stalled" if self.silent_s >= self.limit_s(state, usual_s, preferences) else ""
+        return "stalled" if self.silent_s >= self.limit_s(state, typical_s, preferences) else ""
 
     @staticmethod
-    def limit_s(state: Mapping[str, Any], usual_s: float | None, preferences: Preferences) -> float:
+    def limit_s(state: Mapping[str, Any], typical_s: float | None, preferences: Preferences) -> float:
         """Return after how many seconds without progress a run counts as stalled."""
-        if state["phase"] != "training" or usual_s is None:
+        if state["phase"] != "training" or typical_s is None:
             return preferences.quiet_s
-        return max(preferences.stalled_min_s, preferences.stalled_factor * usual_s)
+        return max(preferences.stalled_min_s, preferences.stalled_factor * typical_s)

@@ -22,8 +22,8 @@ def find_unreported_outputs(run_folder: Path, journal: Journal) -> list[Event]:
     record = read_json(run_folder / "run.json")
     created_at = record.get("created_at") if isinstance(record, dict) else None
     since = float(created_at) if isinstance(created_at, int | float) else 0.0
-    told = {entry.body["path"] for entry in journal.since(0, journal.length(), only=("backup_created", "model_saved"))}
-    return [event for event in written_since(run_folder, since) if event.path not in told]
+    reported = {entry.body["path"] for entry in journal.since(0, journal.length(), only=("backup_created", "model_saved"))}
+    return [event for event in written_since(run_folder, since) if event.path not in reported]
 
 
 def written_since(run_folder: Path, since: float) -> Iterator[BackupCreated | ModelSaved]:

@@ -114,7 +114,7 @@ def test_the_place_in_the_environment_comes_first(tmp_path, monkeypatch):
     better = set_up(tmp_path / "home" / "OneTrainer")
     monkeypatch.setenv(checkout.PATH_VARIABLE, str(folder))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert next(checkout.usual_places()) == folder
+    assert next(checkout.default_places()) == folder
     found = checkout.find()
     assert found is not None
     assert found.folder == better

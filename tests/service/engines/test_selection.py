@@ -164,7 +164,7 @@ def test_without_a_checkout_there_is_nothing_to_choose(tmp_path: Path) -> None:
     with pytest.raises(CheckoutNotFoundError) as caught:
         engines.settled(configured(), RunOptions(backend="onetrainer"))
     assert "--onetrainer" in caught.value.suggestion
-    started_with = Engines(tmp_path / "engine.json", Checkouts(tmp_path), usual="onetrainer")
+    started_with = Engines(tmp_path / "engine.json", Checkouts(tmp_path), default="onetrainer")
     assert [engine["can"] for engine in started_with.engine_support(configured(**SMALL))] == [True]
     (finding, *_) = [
         item for item in started_with.findings(configured(), started_with.present(configured())) if item.code == "checkout"
@@ -175,7 +175,7 @@ def test_without_a_checkout_there_is_nothing_to_choose(tmp_path: Path) -> None:
 def test_a_panel_that_was_started_with_another_backend_uses_it(tmp_path: Path, checkouts: Checkouts) -> None:
     """The option at startup takes precedence over support and over an earlier choice."""
     Engines(tmp_path / "engine.json", checkouts).choose(BUILTIN)
-    engines = Engines(tmp_path / "engine.json", checkouts, usual="somewhere:run")
+    engines = Engines(tmp_path / "engine.json", checkouts, default="somewhere:run")
     assert engines.choice() == AUTO
     assert engines.all()[0].id == "somewhere:run"
     assert engines.newer().settings == {}

@@ -374,7 +374,7 @@ def test_an_unexpected_error_ends_a_download_as_failed(make, hub):
 )
 def test_the_usual_cache_follows_the_variables_of_the_library(variables, expected):
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("HF_", "XDG_", "HUGGINGFACE_"))}
-    code = "from onetrainer_gradio.service.hub.downloads import usual_cache; print(usual_cache())"
+    code = "from onetrainer_gradio.service.hub.downloads import default_cache; print(default_cache())"
     done = subprocess.run([sys.executable, "-c", code], env={**kept, **variables}, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == expected, done.stderr
 

@@ -14,11 +14,11 @@ def state(**values: Any) -> dict[str, Any]:
     return {"row": 5, "seq": 9, "phase": "training", "phase_done": 0, "paused": False} | values
 
 
-def seconds_until(watch: StallWatch, trouble: str, usual_s: float | None, **values: Any) -> float:
+def seconds_until(watch: StallWatch, trouble: str, typical_s: float | None, **values: Any) -> float:
     """Return the seconds after which the watch, checking the same state every 5 seconds, reports the problem."""
-    watch.look(state(**values), usual_s, 5.0, PREFERENCES)
+    watch.look(state(**values), typical_s, 5.0, PREFERENCES)
     for number in range(1, 1000):
-        if watch.look(state(**values), usual_s, 5.0, PREFERENCES) == trouble:
+        if watch.look(state(**values), typical_s, 5.0, PREFERENCES) == trouble:
             return number * 5.0
     return float("inf")
 
