@@ -157,7 +157,8 @@ def _caster(dtype: torch.dtype, copies: dict[int, Tensor] | None) -> Callable[[A
     def cast(value: Any) -> Any:
         if not isinstance(value, Tensor) or not value.is_floating_point() or value.dtype in (dtype, torch.float64):
             return value
-        if copies is None or not (value.is_leaf and value.requires_grad):
+        # a view may be gone while its number is in use again, so torch keeps no copies of views either
+        if copies is None or value._is_view() or not (value.is_leaf and value.requires_grad):
             return value.to(dtype)
         if id(value) not in copies:
             copies[id(value)] = value.to(dtype)
@@ -216,6 +217,83 @@ class _Totals:
             self.highest, self.peak = self.current, Counter(self.now)
 
 
+_Layout = tuple[torch.Size, tuple[int, ...], torch.dtype]
+_CONSTANTS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format})
+
+
+class _Shapes:
+    """Run operations on the meta device, and those that were seen before with the same shapes by their results.
+
+    A block of a model runs the same hundred operations many times, and each computes shapes in Python. Operations that write to
+    their inputs or return a view of them always run.
+    """
+
+    def __init__(self) -> None:
+        self._results: dict[Any, tuple[type, tuple[_Layout, ...]]] = {}
+        self._fresh: dict[Any, bool] = {}
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run an operation. Its results are new tensors, as always."""
+        fresh = self._fresh.get(func)
+        if fresh is None:
+            schema = getattr(func, "_schema", None)  # operators that call functions have none
+            values = () if schema is None else (*schema.arguments, *schema.returns)
+            fresh = self._fresh[func] = bool(values) and not any(each.alias_info for each in values)
+        key = (func, _key(args), _key(tuple(kwargs.items()))) if fresh else None
+        if key is None or None in key:
+            return func(*args, **kwargs)
+        found = self._results.get(key)
+        if found is None:
+            out = func(*args, **kwargs)
+            results = out if type(out) is tuple else (out,)
+            if _is_new(results, (args, kwargs)):
+                self._results[key] = (type(out), tuple((each.shape, each.stride(), each.dtype) for each in results))
+            return out
+        kind, layouts = found
+        made = tuple(_empty(*layout) for layout in layouts)
+        return made if kind is tuple else made[0]
+
+
+def _empty(shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.empty_strided(shape, stride, dtype=dtype, device=META)
+
+
+def _is_new(results: tuple[Any, ...], inputs: Any) -> bool:
+    """Return whether results have storages of their own, as large as their shapes need. Some views aren't declared as such."""
+    if not all(type(each) is Tensor and each.device.type == META for each in results):
+        return False
+    others = {each.untyped_storage()._cdata for each in tree_leaves(inputs) if isinstance(each, Tensor)}
+    own = {each.untyped_storage()._cdata for each in results}
+    return (
+        len(own) == len(results)
+        and not own & others
+        and all(
+            each.untyped_storage().nbytes() == _empty(each.shape, each.stride(), each.dtype).untyped_storage().nbytes()
+            for each in results
+        )
+    )
+
+
+def _key(values: Any) -> tuple[Any, ...] | None:
+    """Return what the result of an operation depends on; None if these values aren't plain tensors and constants."""
+    made: list[Any] = []
+    for value in values:
+        if type(value) in (Tensor, torch.nn.Parameter):
+            if value.device.type != META:
+                return None
+            made.append((value.shape, value.stride(), value.dtype, value.storage_offset()))
+        elif type(value) in (list, tuple, torch.Size):
+            inside = _key(value)
+            if inside is None:
+                return None
+            made.append((type(value), inside))
+        elif type(value) in _CONSTANTS:
+            made.append((type(value), value))  # 1, 1.0 and True are equal
+        else:
+            return None
+    return tuple(made)
+
+
 class MemoryCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count the bytes of all tensors on the meta device while they live, by category, and remember their peak.
 
@@ -226,6 +304,7 @@ class MemoryCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._totals = _Totals()
         self._known: dict[int, list[Any]] = {}
+        self._shapes = _Shapes()
         self._category = "activations"
         self._backward = False
 
@@ -267,7 +346,7 @@ class MemoryCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run an operation and count the tensors that it creates."""
         if func is torch.ops.aten._local_scalar_dense.default and args[0].device.type == META:
             return torch.ones((), dtype=args[0].dtype).item()  # a tensor without content has no value to branch on
-        out = func(*args, **(kwargs or {}))
+        out = self._shapes.run(func, args, kwargs or {})
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor) and tensor.device.type == META:
                 self._count(tensor)

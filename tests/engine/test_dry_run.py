@@ -67,6 +67,7 @@ def training(found: MemoryEstimate) -> dict[str, int]:
 @pytest.mark.parametrize(
     "changes",
     [
+        pytest.param({"lora_decompose": True}, marks=pytest.mark.slow),
         pytest.param({"peft_type": "LOKR", "lokr_weight_decompose": True}, marks=pytest.mark.slow),
         pytest.param({"peft_type": "OFT_2"}, marks=pytest.mark.slow),
         pytest.param({"additional_embeddings": [{"placeholder": "<x>"}]}, marks=pytest.mark.slow),
@@ -75,7 +76,7 @@ def training(found: MemoryEstimate) -> dict[str, int]:
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["LoKr", "OFT", "LoRA and embedding", "output embedding"],
+    ids=["DoRA", "LoKr", "OFT", "LoRA and embedding", "output embedding"],
 )
 def test_other_adapters_and_embeddings_are_estimated(changes):
     """This covers their training and every phase; text that depends on a trained embedding isn't cached."""

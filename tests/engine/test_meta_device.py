@@ -91,3 +91,18 @@ def test_checkpointing_keeps_only_the_inputs_of_blocks():
     plain, checkpointed = step(True, False), step(True, True)
     assert sum(checkpointed.values()) < 0.6 * sum(plain.values())
     assert checkpointed["activations"] > 0
+
+
+def test_a_repeated_operation_counts_as_the_first_time():
+    """Its results are new tensors with the same shape, strides and data type; a view stays one, whether declared or not."""
+    with torch.device("meta"), MemoryCount() as count:
+        one = torch.empty(64, 32)
+        made = [(one.t() + 1, torch.ops.aten._unsafe_view(one, [32, 64]), one.to(torch.bfloat16)) for _ in range(3)]
+        layouts = {tuple((each.shape, each.stride(), each.dtype) for each in group) for group in made}
+        assert len(layouts) == 1
+        assert [each.shape for each in made[2]] == [(32, 64), (32, 64), (64, 32)]
+        assert len({each.untyped_storage()._cdata for group in made for each in group}) == 2 * 3 + 1
+        assert sum(count.peak().values()) == (1 + 3) * 64 * 32 * 4 + 3 * 64 * 32 * 2
+        assert sum((one + 1.5).dtype == torch.float32 for _ in range(2)) == 2
+        ones = torch.empty(4, dtype=torch.int32)
+        assert [(ones + number).dtype for number in (1, 1.0, 1, True)] == [torch.int32, torch.float32, torch.int32, torch.int32]
