@@ -259,7 +259,7 @@ def _empty(shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype) -> Te
 
 
 def _is_new(results: tuple[Any, ...], inputs: Any) -> bool:
-    """Return whether results have storages of their own, as large as their shapes need. Some views aren't declared as such."""
+    """Return whether results have separate storages, as large as their shapes need. Some views aren't declared as such."""
     if not all(type(each) is Tensor and each.device.type == META for each in results):
         return False
     others = {each.untyped_storage()._cdata for each in tree_leaves(inputs) if isinstance(each, Tensor)}
