@@ -14,7 +14,7 @@ from tests.api.conftest import rehearsal_service
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    """A panel with a password; its first request is dear."""
+    """A panel with a password; its first request is slow."""
     return create_api(rehearsal_service(tmp_path_factory.mktemp("transport")), Access(AccessSettings(password="a password")))
 
 

@@ -232,7 +232,7 @@ class Adding {
     const venv = 'Default: the installation’s own venv';
     this.folder = el('input', { ...plain, id: 'og-checkout-folder', placeholder: '~/OneTrainer' });
     this.python = el('input', { ...plain, id: 'og-checkout-python', placeholder: venv });
-    this.said = el('p', { class: 'og-small', role: 'status' });
+    this.statusLine = el('p', { class: 'og-small', role: 'status' });
     const onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.add();
@@ -244,7 +244,7 @@ class Adding {
       labeled('Python interpreter (optional)', this.python),
       button('Check', { title: 'Check the folder without adding it', onclick: () => this.check() }),
       el('button', { type: 'submit', class: 'og-button primary', text: 'Add' }),
-      this.said,
+      this.statusLine,
     );
   }
 
@@ -254,8 +254,8 @@ class Adding {
 
   /** @param {string} text */
   tell(text, tone = '') {
-    this.said.className = `og-small ${tone}`;
-    setText(this.said, text);
+    this.statusLine.className = `og-small ${tone}`;
+    setText(this.statusLine, text);
   }
 
   async check() {
@@ -304,14 +304,14 @@ function waiting() {
       },
     }),
   );
-  const told = () => {
+  const update = () => {
     const until = store.state?.loaded_until;
     setVisible(line, Boolean(until));
     if (until) setText(text, `The training process stays loaded until ${format.clock(until)} so the next run starts right away.`);
   };
-  on('training_state', told);
-  on('connected', told);
-  told();
+  on('training_state', update);
+  on('connected', update);
+  update();
   return line;
 }
 

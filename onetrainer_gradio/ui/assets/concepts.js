@@ -24,13 +24,13 @@ const OF_RUN = [
   'frames',
 ];
 
-/** @type {Record<string, [string, (item: any, told?: any) => any]>} */
+/** @type {Record<string, [string, (item: any, scanned?: any) => any]>} */
 const SORTS = {
   name: ['Name', (item) => (item.name || item.path).toLowerCase()],
   path: ['Folder', (item) => item.path.toLowerCase()],
   type: ['Type', (item) => item.type],
   enabled: ['Enabled first', (item) => Number(!item.enabled)],
-  images: ['Most images first', (_item, told) => -(told?.images ?? -1)],
+  images: ['Most images first', (_item, scanned) => -(scanned?.images ?? -1)],
 };
 
 /**
@@ -55,7 +55,7 @@ class Concepts {
     this.list = list;
     this.settings = list.settings;
     /** @type {Map<number, any>} */
-    this.told = new Map();
+    this.scanned = new Map();
     this.unfolded = new Set(['look']);
     /** @type {any} */
     this.total = null;
@@ -77,8 +77,8 @@ class Concepts {
    */
   known(at) {
     const folder = this.items()[at]?.path;
-    const mine = this.told.get(at);
-    return mine?.folder === folder ? mine : [...this.told.values()].find((each) => each.folder === folder);
+    const mine = this.scanned.get(at);
+    return mine?.folder === folder ? mine : [...this.scanned.values()].find((each) => each.folder === folder);
   }
 
   async look(fresh = false) {
@@ -90,8 +90,8 @@ class Concepts {
     try {
       const answer = await api('POST', 'api/concepts/statistics', {});
       if (wanted !== this.key) return;
-      this.told.clear();
-      for (const each of answer.concepts) this.told.set(each.index, each);
+      this.scanned.clear();
+      for (const each of answer.concepts) this.scanned.set(each.index, each);
       this.total = answer.total;
       this.failed = '';
       this.looks += 1;

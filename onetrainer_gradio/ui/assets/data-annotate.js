@@ -69,13 +69,13 @@ export function example(each) {
 
 /** Follow a job until it has ended; `show(job, result)` for each step. */
 export async function follow(job, result, show, gone = () => false) {
-  let told = { job, result };
-  show(told.job, told.result);
-  while (told.job.state === 'running' && !gone()) {
-    told = await api('GET', `api/datasets/jobs/${told.job.id}?wait=${told.job.total ? 0.5 : POLL_S}`);
-    show(told.job, told.result);
+  let latest = { job, result };
+  show(latest.job, latest.result);
+  while (latest.job.state === 'running' && !gone()) {
+    latest = await api('GET', `api/datasets/jobs/${latest.job.id}?wait=${latest.job.total ? 0.5 : POLL_S}`);
+    show(latest.job, latest.result);
   }
-  return told;
+  return latest;
 }
 
 /** What a job does, or how it ended. */
@@ -112,7 +112,7 @@ const controls = (title) => ({
   cpu: el('input', { type: 'checkbox' }),
   options: el('div', { class: 'og-data-options' }),
   progress: el('progress', { hidden: true, 'aria-label': title }),
-  told: el('p', { role: 'status' }),
+  statusLine: el('p', { role: 'status' }),
   examples: el('ul', { class: 'og-data-examples' }),
 });
 
@@ -133,7 +133,7 @@ export async function openAnnotate({ task, body, count, changed }) {
   const words = TASKS[task];
   const { models } = await api('GET', `api/datasets/models?task=${task}`);
   const model = modelChoice(models, pick);
-  const { name, about, before, missing, cpu, options, progress, told, examples } = controls(words.title);
+  const { name, about, before, missing, cpu, options, progress, statusLine, examples } = controls(words.title);
   const stop = button('Stop', { hidden: true, onclick: () => api('POST', `api/datasets/jobs/${running}/stop`) });
   const buttons = [
     button('Try on five images', { onclick: () => start(true) }),
@@ -171,7 +171,7 @@ export async function openAnnotate({ task, body, count, changed }) {
     setVisible(stop, active);
     for (const each of buttons) each.disabled = active;
     if (job.total) Object.assign(progress, { max: job.total, value: job.done });
-    setText(told, wordsOf(job));
+    setText(statusLine, wordsOf(job));
     examples.replaceChildren(...(result.examples || []).slice(0, 20).map(example));
   }
   async function start(preview) {
@@ -182,14 +182,14 @@ export async function openAnnotate({ task, body, count, changed }) {
       resume = !preview && end.job.state === 'stopped' ? job.id : '';
       if (!preview) changed();
     } catch (error) {
-      setText(told, error.message);
+      setText(statusLine, error.message);
     }
   }
   const dialog = el(
     'dialog',
     { class: 'og-dialog og-data-bulk', 'aria-label': words.title },
     fields({ task, count, model, name, about, options, before, missing, cpu }),
-    [told, progress, examples],
+    [statusLine, progress, examples],
     el('div', { class: 'og-dialog-buttons' }, button('Close', { onclick: () => dialog.close() }), stop, buttons),
   );
   pick();

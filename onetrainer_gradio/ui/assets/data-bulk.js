@@ -65,7 +65,7 @@ export function openBulk({ body, count, changed, preset = {} }) {
   );
   const controls = Object.fromEntries(Object.keys(LABELS).map((name) => [name, control(name)]));
   const examples = el('ul', { class: 'og-data-examples' });
-  const told = el('p', { role: 'status', class: 'og-muted' });
+  const statusLine = el('p', { role: 'status', class: 'og-muted' });
   const apply = button('Change captions', { kind: 'primary', onclick: () => send(false) });
 
   const edit = () => ({
@@ -82,18 +82,18 @@ export function openBulk({ body, count, changed, preset = {} }) {
         return;
       }
       setText(
-        told,
+        statusLine,
         `${format.count(answer.changed)} of ${format.count(answer.changed + answer.unchanged)} captions would change.`,
       );
       examples.replaceChildren(...answer.examples.map(shown));
     } catch (error) {
-      setText(told, error.message);
+      setText(statusLine, error.message);
       examples.replaceChildren();
     }
   }
   function draw() {
     for (const [name, { node }] of Object.entries(controls)) setVisible(node, KINDS[kind.value][1].includes(name));
-    setText(told, '');
+    setText(statusLine, '');
     examples.replaceChildren();
   }
   const dialog = el(
@@ -102,7 +102,7 @@ export function openBulk({ body, count, changed, preset = {} }) {
     el('h2', { text: `Edit captions of ${format.count(count)} ${count === 1 ? 'image' : 'images'}` }),
     el('div', { class: 'og-data-field' }, el('label', { for: 'og-bulk-kind', text: 'Change' }), kind),
     Object.values(controls).map(({ node }) => node),
-    told,
+    statusLine,
     examples,
     el(
       'div',

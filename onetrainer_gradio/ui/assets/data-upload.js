@@ -30,10 +30,10 @@ async function send(upload, file) {
     headers: { 'Content-Type': 'application/octet-stream' },
     credentials: 'same-origin',
   });
-  const told = await answer.json();
-  if (answer.ok) return told;
+  const result = await answer.json();
+  if (answer.ok) return result;
   if (answer.status === 409) return api('GET', `api/datasets/uploads/${upload.id}`);
-  throw Object.assign(new Error(told.error), { status: answer.status });
+  throw Object.assign(new Error(result.error), { status: answer.status });
 }
 
 /** Upload one file; `progress(upload)` follows it. Returns the upload when it is in the dataset. */

@@ -57,13 +57,13 @@ function problemCard(kind, entries, { fix, ignore, writable }) {
 
 /** What an inspection found, with one operation for each kind. */
 export async function problemsView(place, { images, changed }) {
-  const told = el('p', { role: 'status' });
+  const statusLine = el('p', { role: 'status' });
   const found = el('div', {});
   const start = button('Inspect', { kind: 'primary', onclick: inspect });
   place.replaceChildren(
     el('p', { text: 'Find duplicates and images that can’t be trained well at the current resolution.' }),
     el('div', { class: 'og-buttons' }, start),
-    told,
+    statusLine,
     found,
   );
   async function inspect() {
@@ -73,12 +73,12 @@ export async function problemsView(place, { images, changed }) {
       await follow(
         job,
         result,
-        (now) => setText(told, now.error || (now.state === 'running' ? `${now.doing}… ${now.done} of ${now.total}` : '')),
+        (now) => setText(statusLine, now.error || (now.state === 'running' ? `${now.doing}… ${now.done} of ${now.total}` : '')),
         () => !place.isConnected,
       );
       await draw();
     } catch (error) {
-      setText(told, error.message);
+      setText(statusLine, error.message);
     }
     start.disabled = false;
   }
@@ -114,7 +114,10 @@ export async function problemsView(place, { images, changed }) {
     found.replaceChildren(...cards.map((kind) => problemCard(kind, entries(kind), { fix, ignore, writable: images.writable })));
     if (!report.inspected) return;
     const similar = report.similar ? '' : ' Similar images need the package ImageHash.';
-    setText(told, `${format.count(report.inspected)} images inspected. ${cards.length ? '' : 'No problems found.'}${similar}`);
+    setText(
+      statusLine,
+      `${format.count(report.inspected)} images inspected. ${cards.length ? '' : 'No problems found.'}${similar}`,
+    );
   }
   await draw();
 }

@@ -10,7 +10,7 @@ import { api } from './live.js';
 import { sheet } from './sheet.js';
 
 const VIEWS = { images: 'Images', tags: 'Tags', problems: 'Problems', buckets: 'Buckets', trash: 'Trash' };
-// what is asked before several images are changed, and what is said afterwards
+// what is asked before several images are changed, and the notice afterwards
 const ACTIONS = {
   trash: ['Delete', 'They move to the trash of the dataset, and can be restored.', 'moved to the trash'],
   exclude: ['', '', 'excluded from training'],
@@ -236,11 +236,11 @@ class DataTab {
   // ---- what is done
 
   /** Request a change; errors are shown as a notice. Resolves to the response, or to null. */
-  async ask(path, body, said) {
+  async ask(path, body, describe) {
     await this.panel.save();
     try {
       const answer = await api('POST', path, body);
-      toast(said(answer));
+      toast(describe(answer));
       for (const [name, why] of answer.skipped || []) toast(`${name}: ${why}`, 'bad');
       await this.refresh();
       return answer;
@@ -260,13 +260,13 @@ class DataTab {
     }
     const count = paths ? paths.length : selection.count(images);
     if (!count || !images.writable) return;
-    const [verb, text, said] = ACTIONS[what];
+    const [verb, text, participle] = ACTIONS[what];
     if (verb && count > 1 && !(await confirmed(`${verb} ${format.count(count)} images?`, text, verb))) return;
     const body = paths ? { folder: images.folder, filter: images.filter, images: paths } : selection.body(images);
     await this.ask(
       `api/datasets/images/${what}`,
       body,
-      () => `${format.count(count)} ${count === 1 ? 'image' : 'images'} ${said}.`,
+      () => `${format.count(count)} ${count === 1 ? 'image' : 'images'} ${participle}.`,
     );
     this.grid.node.focus();
   }

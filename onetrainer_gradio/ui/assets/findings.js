@@ -19,7 +19,7 @@ function convertButton(settings, finding) {
   const [what, words] = CONVERTED[finding.code] || [];
   const [, index] = /^concepts\.(\d+)\./.exec(finding.path || '') || [];
   if (!what || index === undefined) return null;
-  const said = el('span', { class: 'og-muted', role: 'status' });
+  const statusLine = el('span', { class: 'og-muted', role: 'status' });
   const go = button(words, {
     kind: 'small og-fix',
     onclick: async () => {
@@ -31,19 +31,19 @@ function convertButton(settings, finding) {
           converted += answer.converted;
           const failed = answer.failed.first.map(([name, why]) => `${name}: ${why}`).join('; ');
           setText(
-            said,
+            statusLine,
             `${converted} converted${answer.left ? `, ${answer.left} left…` : ''}${answer.failed.count ? `, ${answer.failed.count} not converted (${failed})` : ''}`,
           );
           if (!answer.left || !answer.converted) break;
         }
         settings.check();
       } catch (error) {
-        setText(said, error.errors?.[0]?.message || error.message);
+        setText(statusLine, error.errors?.[0]?.message || error.message);
       }
       go.disabled = false;
     },
   });
-  return el('div', { class: 'og-convert' }, go, said);
+  return el('div', { class: 'og-convert' }, go, statusLine);
 }
 
 /** The list of findings; `jump` leads to a setting. */

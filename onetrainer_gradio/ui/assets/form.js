@@ -12,7 +12,7 @@ const GROUP = 'og-group';
 const LEVEL = 'og-level';
 
 const asked = ask();
-asked.catch(() => {}); // said when the form comes
+asked.catch(() => {}); // reported when the form is shown
 
 /** Settings that are there: asked for again with each connection until the server answers. */
 async function opened(place) {

@@ -30,7 +30,7 @@ class ApiError extends Error {
     this.body = body || {};
   }
 
-  /** What happened with its places, each said once: the message often has the first of them already. */
+  /** The error with its paths, each once: the message often has the first of them already. */
   get whole() {
     const more = this.errors.filter((each) => each.message && !this.message.includes(each.message));
     return [this.message, ...more.slice(0, 3).map(placed)].join(' ');

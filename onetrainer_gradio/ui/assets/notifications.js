@@ -202,10 +202,10 @@ function thisBrowser() {
 /** A checkbox for each kind; `change` receives all that are checked. */
 function kinds(all, chosen, change) {
   const boxes = all.map(({ kind, label }) => {
-    const box = el('input', { type: 'checkbox', checked: chosen.includes(kind), value: kind, onchange: told });
+    const box = el('input', { type: 'checkbox', checked: chosen.includes(kind), value: kind, onchange: selectionChanged });
     return el('label', { class: 'og-check' }, box, el('span', { text: label }));
   });
-  function told() {
+  function selectionChanged() {
     change(boxes.map((label) => label.querySelector('input')).filter((box) => box.checked).map((box) => box.value)); // biome-ignore format: one thought
   }
   return el('div', { class: 'og-checks' }, boxes);

@@ -20,20 +20,20 @@ export class Outcome {
     });
   }
 
-  /** @param {any} said */
-  show(said) {
-    this.streaming = !said.done;
+  /** @param {any} message */
+  show(message) {
+    this.streaming = !message.done;
     clearTimeout(this.hide);
-    this.line.dataset.tone = said.ok ? '' : 'bad';
+    this.line.dataset.tone = message.ok ? '' : 'bad';
     /** @type {any[]} */
-    const rest = said.errors || [];
+    const rest = message.errors || [];
     this.listed = rest.some((error) => error.path);
     // don’t repeat the list below or the cause of the run’s end
-    const cause = said.error ? said.text.replace(`: ${said.error}`, '') : said.text;
-    setText(this.line, this.listed ? said.text.split(`: ${rest[0].message}`)[0] : cause);
+    const cause = message.error ? message.text.replace(`: ${message.error}`, '') : message.text;
+    setText(this.line, this.listed ? message.text.split(`: ${rest[0].message}`)[0] : cause);
     this.errors.replaceChildren(...rest.map(item));
     setVisible(this.errors, this.listed);
-    if (said.done && said.ok) this.hide = setTimeout(() => setText(this.line, ''), SHOWN_MS);
+    if (message.done && message.ok) this.hide = setTimeout(() => setText(this.line, ''), SHOWN_MS);
   }
 
   /** The settings changed: what was named may be right now. */

@@ -106,9 +106,9 @@ export async function formDialog(title, verb, nodes, send, kind = '') {
       await send();
       dialog.close();
     } catch (error) {
-      const said = error.whole || error.message;
-      setText(wrong, said);
-      setVisible(wrong, Boolean(said));
+      const reason = error.whole || error.message;
+      setText(wrong, reason);
+      setVisible(wrong, Boolean(reason));
     }
     submit.disabled = false;
   });

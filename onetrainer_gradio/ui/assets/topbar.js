@@ -108,7 +108,7 @@ class RunState {
     this.line = el('span', { class: 'og-topline' });
     this.bar = el('span', { class: 'og-topbar-fill' });
     this.spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
-    this.said = '';
+    this.announced = '';
     this.trained = false; // while this page was open
     this.stop = button('Stop', { kind: 'small og-topstop', hidden: true, onclick: stop, 'data-og-needs': 'operator' });
   }
@@ -122,8 +122,8 @@ class RunState {
     setText(this.line, words.short);
     this.bar.style.width = `${words.fraction * 100}%`;
     setVisible(this.bar.parentNode, words.active);
-    if (words.label !== this.said) {
-      this.said = words.label;
+    if (words.label !== this.announced) {
+      this.announced = words.label;
       setText(this.spoken, `Run: ${words.label}`);
     }
     this.allow();
