@@ -5,6 +5,7 @@ Covers ``service/datasets/jobs.py`` and ``service/datasets/bucket_view.py``.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,10 @@ def scene(seed: int, size: tuple[int, int] = (600, 450)) -> Image.Image:
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
 
-@pytest.fixture
-def datasets(tmp_path: Path, decoder: ImageDecoder) -> Iterator[Datasets]:
-    folder = tmp_path / CATS
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with images that have something to report, made once for all tests."""
+    folder = tmp_path_factory.mktemp(CATS)
     scene(1).save(folder / "one.png")
     (folder / "copy.png").write_bytes((folder / "one.png").read_bytes())
     (folder / "copy.txt").write_text("captioned")
@@ -51,6 +52,12 @@ def datasets(tmp_path: Path, decoder: ImageDecoder) -> Iterator[Datasets]:
     (folder / "cut.png").write_bytes((folder / "other.png").read_bytes()[:2000])
     for name in ("plain", "flat"):
         Image.new("RGB", (600, 450), "red" if name == "flat" else "blue").save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def datasets(tmp_path: Path, images: Path, decoder: ImageDecoder) -> Iterator[Datasets]:
+    shutil.copytree(images, tmp_path / CATS)
     found = datasets_in(tmp_path, decoder)
     yield found
     found.close()
