@@ -140,6 +140,7 @@ def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor
     expect(page.locator('[data-row="tag_weights"]')).not_to_have_class(re.compile("changed"))
     # within the elements of one of our lists
     page.locator('[data-group="concepts"]').click()
+    expect(page.locator("#og-f-concepts-0-neighbours")).to_have_value("[]")
     page.locator("#og-f-concepts-0-neighbours").fill('["left", "right"]')
     page.locator("#og-f-concepts-0-neighbours").press("Tab")
     expect(page.locator('[data-row="concepts.0.neighbours"]')).to_contain_text("was []")
