@@ -819,7 +819,7 @@ def test_backups_of_other_runs_stay_in_a_shared_workspace(tmp_path: Path) -> Non
     """With rolling backups OneTrainer deletes by name; the bridge leaves it
     only the run's own backups and those it resumes from.
     """
-    settings = {"backup_after": 2, "backup_after_unit": "STEP", "rolling_backup": True, "rolling_backup_count": 1}
+    settings = {"backup_after": 4, "backup_after_unit": "STEP", "rolling_backup": True, "rolling_backup_count": 1}
     first = Ride(tmp_path)
     first.options["run_id"] = "first"
     first.run(first.config(**settings))
