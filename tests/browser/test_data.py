@@ -194,7 +194,7 @@ def test_a_mask_is_drawn_and_written(visitor: Visitor, panel: Panel) -> None:
     page.locator(TILE).first.click()
     page.get_by_role("button", name="Draw mask…").click()
     canvas = page.locator(".og-data-canvas canvas")
-    page.wait_for_function("document.querySelector('.og-data-canvas img').naturalWidth > 0")  # it gives the canvas its size
+    page.wait_for_function("document.querySelector('.og-data-canvas img')?.naturalWidth > 0")  # it gives the canvas its size
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.down()
