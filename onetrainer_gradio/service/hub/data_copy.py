@@ -33,7 +33,7 @@ from onetrainer_gradio.service.runs.feed import Feed
 _LOG = logging.getLogger(__name__)
 LIST = "onetrainer_gradio_data.json"
 MEMORY = "cache/data_copy.json"
-START_RETRIES_S = (2.0, 10.0, 30.0)
+START_RETRIES_S = (2.0, 10.0, 30.0, 30.0)
 _AFTER = frozenset({tag(BackupCreated), tag(ModelSaved), tag(RunEnded)})
 # A file of these kinds is written once. Every other one may grow during the upload, so a copy of it is uploaded.
 _WRITTEN_ONCE = frozenset(
