@@ -52,6 +52,12 @@ class Loaded:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Write the image, and return the ``seconds`` it took; ``stopped`` if it was ended, or why there is none."""
+        from onetrainer_gradio.engine.lean_imports import unused_omitted
+
+        with unused_omitted():
+            return self._answer(request)
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         started = time.monotonic()
         try:
             if self._generator is None or self._config != request["config"]:

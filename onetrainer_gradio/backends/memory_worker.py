@@ -18,6 +18,13 @@ IDLE_S = 300.0
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Return the estimate for a configuration, or why there is none."""
+    from onetrainer_gradio.engine.lean_imports import unused_omitted
+
+    with unused_omitted():
+        return _estimated(request)
+
+
+def _estimated(request: dict[str, Any]) -> dict[str, Any]:
     from onetrainer_gradio.engine.dry_run import estimate
 
     try:
