@@ -149,7 +149,7 @@ def test_a_command_is_taken_and_its_outcome_can_be_asked_for(panel, path):
 
 
 def test_pause_resume_stop(panel):
-    panel.training()
+    panel.training(write_s=0.5)
     panel.client.post("/api/training/pause")
     panel.service.wait_for(lambda state: state["paused"], 10)
     assert panel.client.post("/api/training/pause").status_code == 409

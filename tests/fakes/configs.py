@@ -10,14 +10,15 @@ from tests.fakes.rehearsal import png, whole_model
 
 
 def small_config(folder: Path, **settings: object) -> TrainConfig:
-    """Return a LoRA on two images in ``folder``; everything it writes is below ``folder / "workspace"``."""
+    """Return a LoRA on two images in ``folder``; everything it writes is below ``folder / "workspace"``.
+
+    Files that are there already aren't written again: a queued run may be about to read them.
+    """
     model, images = folder / "model", folder / "images"
-    model.mkdir(parents=True, exist_ok=True)
-    (model / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    images.mkdir(exist_ok=True)
+    _write(model / "model_index.json", b'{"_class_name": "StableDiffusionPipeline"}')
     for name in ("one", "two"):
-        (images / f"{name}.png").write_bytes(png(8, 8, (200, 30, 30)))
-        (images / f"{name}.txt").write_text("a red square")
+        _write(images / f"{name}.png", png(8, 8, (200, 30, 30)))
+        _write(images / f"{name}.txt", b"a red square")
     document = {
         "training_method": "LORA",
         "model_type": "STABLE_DIFFUSION_15",
@@ -33,6 +34,12 @@ def small_config(folder: Path, **settings: object) -> TrainConfig:
     }
     config, _ = from_document(document | settings)
     return config
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file() or path.read_bytes() != content:
+        path.write_bytes(content)
 
 
 def write_result(path: Path) -> None:

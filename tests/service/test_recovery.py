@@ -90,7 +90,7 @@ def test_a_run_goes_its_way_in_a_process_of_its_own(make_service: MakeService, t
     service = make_service(in_process=False)
     lines: list[str] = []
     service.feed.subscribe(lambda message: lines.extend(message["lines"]) if message["type"] == "log" else None)
-    run = start(service, tmp_path, LONG, "step_s=0.01", "print=1")
+    run = start(service, tmp_path, LONG, "step_s=0.01", "print=1", "write_s=0.5")
     service.wait_for(training, PATIENCE_S)
     worker = pid(run, "worker")
     assert worker != os.getpid()

@@ -68,7 +68,7 @@ def test_the_contract_in_python(make_service: MakeService, tmp_path: Path) -> No
     """Initialize, start and stop lead through a run."""
     service = make_service()
     assert service.get_state()["status"] == "idle"
-    service.initialize_trainer(small_config(tmp_path), RunOptions(tags=(LONG, "step_s=0.001")))
+    service.initialize_trainer(small_config(tmp_path), RunOptions(tags=(LONG, "step_s=0.001", "write_s=0.5")))
     assert service.get_state()["status"] == "initialized"
     run_id = service.start_training()
     state = service.wait_for(training, PATIENCE_S)
