@@ -84,6 +84,7 @@ def test_a_tab_in_the_background_shows_a_browser_notification_once(visitor, pane
     other.bring_to_front()  # the first tab is in the background from now on
     begin(panel, "background", steps=3)
     expect(other.locator(".og-bell[data-unread]")).to_be_attached()
+    assert other.evaluate("getComputedStyle(document.querySelector('.og-bell'), '::after').width") == "8px"
     expect(other.locator("#og-toasts")).to_contain_text("Run “background” finished")
     panel.wait(lambda state: not state["is_training"])
     page.wait_for_function("localStorage.getItem('og-notified') > 0")
