@@ -1,12 +1,10 @@
 """Fixtures and hooks for all tests."""
 
 import gc
-import logging
 import os
 from pathlib import Path
 
 import pytest
-from _pytest.logging import catching_logs
 from hypothesis import settings
 
 from tests.alone import turn
@@ -17,24 +15,6 @@ settings.load_profile("house")
 
 # No test reaches the real Hugging Face Hub: tests/fakes/hub.py replaces it.
 os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
-
-
-def _catch_at_the_root(self):
-    """Attach a handler to the root logger, and not to each one of torch and transformers that doesn't propagate.
-
-    pytest looks for these among two thousand loggers, six times per test. Ours propagate.
-    """
-    root = logging.getLogger()
-    root.addHandler(self.handler)
-    self.attached_loggers.append(root)
-    if self.level is not None:
-        self.handler.setLevel(self.level)
-        self.orig_level = root.level
-        root.setLevel(min(self.orig_level, self.level))
-    return self.handler
-
-
-catching_logs.__enter__ = _catch_at_the_root
 
 # No test loses the power supply, and the disk takes milliseconds each time. Processes that tests start do write through.
 os.fsync = lambda descriptor: None

@@ -40,10 +40,10 @@ def unused_omitted() -> Iterator[None]:
     flags += [(utils, PEFT_BACKEND, False), (constants, PEFT_BACKEND, False)]
     if not (distributed.is_available() and distributed.is_initialized()):
         flags += [(transformers.utils, DISTRIBUTED, _no), (transformers.utils.import_utils, DISTRIBUTED, _no)]
-    before = [(module, name, getattr(module, name)) for module, name, _ in flags if hasattr(module, name)]
-    for module, name, value in flags:
-        if hasattr(module, name):
-            setattr(module, name, value)
+    known = [flag for flag in flags if hasattr(flag[0], flag[1])]
+    before = [(module, name, getattr(module, name)) for module, name, _ in known]
+    for module, name, value in known:
+        setattr(module, name, value)
     try:
         yield
     finally:

@@ -64,13 +64,13 @@ class Step:
 class NewestFirst:
     """Lets one thread at a time in; of those that wait, the newest, since older ones ask about settings before a change.
 
-    At most ``most`` wait: one more ends the wait of the oldest.
+    At most ``max_waiting`` wait: one more ends the wait of the oldest.
 
     :raises BusyError: in a thread whose wait was ended.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
         self._changed = threading.Condition()
         self._waiting: list[object] = []
         self._taken = False
@@ -79,7 +79,7 @@ class NewestFirst:
         place = object()
         with self._changed:
             self._waiting.append(place)
-            if len(self._waiting) > self._most:
+            if len(self._waiting) > self._max_waiting:
                 del self._waiting[0]
                 self._changed.notify_all()
             self._changed.wait_for(lambda: place not in self._waiting or (not self._taken and self._waiting[-1] is place))

@@ -125,8 +125,8 @@ export function imagePanel({ images, changed, saved, act }) {
     { class: 'og-buttons' },
     tool('Rotate left', () => edit({ rotate: 270 })),
     tool('Rotate right', () => edit({ rotate: 90 })),
-    tool('Crop…', async () => (await import('./data-paint.js')).openCrop(target())),
-    tool('Draw mask…', async () => (await import('./data-paint.js')).openMask(target())),
+    tool('Crop…', async () => (await import('./data-draw.js')).openCrop(target())),
+    tool('Draw mask…', async () => (await import('./data-draw.js')).openMask(target())),
     tool('Exclude', () => act('exclude', [shown.path])),
     tool('Delete', () => act('trash', [shown.path]), { kind: 'danger' }),
   );

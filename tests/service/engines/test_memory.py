@@ -101,7 +101,7 @@ def test_a_start_waits_for_an_estimate_only_as_long_as_it_may():
 @pytest.mark.slow
 def test_the_newest_of_those_that_wait_is_next_and_the_oldest_of_too_many_ends():
     """After a change of settings, nobody waits for the estimates of earlier settings, however many there are."""
-    turns, order = NewestFirst(most=3), []
+    turns, order = NewestFirst(max_waiting=3), []
 
     def take(number: int) -> None:
         try:

@@ -19,7 +19,7 @@ function loaded(source) {
 }
 
 function sheetOf(title, ...children) {
-  return el('dialog', { class: 'og-dialog og-data-paint', 'aria-label': title }, el('h2', { text: title }), ...children);
+  return el('dialog', { class: 'og-dialog og-data-draw', 'aria-label': title }, el('h2', { text: title }), ...children);
 }
 
 /** A canvas in the shape of an image, and the place of a pointer on it. */
