@@ -360,6 +360,15 @@ def test_the_bridge_script_needs_only_the_standard_library_and_onetrainer():
         assert not any((node.module or "").startswith("onetrainer_gradio") for node in absolute), path
 
 
+def test_no_coroutine_ignores_a_cancellation():
+    """Python 3.11's ``asyncio.wait_for`` ignores one that comes together with a result; ``asyncio.timeout`` doesn't."""
+    for path in modules():
+        used = [
+            node.lineno for node in nodes(path) if isinstance(node, ast.Attribute) and ast.unparse(node) == "asyncio.wait_for"
+        ]
+        assert not used, f"{path}: lines {used}"
+
+
 def test_the_wheel_has_every_package():
     """A new folder that isn't listed in setup.cfg would be missing from the installed package."""
     settings = ConfigParser()

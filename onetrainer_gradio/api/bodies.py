@@ -53,7 +53,8 @@ class Bodies:
             if whole:  # only a disconnect can follow
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), self.silence_s)
+                async with asyncio.timeout(self.silence_s):
+                    message = await receive()
             except TimeoutError as error:
                 raise HTTPException(
                     408, f"The request timed out: no data for {self.silence_s:g} seconds.", {"Connection": "close"}

@@ -55,10 +55,14 @@ class LingeringClose:
     async def _discard(self, receive: Receive) -> None:
         try:
             async with asyncio.timeout(self.max_s):
-                while (await asyncio.wait_for(receive(), self.silence_s)).get("more_body", False):
+                while await self._more(receive):
                     pass
         except TimeoutError:
             pass  # the response was sent: a client that still sends doesn't read it
+
+    async def _more(self, receive: Receive) -> bool:
+        async with asyncio.timeout(self.silence_s):
+            return bool((await receive()).get("more_body", False))
 
 
 def _has_body(headers: Headers) -> bool:

@@ -59,7 +59,8 @@ async def answer_within(service: TrainerService, command_id: str, wait_s: float,
         answer = await in_thread(Threads.CONTROL, service.answer, command_id)
         if answer is None and wait_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(answered.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await answered.wait()
             answer = await in_thread(Threads.CONTROL, service.answer, command_id)
         return answer
     finally:

@@ -210,6 +210,7 @@ def _messages(service: TrainerService) -> Iterator[asyncio.Queue[Message]]:
 
 async def _next(arrived: asyncio.Queue[Message]) -> Message:
     try:
-        return await asyncio.wait_for(arrived.get(), _LOOK_S)
+        async with asyncio.timeout(_LOOK_S):
+            return await arrived.get()
     except TimeoutError:
         return {}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
 
 import pytest
+from starlette.types import Message
 
 from onetrainer_gradio.api.bodies import Bodies
 from onetrainer_gradio.api.header_timeout import TimedH11Protocol
@@ -68,3 +70,17 @@ def test_nothing_is_awaited_after_a_whole_request(connection: socket.socket) -> 
     connection.sendall(head(b"Connection: close", b"Content-Length: 3") + b"abc")
     assert all_of(connection).endswith(b"ok")
     assert time.monotonic() - began < SILENCE_S
+
+
+def test_data_that_never_pauses_does_not_prolong_it() -> None:
+    """Python 3.11's ``asyncio.wait_for`` ignores a cancellation that comes together with a result."""
+
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def rounds() -> None:
+        for _ in range(20):
+            await asyncio.wait_for(LingeringClose(app, max_s=0.01)._discard(receive), 5)
+
+    asyncio.run(rounds())
