@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 from torch.nn import Parameter
-from transformers.optimization import Adafactor
 
+from onetrainer_gradio.engine.lean_imports import peft_omitted_by_transformers
 from onetrainer_gradio.engine.optimizers.rounding import rounding_for
 from onetrainer_gradio.engine.optimizers.stepped import Group, SteppedOptimizer
+
+with peft_omitted_by_transformers():
+    from transformers.optimization import Adafactor
 
 HALF = (torch.float16, torch.bfloat16)
 
