@@ -24,8 +24,8 @@ demo: ## Start the panel with the demo's settings
 test: ## Run the tests of .ci/run; browser tests need Chromium
 	ONETRAINER_GRADIO_CHAOS_ROUNDS=1 $(PYTHON) -m pytest -n $(PROCESSES) -m "not exhaustive"
 
-exhaustive: ## Run all tests, also every recorded run and every model type (about half an hour)
-	ONETRAINER_GRADIO_CHAOS_ROUNDS=4 $(PYTHON) -m pytest -n $(PROCESSES)
+exhaustive: ## Run all tests (about an hour), or all of some folders: PARTS="tests/api tests/service"
+	ONETRAINER_GRADIO_CHAOS_ROUNDS=4 $(PYTHON) -m pytest -n $(PROCESSES) $(PARTS)
 
 fast: ## Run the fast tests in two processes
 	$(PYTHON) -m tests.fast

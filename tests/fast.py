@@ -6,37 +6,26 @@ the training libraries imports them, and neither imports Gradio: tests that need
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-TRAINING = ("backends", "engine", "gpu", "service")
-NOT_TESTS = {"fakes", "fixtures", "js"}
-CHOICE = "not slow and not browser"
-ALL_SLOW = re.compile(r"^pytestmark = .*\bslow\b", re.MULTILINE)
+TRAINING = ("backends", "engine", "gpu")
+CHOICE = "not slow and not browser and not exhaustive"
 
 
-def halves() -> tuple[list[Path], list[Path]]:
-    """Return the folders and files that each process tests; a new one goes to the second process."""
-    first = [TESTS / name for name in TRAINING]
-    found = [path for path in sorted(TESTS.iterdir()) if path.is_dir() or path.match("test_*.py")]
-    left_out = {*first, *(TESTS / name for name in NOT_TESTS)}
-    return first, [path for path in found if path not in left_out and path.name[0] not in "._"]
+def halves() -> tuple[list[str], list[str]]:
+    """Return the paths and options that choose what each process tests; a new folder goes to the second process."""
+    first = [str(TESTS / name) for name in TRAINING]
+    return first, [str(TESTS), *(f"--ignore={path}" for path in first)]
 
 
-def slow_files() -> list[Path]:
-    """Return the files in which every test is slow: they aren't collected, so their libraries aren't imported."""
-    return [path for path in sorted(TESTS.rglob("test_*.py")) if ALL_SLOW.search(path.read_text("utf-8"))]
-
-
-def command(paths: list[Path], options: list[str]) -> list[str]:
-    """Return the command line that tests the paths in one process."""
-    ignored = [f"--ignore={path}" for path in slow_files()]
+def command(chosen: list[str], options: list[str]) -> list[str]:
+    """Return the command line that tests the chosen paths in one process."""
     plugins = ["-p", "no:schemathesis"]  # half a second; only slow tests need it
-    report_slow = ["-q", "--durations=5", "--durations-min=0.5"]  # a test above this should be marked slow
-    return [sys.executable, "-m", "pytest", "-n", "0", *report_slow, "-m", CHOICE, *plugins, *ignored, *options, *map(str, paths)]
+    report_slow = ["-q", "--durations=5", "--durations-min=0.1"]  # a test above this should be marked slow
+    return [sys.executable, "-m", "pytest", "-n", "0", *report_slow, "-m", CHOICE, *plugins, *options, *chosen]
 
 
 def main(options: list[str]) -> int:

@@ -6,6 +6,8 @@ import pytest
 
 from tests import alone
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(alone.fcntl is None, reason="there are no locks on files of this kind here")
 def test_one_that_runs_alone_waits_for_the_others_and_they_for_it(tmp_path, monkeypatch):

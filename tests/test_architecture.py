@@ -14,6 +14,8 @@ import onetrainer_gradio
 from onetrainer_gradio.config.enums import ModelType
 from tests.source import nodes
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(onetrainer_gradio.__file__).parent
 
 # A layer imports only what is above it in this list; names in one row do not import each other.
@@ -186,7 +188,7 @@ def test_torch_stays_in_the_engine_and_gradio_in_the_page():
         assert named <= allowed.get(layer_of(path), set()), path
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("module", ["config", "service", "api.app"])
 def test_importing_a_light_layer_loads_no_heavy_library(module):
     """Indirect imports count too: the panel's process doesn't load torch."""

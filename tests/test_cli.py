@@ -134,6 +134,7 @@ def test_help_and_version_print_and_end(capsys):
         assert part in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_line_is_read_without_loading_anything_heavy():
     """Help appears immediately."""
     heavy = {"torch", "gradio", "fastapi", "pydantic", "numpy"}

@@ -69,6 +69,7 @@ def test_both_train_the_same_and_everything_is_reported(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "onetrainer" / "model.safetensors").is_file()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["LORA", "FINE_TUNE"], ids=["initial adapter", "compared run"])
 def test_ctrl_c_ends_the_active_run(tmp_path: Path, method: str) -> None:
@@ -109,6 +110,7 @@ def test_nothing_is_trained_when_one_of_them_cannot(tmp_path: Path) -> None:
     assert not list((tmp_path / "out" / "panel" / "runs").glob("*"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_several_configurations_are_compared_in_turn(tmp_path: Path) -> None:
     """If an engine can't train a configuration, or its adapter isn't written,

@@ -113,6 +113,7 @@ def test_the_build_context_has_what_the_image_copies_and_nothing_else() -> None:
     assert {name if name in allowed else str(Path(name).parent) for name in copied} == allowed
 
 
+@pytest.mark.slow
 def test_the_layer_of_dependencies_has_all_requirements_of_the_package() -> None:
     done = subprocess.run(
         [sys.executable, str(DOCKER / "requirements.py"), "gpu,notifications"],
@@ -135,6 +136,7 @@ def test_the_compose_file_keeps_data_on_a_volume_and_reserves_the_gpu() -> None:
     assert (DOCKER / panel["build"]["context"] / panel["build"]["dockerfile"]).is_file()
 
 
+@pytest.mark.slow
 @posix
 def test_the_entry_point_starts_the_panel_or_another_command(tmp_path: Path) -> None:
     """The called programs are replaced by ones that print their arguments."""
@@ -154,6 +156,7 @@ def test_the_entry_point_starts_the_panel_or_another_command(tmp_path: Path) -> 
     assert "Can't write to" in failed.stderr
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @posix
 @pytest.mark.parametrize("words", [[], ["--ssl", "self"]], ids=["http", "https"])
@@ -186,6 +189,7 @@ def test_the_container_start_serves_the_panel_and_its_health_check_passes(tmp_pa
         program.communicate()
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("program", ["uv", "pip"])
 def test_the_installer_does_what_the_readme_documents_and_nothing_else(tmp_path: Path, program: str) -> None:
@@ -204,6 +208,7 @@ def test_the_installer_does_what_the_readme_documents_and_nothing_else(tmp_path:
     assert not (tmp_path / "venv").exists()
 
 
+@pytest.mark.slow
 @posix
 def test_the_installer_reports_wrong_options() -> None:
     for words, message in ((["--nothing"], "unknown option"), (["--venv"], "needs a value"), (["--with", "conda"], "uv or pip")):
@@ -212,6 +217,7 @@ def test_the_installer_reports_wrong_options() -> None:
         assert message in done.stderr
 
 
+@pytest.mark.slow
 @posix
 def test_a_rented_machine_keeps_its_data_on_the_volume_and_is_never_open(tmp_path: Path) -> None:
     given = {
@@ -235,6 +241,7 @@ def test_a_rented_machine_keeps_its_data_on_the_volume_and_is_never_open(tmp_pat
     assert "doesn't exist" in missing.stderr
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck isn't installed")
 def test_the_shell_scripts_are_clean() -> None:
@@ -243,6 +250,7 @@ def test_the_shell_scripts_are_clean() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint isn't installed")
 def test_the_dockerfile_is_clean() -> None:
     done = subprocess.run(["hadolint", str(DOCKER / "Dockerfile")], capture_output=True, text=True, check=False, timeout=60)

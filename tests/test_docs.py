@@ -52,6 +52,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert list(broken_links(page)) == []
 
 
+@pytest.mark.slow
 def test_every_image_of_the_docs_is_whole_and_small() -> None:
     """None is empty or cut off, and none makes a clone of the repository slow."""
     images = [path for path in sorted((ROOT / "docs" / "images").rglob("*")) if path.is_file()]
@@ -105,6 +106,7 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", text.translate(str.maketrans("“”’‘", "\"\"''"))).lower()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_page_has_the_labels_that_its_guide_names() -> None:
     texts = shown_texts(".js", ".py")

@@ -65,6 +65,7 @@ def test_the_page_shows_what_it_may_load(client):
     assert policy.count("'sha256-") > len(set(inline))
 
 
+@pytest.mark.exhaustive
 def test_no_secret_gets_into_the_log(tmp_path):
     """At the debug level, servers log every address and header; tokens, links,
     passwords, cookies and sessions must not appear.

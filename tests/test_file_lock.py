@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from onetrainer_gradio.file_lock import try_lock
 
 
@@ -17,6 +19,7 @@ def test_one_open_file_at_a_time_holds_the_lock(tmp_path):
     os.close(second)
 
 
+@pytest.mark.slow
 def test_the_lock_ends_with_a_process_that_is_killed(tmp_path):
     """After a crash, the lock is free."""
     code = (

@@ -55,6 +55,7 @@ def test_without_options_there_is_no_certificate(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_renewed_certificate_is_used_without_a_restart(tmp_path):
     """New connections get the new certificate; the old one is used while the new files are only partly written."""
     first = own_certificate(tmp_path, ["localhost"])
@@ -115,6 +116,7 @@ def test_a_strange_host_is_not_redirected(host):
     assert reply.status_code == 400
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_panel_over_https(tmp_path):
     """Page, REST, WebSocket, secure cookie, fingerprint, and the redirect from HTTP."""

@@ -14,6 +14,7 @@ def test_no_text_holds_a_retired_word() -> None:
     assert not found_now, "\n" + "\n".join(found_now)
 
 
+@pytest.mark.slow
 def test_no_docstring_of_a_test_and_no_comment_holds_a_retired_word() -> None:
     """Contributors read them; all files take 0.6 s of CPU time."""
     found_now = [str(hit) for hit in remark_hits()]

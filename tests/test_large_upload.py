@@ -19,7 +19,7 @@ import pytest
 
 from tests.panel_process import REHEARSAL, Running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 SIZE_MB = int(os.environ.get("ONETRAINER_GRADIO_UPLOAD_MB", "48"))
 MAX_MORE_MB = 60

@@ -41,6 +41,7 @@ def listed(folder: Path) -> list[dict[str, object]]:
     return items
 
 
+@pytest.mark.slow
 def test_runs_are_added_listed_moved_and_removed(folder):
     config = str(folder / "mine.json")
     assert "at place 1" in call(folder, "add", config)
@@ -64,6 +65,7 @@ def test_runs_are_added_listed_moved_and_removed(folder):
         call(folder, "remove", str(one["id"]))
 
 
+@pytest.mark.slow
 def test_the_queue_is_paused_and_resumed(folder):
     call(folder, "pause")
     assert "paused" in call(folder, "list")
@@ -71,6 +73,7 @@ def test_the_queue_is_paused_and_resumed(folder):
     assert "paused" not in call(folder, "list")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_added(folder):
     config = str(folder / "mine.json")
     text = call(folder, "add", config, "--sweep", "learning_rate=1e-4,3e-4", "--sweep", "lora_rank=8,16,32")
@@ -78,6 +81,7 @@ def test_a_sweep_is_added(folder):
     assert len(listed(folder)) == 6
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_work_are_not_added(folder):
     document = json.loads((folder / "mine.json").read_text()) | {"concepts": []}
     (folder / "bad.json").write_text(json.dumps(document))

@@ -115,6 +115,7 @@ def test_oversized_headers_are_rejected(panel, data):
     assert status(answer(panel, data)) in {0, 400, 431}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("head", "code"),
     [

@@ -18,7 +18,7 @@ from onetrainer_gradio.config.files.documents import to_document
 from tests.fakes.configs import small_config
 from tests.panel_process import REHEARSAL, Running, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timed]
+pytestmark = [pytest.mark.slow, pytest.mark.timed, pytest.mark.exhaustive]
 
 AT_ONCE_S = 1.0
 

@@ -95,6 +95,7 @@ def test_no_route_answers_without_credentials(app):
             assert page.status_code in {303, 401}, path
 
 
+@pytest.mark.exhaustive
 def test_with_credentials_every_readable_route_answers(client, app):
     """With credentials, the guard lets every page and path respond, and Gradio's page too."""
     known = {"Authorization": f"Bearer {TOKEN}"}
@@ -192,6 +193,7 @@ def panels() -> Iterator[list[Running]]:
         panel.kill()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_panel_is_light_alone_and_quick_to_stop(panels, tmp_path, capsys):
     """Its process doesn't load torch and needs little memory; a second panel on
@@ -218,6 +220,7 @@ def test_the_panel_is_light_alone_and_quick_to_stop(panels, tmp_path, capsys):
     assert not (tmp_path / "panel.json").exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_requests_that_wait_do_not_hold_up_the_end(panels, tmp_path):
     """60 requests that wait for a command are answered when the panel stops; only the notice is logged."""
@@ -266,6 +269,7 @@ def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
     assert state["end_reason"] == "stopped"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_given_token_is_never_shown_and_the_printed_link_works_once(panels, tmp_path):
     panel = Running(tmp_path, ONETRAINER_GRADIO_TOKEN=TOKEN)
@@ -341,6 +345,7 @@ def test_only_a_panel_of_this_machine_takes_checkouts_from_its_page(options: Pan
     assert panel_settings(options).closed_checkouts is closed
 
 
+@pytest.mark.exhaustive
 def test_the_log_as_json_has_one_object_per_line_and_no_secret(tmp_path):
     """This includes the log lines of the server and of libraries."""
     panel = Running(tmp_path / "data", "--log-format", "json", "--log-level", "info", ONETRAINER_GRADIO_TOKEN=TOKEN)

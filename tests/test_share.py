@@ -101,6 +101,7 @@ def test_the_relay_gives_an_address_and_its_end_is_reported(relay):
     assert shared.ended().startswith("The public link has ended (frpc, exit code -9).")
 
 
+@pytest.mark.exhaustive
 def test_a_program_that_cannot_be_downloaded_is_reported_with_the_way_out(relay, monkeypatch):
     relay.status = 500
     with pytest.raises(
@@ -112,12 +113,14 @@ def test_a_program_that_cannot_be_downloaded_is_reported_with_the_way_out(relay,
         start_tunnel(7860)
 
 
+@pytest.mark.exhaustive
 def test_a_platform_without_a_program_is_reported(relay):
     relay.status = 403
     with pytest.raises(ShareError, match="no program for this platform"):
         start_tunnel(7860)
 
 
+@pytest.mark.exhaustive
 def test_a_relay_that_cannot_be_reached_is_reported(relay, monkeypatch):
     relay.says("never started")
     monkeypatch.setattr(networking, "GRADIO_API_SERVER", NOBODY)
@@ -125,6 +128,7 @@ def test_a_relay_that_cannot_be_reached_is_reported(relay, monkeypatch):
         start_tunnel(7860)
 
 
+@pytest.mark.exhaustive
 def test_a_relay_that_rejects_the_tunnel_is_reported(relay, capsys):
     relay.says("connecting", "login to server failed: i/o timeout")
     with pytest.raises(ShareError, match="frpc reports: login to server failed: i/o timeout"):
@@ -154,6 +158,7 @@ def test_the_wait_for_the_relay_ends():
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.exhaustive
 def test_the_notice_names_the_link_and_what_protects_it(relay, tmp_path):
     """It includes a link for viewers, which replaces the one of an earlier start."""
     people = rehearsal_service(tmp_path / "data").people
@@ -178,6 +183,7 @@ def test_the_notice_names_the_link_and_what_protects_it(relay, tmp_path):
     assert TOKEN not in output
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_panel_without_internet_reports_so_and_continues(tmp_path):
     environment = {

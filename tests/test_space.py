@@ -116,6 +116,7 @@ def test_the_requirements_are_those_of_the_package_in_the_tested_versions() -> N
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in requirements().splitlines()[1:])
 
 
+@pytest.mark.slow
 def test_the_space_has_everything_that_the_package_needs() -> None:
     files = space_files()
     for needed in (
@@ -133,6 +134,7 @@ def test_the_space_has_everything_that_the_package_needs() -> None:
     assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc") or name.startswith("tests/")]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_files_of_the_space_alone_start_the_panel_with_the_demo_and_the_warning(tmp_path: Path) -> None:
     """As on a Space, `python app.py` runs in a folder with nothing else, under the Space's variables."""
@@ -202,6 +204,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
         yield stand_in
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_the_files_and_contacts_nobody(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert deploy.main(["space", "panel", "--dry-run"]) == 0
     listed = capsys.readouterr().out
@@ -235,6 +238,7 @@ def test_a_space_is_created_private_and_updated_in_place(hub: FakeHub) -> None:
     assert hub.hits("/api/repos/create") == 2
 
 
+@pytest.mark.slow
 def test_a_space_with_something_else_is_not_changed(hub: FakeHub) -> None:
     """A mistyped name doesn't overwrite another Space of the owner."""
     files = {".gitattributes": "", "README.md": "mine", "app.py": "mine", "configs/mine.json": "{}"}
@@ -246,6 +250,7 @@ def test_a_space_with_something_else_is_not_changed(hub: FakeHub) -> None:
     assert theirs.variables == {}
 
 
+@pytest.mark.slow
 def test_a_missing_permission_and_an_unreachable_hub_are_reported(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HubAccessError):
         deploy_space(SpaceOptions("panel"), {"HF_TOKEN": "hf_reader"}, io.StringIO())

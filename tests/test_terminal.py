@@ -51,6 +51,7 @@ def runs(config: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted((config.parent / "data" / "runs").glob("*/run.json"))]
 
 
+@pytest.mark.slow
 def test_a_training_leaves_the_same_run_folder_as_the_page(config):
     out = io.StringIO()
     assert train(options(config, max_steps=5, name="mine"), out) == 0
@@ -65,6 +66,7 @@ def test_a_training_leaves_the_same_run_folder_as_the_page(config):
     assert "\r" not in output
 
 
+@pytest.mark.slow
 def test_in_a_terminal_a_bar_shows_phase_loss_and_steps(config):
     out = Screen()
     assert train(options(config, max_steps=3), out) == 0
@@ -74,6 +76,7 @@ def test_in_a_terminal_a_bar_shows_phase_loss_and_steps(config):
     assert "Model: " in output
 
 
+@pytest.mark.slow
 def test_the_file_gives_the_name_and_its_unknown_settings_are_reported(config):
     document = json.loads(config.read_text())
     config.write_text(json.dumps({**document, "learning_rat": 1}))
@@ -83,6 +86,7 @@ def test_the_file_gives_the_name_and_its_unknown_settings_are_reported(config):
     assert re.search(r"Warning: .*learning_rat", out.getvalue())
 
 
+@pytest.mark.slow
 def test_a_failure_is_reported_in_one_line(config, capsys):
     assert train(options(config, backend="tests.test_terminal:failing"), io.StringIO()) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("onetrainer-gradio: error:")]
@@ -96,6 +100,7 @@ def failing(config, emit, control, options):
     raise OutOfMemoryError("The graphics memory is used up.", suggestion="Lower the batch size.")
 
 
+@pytest.mark.slow
 def test_a_training_that_cannot_work_does_not_begin(config):
     config.write_text(json.dumps({**json.loads(config.read_text()), "concepts": []}))
     with pytest.raises(ConfigError):
@@ -125,6 +130,7 @@ def endless(config, emit, control, options):
     return run(config, emit, control, options.model_copy(update={"tags": ("steps=1000000", "step_s=0.02")}))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_gracefully_and_saves(config, number):
@@ -142,6 +148,7 @@ def test_an_interrupt_stops_gracefully_and_saves(config, number):
         process.kill()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_an_interrupt_while_the_run_begins_stops_it_too(config):
     """As soon as a run exists, Ctrl-C goes to it, so no run continues that nobody follows."""
@@ -158,6 +165,7 @@ def test_an_interrupt_while_the_run_begins_stops_it_too(config):
         process.kill()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_detached_training_continues_alone(config):
     """The command returns immediately; the data folder later shows the ended run."""
@@ -178,6 +186,7 @@ def test_the_command_reports_wrong_configurations_with_status_2(config, capsys):
     assert "onetrainer-gradio: error: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_wrong_setting_is_named(config, capsys):
     document = {**json.loads(config.read_text()), "epochs": "many", "batch_size": "few"}
     config.write_text(json.dumps(document))
@@ -187,6 +196,7 @@ def test_every_wrong_setting_is_named(config, capsys):
     assert sorted(line.split(":")[0].strip() for line in output[1:]) == ["batch_size", "epochs"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_checkout_can_be_named_to_train_with(config, capsys):
     """`--onetrainer` is enough. The run records the checkout, and a folder without OneTrainer is reported in one line."""

@@ -6,6 +6,8 @@ import json
 import re
 from typing import get_args
 
+import pytest
+
 from onetrainer_gradio.api.schemas import Status
 from onetrainer_gradio.commands import COMMAND_BY_TAG
 from onetrainer_gradio.events import EndReason, Phase, StopStage
@@ -23,6 +25,7 @@ def test_every_key_has_words():
     assert set(get_args(Phase)) > BEFORE_TRAINING
 
 
+@pytest.mark.slow
 def test_the_page_embeds_the_vocabulary():
     """The scripts read the same words, without a separate request."""
     (text,) = re.findall(r'<script type="application/json" id="og-vocabulary">(.*?)</script>', head())

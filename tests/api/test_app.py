@@ -16,6 +16,8 @@ from onetrainer_gradio.api.failures import Failures
 from onetrainer_gradio.api.replies import STATUS_BY_ERROR, install, status_of
 from onetrainer_gradio.errors import ConfigValueError, TrainerError
 
+pytestmark = pytest.mark.slow
+
 # The paths that clients were promised; pause and resume belong to training control.
 CONTRACT = (
     ("GET", "/api/training/status"),
@@ -52,7 +54,6 @@ def operations(app) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.slow
 def test_every_path_of_the_contract_stands(app):
     promised = {(method, re.sub(r"\{[^}]*\}", "{}", path)) for method, path in CONTRACT}
     assert promised - operations(app) == set()
@@ -113,7 +114,7 @@ def test_a_broken_body_answers_in_the_one_shape(panel):
     assert reply.json().keys() == SHAPE
 
 
-def test_an_unexpected_error_reveals_nothing_of_the_inside(caplog):
+def test_an_unexpected_error_reveals_nothing_of_the_inside(log_records):
     """The client learns that something failed; the log has the cause."""
 
     def broken():
@@ -127,7 +128,7 @@ def test_an_unexpected_error_reveals_nothing_of_the_inside(caplog):
     assert reply.status_code == 500
     assert reply.json().keys() == SHAPE
     assert "1234" not in reply.text
-    assert "1234" in caplog.text
+    assert "1234" in log_records.text
 
 
 def subclasses(kind: type) -> set[type]:

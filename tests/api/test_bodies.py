@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 
 from onetrainer_gradio.api.bodies import Bodies
 
+pytestmark = pytest.mark.slow
+
 
 async def size(request):
     return PlainTextResponse(str(len(await request.body())))

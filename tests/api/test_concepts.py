@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
 
+
+@pytest.mark.exhaustive
 def test_statistics_thumbnail_and_preview_go_together(panel):
     """The statistics name a thumbnail that a browser may cache forever; a preview shows several augmentations of an image."""
     panel.service.configs.replace(panel.document)
@@ -25,7 +28,7 @@ def test_statistics_thumbnail_and_preview_go_together(panel):
     assert preview["variants"][0]["caption"] == "a red square"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_settings_that_are_not_saved_can_be_looked_at(panel):
     """The changes are applied for the answer only."""
     panel.service.configs.replace(panel.document)

@@ -9,6 +9,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def current(panel) -> dict:
     return panel.client.get("/api/config/current").json()
@@ -89,7 +91,7 @@ def test_save_list_load_delete(panel):
     assert panel.client.delete("/api/config/my three").status_code == 404
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_preset_can_be_loaded(panel):
     for item in panel.client.get("/api/config/list").json()["configs"]:
         assert panel.client.get(f"/api/config/load/{item['name']}").status_code == 200

@@ -8,6 +8,8 @@ import pytest
 
 from onetrainer_gradio.demo import DEMO_FOLDER
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_draw_of_timesteps_follows_settings_that_are_not_kept(panel):
     """Changes are applied for the answer only; a curve shows how often each bin is sampled."""
@@ -40,7 +42,6 @@ def test_what_cannot_be_drawn_is_422_with_the_field(panel):
         assert [error["path"] for error in reply.json()["errors"]] == [path]
 
 
-@pytest.mark.slow
 def test_a_layer_filter_is_counted_and_listed_on_demand(panel):
     """Without a filter, all layers count; names are listed only if requested."""
     every = panel.client.post("/api/config/layers", json={"changes": {"layer_filter": ""}}).json()
@@ -67,7 +68,7 @@ def test_a_broken_pattern_is_422(panel):
     assert reply.json()["errors"][0]["path"] == "layer_filter"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.alone
 def test_a_pattern_that_never_ends_freezes_neither_the_page_nor_the_check(panel):
     """If the draft contains it, it is a finding and an error at the start, and all other requests are still answered."""
@@ -87,7 +88,7 @@ def test_a_pattern_that_never_ends_freezes_neither_the_page_nor_the_check(panel)
     assert time.monotonic() - started < 6
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_memory_of_a_run_is_estimated_with_changes_that_are_not_kept(panel):
     """The peak is the one of its phase, and each step toward a limit reports its savings."""
     changes = {"model_type": "STABLE_DIFFUSION_15", "base_model_name": str(DEMO_FOLDER / "model"), "batch_size": 8}

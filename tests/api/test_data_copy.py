@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
+
 
 def test_without_a_repository_nothing_is_pushed(panel) -> None:
     reply = panel.client.get("/api/data-copy").json()

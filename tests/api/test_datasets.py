@@ -13,6 +13,8 @@ from PIL import Image
 
 from tests.models.annotators import write_blip
 
+pytestmark = pytest.mark.slow
+
 
 def png(color: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
     out = io.BytesIO()
@@ -128,7 +130,7 @@ def test_images_are_trashed_restored_excluded_and_moved(cats):
     assert client.post("/api/datasets/images/move", json={**body, "to": "datasets/dogs"}).json()["moved"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_image_is_rotated_and_masked(cats):
     """The new image and its mask have the new size."""
     client, where = cats.client, {"folder": "datasets/cats", "image": "a.png"}
@@ -162,7 +164,7 @@ def test_buckets_and_inspection_answer_for_a_folder(cats):
     assert client.post("/api/datasets/inspection/ignore", json=body).status_code == 200
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_captioning_job_is_started_followed_and_listed(cats, tmp_path, monkeypatch):
     """It works over REST as in Python; a missing model ends the job with a reason."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -19,6 +19,8 @@ from starlette.testclient import TestClient
 from onetrainer_gradio.api.failures import Failures
 from onetrainer_gradio.server import listen
 
+pytestmark = pytest.mark.slow
+
 
 async def fails(request):
     raise ValueError("a secret detail")
@@ -59,12 +61,12 @@ def port() -> Iterator[int]:
         thread.join()
 
 
-def test_a_failure_is_one_reply_in_the_usual_shape_and_one_entry_of_the_log(caplog):
-    with caplog.at_level(logging.ERROR):
+def test_a_failure_is_one_reply_in_the_usual_shape_and_one_entry_of_the_log(log_records):
+    with log_records.at_level(logging.ERROR):
         reply = TestClient(app()).get("/fails")
     assert (reply.status_code, reply.json()["ok"]) == (500, False)
     assert "secret" not in reply.text
-    assert [record.message for record in caplog.records] == ["GET /fails failed"]
+    assert [record.message for record in log_records.records] == ["GET /fails failed"]
 
 
 def test_the_connection_lives_on_after_a_failure(port):
@@ -89,7 +91,7 @@ def test_half_a_reply_ends_with_a_closed_connection(port):
         connection.getresponse().read()
 
 
-def test_a_client_that_leaves_is_no_failure(caplog):
-    with caplog.at_level(logging.ERROR), pytest.raises(AssertionError):  # the test client misses its response
+def test_a_client_that_leaves_is_no_failure(log_records):
+    with log_records.at_level(logging.ERROR), pytest.raises(AssertionError):  # the test client misses its response
         TestClient(app()).get("/leaves")
-    assert not caplog.records
+    assert not log_records.records

@@ -14,6 +14,8 @@ from onetrainer_gradio.service import ServiceSettings, TrainerService
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import ADDRESS
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_data_folder_is_listed_first(panel):
     """Without a path, the data folder is listed, and starting points come with it."""
@@ -33,7 +35,7 @@ def test_the_data_folder_is_listed_first(panel):
     assert panel.client.get("/api/files", params={"kind": "movie"}).status_code == 422
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_images_of_a_folder_have_thumbnails(panel):
     """The file picker counts the images of a folder and shows the first ones, even if no concept uses the folder."""
     folder = panel.service.settings.data_folder / "dataset"

@@ -10,6 +10,8 @@ from starlette.testclient import TestClient
 from onetrainer_gradio.api.forwarded import LOCAL_PROXIES, Forwarded
 from onetrainer_gradio.api.prefix import prefix_of
 
+pytestmark = pytest.mark.slow
+
 SENT = {
     "X-Forwarded-For": "6.6.6.6, 203.0.113.9",
     "X-Forwarded-Proto": "https",

@@ -43,6 +43,7 @@ def start(panel, status: int = 200, **changes: object) -> dict:
     return reply.json()
 
 
+@pytest.mark.exhaustive
 def test_a_grid_is_generated_next_to_the_base_model(finished):
     """Each prompt is generated once with the base model and at each strength, all with one seed; images load one by one."""
     made = start(finished, prompts=["a cat", "a dog"], strengths=[0.5, 1.0])
@@ -64,6 +65,7 @@ def test_a_grid_is_generated_next_to_the_base_model(finished):
     assert finished.client.get("/api/generations?run_id=other").json()["generations"] == []
 
 
+@pytest.mark.exhaustive
 def test_a_grid_is_still_there_after_a_restart_and_can_be_deleted(finished):
     made = start(finished)
     finished.service.generations.wait(made["id"], 30)
@@ -74,6 +76,7 @@ def test_a_grid_is_still_there_after_a_restart_and_can_be_deleted(finished):
     assert later.list() == {"generations": [], "next": None}
 
 
+@pytest.mark.exhaustive
 def test_a_stop_ends_it_within_an_image_and_keeps_finished_ones(finished):
     made = start(finished, prompts=["a", "b", "c"], sample={"diffusion_steps": 30}, base=False)
     generations = finished.service.generations
@@ -85,6 +88,7 @@ def test_a_stop_ends_it_within_an_image_and_keeps_finished_ones(finished):
     assert not ended["cells"][2]["done"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("prompt", "text"), [("fail", "It failed"), ("die", "The process that generates images ended")])
 def test_a_failure_is_reported_and_the_next_grid_works(finished, prompt, text):
     made = start(finished, prompts=[prompt])
@@ -95,6 +99,7 @@ def test_a_failure_is_reported_and_the_next_grid_works(finished, prompt, text):
     assert finished.service.generations.wait(again["id"], 30)["state"] == "done"
 
 
+@pytest.mark.exhaustive
 def test_a_stopped_grid_is_resumed_also_by_a_later_panel(finished):
     """Finished images stay the same, and the missing ones are generated."""
     made = start(finished, prompts=["a", "b"], sample={"diffusion_steps": 30}, base=False)
@@ -115,6 +120,7 @@ def test_a_stopped_grid_is_resumed_also_by_a_later_panel(finished):
     assert finished.client.post(f"/api/generations/{made['id']}/resume").status_code == 404
 
 
+@pytest.mark.exhaustive
 def test_lists_are_paged_and_end_with_the_run(finished):
     """The newest is first; deleting a run deletes its grids."""
     made = []
@@ -135,6 +141,7 @@ def test_lists_are_paged_and_end_with_the_run(finished):
     assert list((finished.folder / "generations").iterdir()) == []
 
 
+@pytest.mark.exhaustive
 def test_a_grid_of_a_run_that_is_deleted_ends_and_is_deleted(finished):
     made = start(finished, prompts=["a", "b", "c"], sample={"diffusion_steps": 30}, base=False)
     until(lambda: finished.service.generations.get(made["id"])["cells"][0]["done"])
@@ -158,6 +165,7 @@ def test_images_come_with_their_parameters_and_as_a_zip(finished):
     assert finished.client.get("/api/generations/none/images.zip").status_code == 404
 
 
+@pytest.mark.exhaustive
 def test_an_image_is_kept_as_a_sample_of_the_run(finished):
     """It is kept once, with its parameters. It becomes the newest sample, has a thumbnail, and outlives the grid."""
     before = finished.client.get("/api/samples/list").json()
@@ -183,6 +191,7 @@ def test_an_image_is_kept_as_a_sample_of_the_run(finished):
     assert [sample["id"] for sample in later.latest(2)] == [other["id"], kept["id"]]
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_starts_gets_the_memory(finished):
     """A grid on the GPU ends with the reason and an idle process exits; a grid on
     the CPU continues, or one whose run is on the CPU.
@@ -211,6 +220,7 @@ def test_a_run_that_starts_gets_the_memory(finished):
     assert ended["state"] == "done", ended.get("error")
 
 
+@pytest.mark.exhaustive
 def test_no_process_is_left_behind(finished):
     """A process that exits by itself is no zombie, and the next grid starts another one without an error."""
     generations = finished.service.generations

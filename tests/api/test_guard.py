@@ -15,6 +15,8 @@ from onetrainer_gradio.api.cookies import cookie_name
 from onetrainer_gradio.api.guard import CLOSE_NOT_AUTHENTICATED, Guard, allowed_hosts, local_path
 from onetrainer_gradio.service.host.access import FREE_ATTEMPTS, Access, AccessSettings
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-for-programs"
 PASSWORD = "correct horse battery"
 HTML = {"Accept": "text/html,application/xhtml+xml"}

@@ -12,6 +12,8 @@ import pytest
 from onetrainer_gradio.api.header_timeout import TimedH11Protocol
 from tests.api.raw_server import app, connected
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 0.4
 
 
@@ -41,12 +43,14 @@ def closed_after_s(connection: socket.socket) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("start", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\nX-Half: "])
 def test_a_request_that_stops_within_its_headers_is_closed(connection: socket.socket, start: bytes) -> None:
     connection.sendall(start)
     assert closed_after_s(connection) < 8
 
 
+@pytest.mark.exhaustive
 def test_headers_that_trickle_in_are_closed_too(connection: socket.socket) -> None:
     """The time limit runs from the first byte, not from the last one."""
     began = time.monotonic()

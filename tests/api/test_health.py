@@ -12,6 +12,8 @@ from onetrainer_gradio.service.host import readiness
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import ADDRESS, rehearsal_service
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-for-programs"
 
 

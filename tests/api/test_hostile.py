@@ -19,6 +19,7 @@ from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import ADDRESS, rehearsal_service
 from tests.fakes.configs import small_config
 from tests.fakes.estimates import Computed
+from tests.log_records import LogRecords
 
 pytestmark = pytest.mark.slow
 
@@ -59,10 +60,10 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClien
 
 
 @pytest.fixture(autouse=True)
-def _nothing_failed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with caplog.at_level(logging.ERROR):
+def _nothing_failed(log_records: LogRecords) -> Iterator[None]:
+    with log_records.at_level(logging.ERROR):
         yield
-    assert not [record.message for record in caplog.records if record.name.endswith("api.failures")]
+    assert not [record.message for record in log_records.records if record.name.endswith("api.failures")]
 
 
 def answered(reply) -> int:
@@ -73,6 +74,7 @@ def answered(reply) -> int:
     return reply.status_code
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: ascii(number[:12]))
 def test_text_where_a_number_belongs(target, number):
     """Text that only some functions of Python parse as a number is no id, index or amount."""
@@ -112,6 +114,7 @@ def test_numbers_of_any_size(target, value):
     answered(client.get("/api/config/export"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: ascii(path[:12]))
 def test_text_that_no_path_can_hold(target, path):
     """Every endpoint that accepts a path rejects it, or reports that nothing is there."""
@@ -169,6 +172,7 @@ def test_text_that_no_path_can_hold(target, path):
     post("/api/config/current", {"config": document, "name": "whole again"}, "PUT")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", [each for each in PATHS if len(each) < 20_000], ids=lambda path: ascii(path[:12]))
 def test_text_that_no_path_can_hold_in_an_address(target, path):
     client, run_id, _ = target
@@ -241,6 +245,7 @@ TYPES = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("body", BODIES)
 def test_bodies_that_make_no_sense(target, body):
     """Every documented path that accepts a body gets every kind of wrong body and content type."""
@@ -274,6 +279,7 @@ HEADERS += [{"Host": f"127.0.0.1:{port}"} for port in ("²", "x", "999999", "")]
 HEADERS += [{"Accept-Encoding": "²"}, {"Content-Encoding": "gzip"}, {"Expect": "200-maybe"}, {"Transfer-Encoding": "²"}]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("headers", HEADERS, ids=lambda headers: ascii(str(headers)[:30]))
 def test_headers_that_make_no_sense(target, headers):
     client, run_id, _ = target

@@ -12,6 +12,8 @@ import pytest
 from onetrainer_gradio.api.hub import MAX_WAITING, PONG, Hub, Outbox
 from onetrainer_gradio.service.runs.feed import Feed
 
+pytestmark = pytest.mark.slow
+
 
 def messages(texts) -> list[dict]:
     return [orjson.loads(text) for text in texts]

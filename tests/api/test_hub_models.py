@@ -17,6 +17,8 @@ from tests.api.test_new_lora import ANSWERS
 from tests.fakes.hub import FakeHub
 from tests.service.hub.test_downloads import NAME, add_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
@@ -47,6 +49,7 @@ def test_a_model_is_found_described_and_downloaded(panel, hub):
     assert panel.client.get(f"/api/hub/downloads/{download['id']}").status_code == 404
 
 
+@pytest.mark.exhaustive
 def test_a_download_lands_where_runs_with_the_current_settings_look(panel, hub, tmp_path):
     """This includes New LoRA, which keeps the folder; the default cache stays empty."""
     answers = {**ANSWERS, "preset": "SD 1.5/LoRA 4 GB", "base_model": NAME}
@@ -78,6 +81,7 @@ def test_nothing_is_downloaded_outside_the_allowed_folders(hub, tmp_path):
     service.close()
 
 
+@pytest.mark.exhaustive
 def test_a_download_is_paused_and_resumed(panel, hub):
     hub.fault("/resolve/", times=100, bytes_per_s=300_000)
     download = panel.client.post("/api/hub/downloads", json={"repo": NAME}).json()["download"]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_a_folder_is_added_seen_and_removed(panel, tmp_path):
     """Its presets are listed, opened and compared like the others; nothing is written to it."""

@@ -15,6 +15,8 @@ from onetrainer_gradio.api.header_timeout import TimedH11Protocol
 from onetrainer_gradio.api.lingering_close import LingeringClose
 from tests.api.raw_server import app, connected
 
+pytestmark = pytest.mark.slow
+
 SILENCE_S, MAX_S = 0.5, 1.2
 REST = b"x" * 20_000_000  # more than the buffers of both sockets
 
@@ -43,6 +45,7 @@ def test_a_client_that_sends_everything_before_it_reads_gets_the_response(connec
     assert all_of(connection).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.exhaustive
 def test_the_response_does_not_wait_for_the_rest(connection: socket.socket) -> None:
     connection.sendall(head(b"Content-Length: %d" % len(REST)) + REST[:500_000])
     began = time.monotonic()

@@ -8,6 +8,8 @@ import pytest
 
 from onetrainer_gradio.errors import ConfigInvalidError
 
+pytestmark = pytest.mark.slow
+
 CONTRACT_STATE = {"is_training", "status", "progress", "max_step", "max_epoch", "error"}
 
 

@@ -10,6 +10,8 @@ from onetrainer_gradio.api.app import create_api
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import ADDRESS, rehearsal_service
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-for-programs"
 
 
@@ -35,7 +37,6 @@ def test_runs_queue_and_machine_are_measured(panel):
     assert value(families, "viewers") == 0
 
 
-@pytest.mark.slow
 def test_the_current_run_is_measured_while_it_trains(panel):
     panel.training()
     families = read(panel.client)
@@ -44,6 +45,7 @@ def test_the_current_run_is_measured_while_it_trains(panel):
     assert value(families, "runs", status="active") == 1
 
 
+@pytest.mark.exhaustive
 def test_requests_are_counted_by_route_and_status(tmp_path):
     """Labels contain neither path parameters nor paths that don't exist."""
     app = create_api(rehearsal_service(tmp_path / "data"), Access(AccessSettings()))
@@ -73,6 +75,7 @@ def test_metrics_need_the_token(tmp_path):
     assert value(families, "http_requests", status="401", method="GET") == 1
 
 
+@pytest.mark.exhaustive
 def test_each_panel_has_metrics_of_its_own(tmp_path):
     """Two apps in one process, as in tests, don't share counters and don't fail."""
     first, second = (create_api(rehearsal_service(tmp_path / name), Access(AccessSettings())) for name in ("a", "b"))

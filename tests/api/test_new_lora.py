@@ -13,6 +13,8 @@ from onetrainer_gradio.demo import IMAGES_FOLDER
 from tests.api.conftest import ADDRESS, rehearsal_service
 from tests.fakes.estimates import Computed
 
+pytestmark = pytest.mark.slow
+
 ANSWERS = {"name": "Zorble", "folder": str(IMAGES_FOLDER), "preset": "Demo LoRA", "trigger_word": "zorble"}
 
 

@@ -30,9 +30,9 @@ def until(condition):
     return found
 
 
-def test_a_finished_run_reaches_a_channel_with_its_sample(panel, sink, caplog):
+def test_a_finished_run_reaches_a_channel_with_its_sample(panel, sink, log_records):
     """A channel is added and gets a message with the newest sample; the outcome is in the list and in the feed."""
-    caplog.set_level(logging.DEBUG)
+    logging.getLogger().setLevel(logging.DEBUG)
     added = panel.client.post("/api/notifications/channels", json={"address": sink.address, "label": "Desk"}).json()["channel"]
     assert (added["service"], added["address"], added["on"]) == ("JSON", "••••••••", True)
     run_id = panel.finished(steps=5, step_s=0, sample_every=5)
@@ -51,12 +51,13 @@ def test_a_finished_run_reaches_a_channel_with_its_sample(panel, sink, caplog):
     snapshot = panel.client.get("/api/events").json()["snapshot"]
     assert snapshot["notification"]["id"] == listed["id"]
     paths = ("/api/notifications", "/api/notifications/settings", "/api/secrets", "/api/events", "/api/config/export")
-    seen = "".join(panel.client.get(path).text for path in paths) + caplog.text
+    seen = "".join(panel.client.get(path).text for path in paths) + log_records.text
     data = panel.service.settings.data_folder
     seen += "".join(path.read_text(errors="replace") for path in data.rglob("*.json*") if path.name != "secrets.json")
     assert [secret for secret in SECRETS if secret in seen] == []
 
 
+@pytest.mark.exhaustive
 def test_a_channel_can_be_tested_changed_and_removed(panel, sink):
     channel = panel.client.post("/api/notifications/channels", json={"address": sink.address}).json()["channel"]
     place = f"/api/notifications/channels/{channel['id']}"
@@ -74,6 +75,7 @@ def test_a_channel_can_be_tested_changed_and_removed(panel, sink):
     assert panel.client.post(f"{place}/test").status_code == 422
 
 
+@pytest.mark.exhaustive
 def test_a_failing_channel_hurts_no_run_and_is_listed(panel, sink):
     sink.statuses = [500] * 9
     panel.client.post("/api/notifications/channels", json={"address": sink.address})

@@ -11,6 +11,8 @@ from tests.api.conftest import ADDRESS
 from tests.api.test_live import until
 from tests.backends.onetrainer.standin import set_up
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 30.0
 BASE = "/api/onetrainer/checkouts"
 
@@ -54,6 +56,7 @@ def test_a_checkout_is_looked_at_added_listed_and_removed(panel, checkout, tmp_p
     assert panel.client.get(f"{BASE}/{added['id']}").status_code == 404
 
 
+@pytest.mark.exhaustive
 def test_its_settings_are_in_the_schema_and_can_be_changed(known):
     """A setting that only the checkout has works with PATCH, export and import; resetting it removes it."""
     panel, _ = known
@@ -74,7 +77,7 @@ def test_its_settings_are_in_the_schema_and_can_be_changed(known):
     assert (bad.status_code, bad.json()["errors"][0]["path"]) == (422, "sharpness")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_its_lists_and_objects_are_settings_as_a_whole(known):
     """Each is changed, marked, compared, reset and saved as one value; an error names the path."""
     panel, _ = known
@@ -105,6 +108,7 @@ def test_its_lists_and_objects_are_settings_as_a_whole(known):
     assert "tile_sizes" not in change(panel, tile_sizes=[64, 128]).json()["config"]
 
 
+@pytest.mark.exhaustive
 def test_without_it_they_are_unknown_again(known):
     """With the built-in engine the form has only our settings; the values stay in the document."""
     panel, _ = known
@@ -128,6 +132,7 @@ def test_a_newer_model_type_can_be_chosen(known):
     assert change(panel, model_type="NEW_MODEL_10").status_code == 422
 
 
+@pytest.mark.exhaustive
 def test_the_engine_is_chosen_and_the_check_asks_it(known):
     """It returns the choice, the current engine and reasons; a check can also run for another engine."""
     panel, checkout_id = known
@@ -149,6 +154,7 @@ def test_the_engine_is_chosen_and_the_check_asks_it(known):
     assert panel.client.put("/api/engines", json={"engine": "best"}).status_code == 422
 
 
+@pytest.mark.exhaustive
 def test_the_table_of_engines(known):
     """It has one row per model type and method."""
     panel, checkout_id = known
@@ -180,7 +186,6 @@ def test_its_presets_are_a_library_that_goes_with_it(known):
     assert not [item for item in panel.client.get("/api/config/list").json()["configs"] if item["kind"] == "library"]
 
 
-@pytest.mark.slow
 def test_a_run_is_executed_by_the_chosen_checkout_and_records_it(known):
     """Start uses the choice, and the run records folder, revision and Python; its options can select another engine."""
     panel, checkout_id = known

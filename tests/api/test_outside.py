@@ -102,6 +102,7 @@ def changed(document: dict[str, Any], setting: str, value: str) -> dict[str, Any
     return document
 
 
+@pytest.mark.exhaustive
 def test_the_check_reports_the_same_for_what_is_outside_whether_it_is_there_or_not(place):
     """Each path setting is tried, directly and through a link: validation, start, comparison, statistics and preview."""
     assert len(path_settings(place.document)) > 15
@@ -158,6 +159,7 @@ def test_other_paths_outside_get_one_answer(place):
         assert len(set(answers)) == 1, sorted(set(answers))[:3]
 
 
+@pytest.mark.exhaustive
 def test_what_the_form_shows_of_an_outside_path_is_the_same(place):
     """This covers the current settings, their export, and the engines that could train them."""
     for setting in path_settings(place.document):

@@ -43,6 +43,7 @@ def login(client, name: str, password: str = PASSWORD, **more):
     return client.post("/api/login", json={"name": name, "password": password, **more})
 
 
+@pytest.mark.exhaustive
 def test_a_new_panel_is_set_up_with_the_code_from_the_terminal(tmp_path):
     """The page's form works without scripts; afterwards the set-up page is gone."""
     app = create_api(rehearsal_service(tmp_path), Access(AccessSettings(accounts=True)))
@@ -72,6 +73,7 @@ def test_a_new_panel_is_set_up_with_the_code_from_the_terminal(tmp_path):
     assert client_of(app).post("/api/setup", json={"code": code, "name": "Eve", "password": PASSWORD}).status_code == 401
 
 
+@pytest.mark.exhaustive
 def test_a_person_logs_in_on_the_page(app):
     client = client_of(app)
     page = client.get("/login", headers=HTML)
@@ -88,6 +90,7 @@ def test_a_person_logs_in_on_the_page(app):
     assert client.get("/api/session").status_code == 401
 
 
+@pytest.mark.exhaustive
 def test_the_panels_password_is_still_an_owner(tmp_path):
     """Programs that have it keep access when there are accounts, and it needs no user name."""
     app = panel_with_accounts(tmp_path, password="panel password", token="panel-token-0123456789")
@@ -153,6 +156,7 @@ def test_nobody_raises_or_lowers_more_than_allowed(app):
     assert client.patch("/api/people/nobody", json={"role": "viewer"}).status_code == 404
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("end", ["session", "account", "role", "link", "password"])
 def test_an_open_page_is_closed_when_its_access_ends(app, end):
     """The WebSocket of a revoked session or link closes immediately, not at the next reload."""
@@ -174,6 +178,7 @@ def test_an_open_page_is_closed_when_its_access_ends(app, end):
     assert closed.value.code == 4401
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", ["queue/data", "call/watch/1", "call/v2/watch/1", "heartbeat/1"])
 def test_a_stream_of_gradio_ends_with_the_session(app, path):
     """This includes the stream of one function, such as ``watch``, which reports until the run ends."""
@@ -201,7 +206,8 @@ def test_a_stream_of_gradio_ends_with_the_session(app, path):
     asyncio.run(opened())
 
 
-def test_a_full_disk_does_not_keep_a_token_out(app, monkeypatch, caplog):
+@pytest.mark.exhaustive
+def test_a_full_disk_does_not_keep_a_token_out(app, monkeypatch, log_records):
     """A person who wants to free space can sign in although the time of use can't be written."""
     client = with_token(app, "viewer", Scope.READ)
 
@@ -210,9 +216,10 @@ def test_a_full_disk_does_not_keep_a_token_out(app, monkeypatch, caplog):
 
     monkeypatch.setattr(app.state.service.people.store, "change", full)
     assert client.get("/api/session").json()["name"] == "viewer"
-    assert "Can't note the use of the token" in caplog.text
+    assert "Can't note the use of the token" in log_records.text
 
 
+@pytest.mark.exhaustive
 def test_a_token_is_shown_once_and_ends_when_revoked(app):
     client = signed_in(app, "operator")
     assert client.post("/api/account/tokens", json={"name": "ci", "scope": "admin"}).status_code == 403
@@ -257,6 +264,7 @@ def test_an_authenticator_app_is_set_up_and_asked_for(app):
     assert login(client_of(app), "viewer").status_code == 200
 
 
+@pytest.mark.exhaustive
 def test_a_link_leaves_no_secret_in_the_address_and_opens_only_its_run(app):
     service = app.state.service
     with signed_in(app, "owner") as owner:
@@ -297,6 +305,7 @@ def test_a_link_leaves_no_secret_in_the_address_and_opens_only_its_run(app):
         assert client_of(app).get(made["path"], headers=HTML).headers.get("set-cookie") is None
 
 
+@pytest.mark.exhaustive
 def test_a_link_that_waits_for_the_disk_holds_up_nobody(app):
     """Opening it starts a session, which is written to the accounts file."""
     _, secret = app.state.service.people.links.add("owner", "class", "gallery", Role.VIEWER, 1)
@@ -345,6 +354,7 @@ def run_of(client, service) -> str:
     return run_id
 
 
+@pytest.mark.exhaustive
 def test_the_address_of_a_link_works_outside_a_space(tmp_path):
     """A Space forwards requests over HTTP and under another name."""
     app = panel_with_accounts(tmp_path, hosted=True, hosts=("ada-panel.example",))
@@ -386,6 +396,7 @@ def test_only_its_creator_and_owners_rename_a_dataset(app):
         }
 
 
+@pytest.mark.exhaustive
 def test_quotas_limit_uploads_and_runs_and_owners_see_the_usage(app):
     """Exceeding a quota is 409 with the usage and the limit; a running upload continues, and an archive counts unpacked."""
     import io
@@ -429,7 +440,7 @@ def test_quotas_limit_uploads_and_runs_and_owners_see_the_usage(app):
         assert owner.put("/api/queue/fair-share", json={"days": 366}).status_code == 422
 
 
-def test_who_did_what_is_recorded_and_exported(app, caplog):
+def test_who_did_what_is_recorded_and_exported(app, log_records):
     """Runs, edits and commands record their author; the log has all of them, including rejected ones, and no secret."""
     with signed_in(app, "operator") as client:
         run_id = run_of(client, app.state.service)
@@ -443,7 +454,7 @@ def test_who_did_what_is_recorded_and_exported(app, caplog):
             assert next(found)["who"] == "operator"
         client.delete(f"/api/runs/{run_id}")
         login(client_of(app), "viewer", "a secret guess")
-        with caplog.at_level(logging.WARNING):
+        with log_records.at_level(logging.WARNING):
             owner = signed_in(app, "owner")
             entries = owner.get("/api/audit").json()["entries"]
         found = {(entry["who"], entry["action"], entry["status"]) for entry in entries}

@@ -16,6 +16,8 @@ from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.policy import HEADER, Policy
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 
+pytestmark = pytest.mark.slow
+
 PAGE = "<html><link rel=x><script>one</script><script>two</script><script type=module src=x></script></html>"
 
 

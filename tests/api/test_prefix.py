@@ -13,6 +13,8 @@ from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import rehearsal_service
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "correct horse battery"
 BELOW = {"X-Forwarded-Prefix": "/train/box"}
 PAGE = {"Accept": "text/html", **BELOW}
@@ -59,7 +61,7 @@ def test_only_a_plain_path_is_a_prefix(sent, prefix):
     assert prefix_of({"type": "http", "headers": [(b"x-forwarded-prefix", sent.encode())]}) == prefix
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_person_logs_in_below_the_prefix_and_stays_there(client):
     """Every address during the login has the prefix, and the cookie is sent only below it."""
     page = client.get("/docs?a=1", headers=PAGE)
@@ -83,7 +85,7 @@ def test_the_start_link_continues_below_the_prefix(client, access):
     assert "; Path=/train/box/;" in reply.headers["set-cookie"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_paths_answer_as_without_a_prefix_and_the_description_names_it(client):
     """Clients below the prefix use the same paths; the API description contains the prefix."""
     known = BELOW | {"Authorization": f"Bearer {PASSWORD}"}

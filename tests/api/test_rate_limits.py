@@ -17,6 +17,8 @@ from onetrainer_gradio.service.people.permissions import PERMISSIONS
 from tests.api.conftest import ADDRESS, rehearsal_service
 from tests.api.people import PASSWORD, panel_with_accounts, signed_in
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-for-programs-of-people"
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
 ZIP = "GET /api/runs/{run_id}/files.zip"
@@ -77,6 +79,7 @@ def test_logins_are_limited_by_address(tmp_path):
         assert client.post("/login", data={"password": "a password"}).status_code == 429
 
 
+@pytest.mark.exhaustive
 def test_changes_of_passwords_are_limited(tmp_path):
     """This includes the right password: each request computes hashes that need much memory."""
     app = panel_with_accounts(tmp_path / "data")
@@ -88,6 +91,7 @@ def test_changes_of_passwords_are_limited(tmp_path):
         assert client.get("/api/account").status_code == 200
 
 
+@pytest.mark.exhaustive
 def test_a_faked_address_does_not_help(tmp_path):
     """Only a trusted proxy can set the client address."""
     app = Forwarded(panel(tmp_path, 0.1, password="a password"), ("10.0.0.5",))
@@ -104,16 +108,19 @@ def test_a_faked_address_does_not_help(tmp_path):
     assert codes("10.0.0.5") == [200, 200, 200, 200]
 
 
+@pytest.mark.exhaustive
 def test_a_panel_without_a_password_has_no_limits(tmp_path):
     with TestClient(panel(tmp_path, 0.001), base_url=ADDRESS) as client:
         assert {client.get("/api/runs/none/files.zip").status_code for _ in range(5)} == {404}
 
 
+@pytest.mark.exhaustive
 def test_the_limits_can_be_turned_off(tmp_path):
     with TestClient(panel(tmp_path, 0.0, token=TOKEN), base_url=ADDRESS, headers=KNOWN) as client:
         assert {client.get("/api/runs/none/files.zip").status_code for _ in range(40)} == {404}
 
 
+@pytest.mark.exhaustive
 def test_websockets_that_are_opened_too_often_are_closed(tmp_path):
     app = panel(tmp_path, 0.01, token=TOKEN)
     with TestClient(app, base_url=ADDRESS, headers=KNOWN) as client:

@@ -13,6 +13,8 @@ from onetrainer_gradio.service.host.access import Access, AccessSettings
 from onetrainer_gradio.service.host.logs import JsonFormatter
 from tests.api.conftest import ADDRESS, rehearsal_service
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):

@@ -156,6 +156,7 @@ def test_an_ended_run_is_resumed_from_its_newest_backup(panel):
     assert panel.client.get(f"/api/runs/{reply['run_id']}").json()["config"]["epochs"] == 77
 
 
+@pytest.mark.exhaustive
 def test_a_resume_can_take_the_current_settings(panel):
     run_id = panel.finished(steps=4, backup_every=2)
     panel.client.put("/api/config/current", json={"config": {**panel.document, "learning_rate": 0.125}})
@@ -286,6 +287,7 @@ def test_a_run_is_renamed_tagged_and_archived_over_rest(panel):
     assert panel.client.get(path).status_code == 404
 
 
+@pytest.mark.exhaustive
 def test_a_lora_of_a_run_is_converted_for_download(panel, tmp_path):
     """The run's file is kept; a file that is no LoRA, an unknown format and a removed file are errors with the reason."""
     run_id = panel.finished(steps=1)

@@ -12,6 +12,8 @@ from PIL import Image
 
 from onetrainer_gradio.api.samples import prefers_image
 
+pytestmark = pytest.mark.slow
+
 
 def kind_of(content: bytes) -> str | None:
     return Image.open(io.BytesIO(content)).format
@@ -27,6 +29,7 @@ def test_samples_come_newest_first_in_pages(panel):
     assert [item["global_step"] for item in panel.client.get("/api/samples/latest?n=2").json()["samples"]] == [7, 6]
 
 
+@pytest.mark.exhaustive
 def test_a_sample_is_metadata_or_an_image(panel):
     """The Accept header decides, or a sub-path that browsers may cache forever."""
     panel.finished(steps=1, sample_every=1)

@@ -26,7 +26,7 @@ from tests.api.people import client_of, panel_with_accounts, signed_in
 from tests.fakes.configs import small_config
 from tests.fakes.estimates import Computed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 EXAMPLES = 8
 LONGEST_ADDRESS = 65_536  # the client sends no longer one (httpx)
@@ -106,14 +106,12 @@ def test_no_documented_path_fails(known):
     assert attempts(*known) > 300
 
 
-@pytest.mark.exhaustive
 def test_estimates_of_generated_settings_do_not_fail(tmp_path):
     """This uses real memory estimates, each a dry run of a model at full size."""
     with TestClient(create_api(rehearsal_service(tmp_path), Access(AccessSettings())), base_url=ADDRESS) as client:
         assert attempts(client, {}, only="/memory") >= EXAMPLES
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("role", [Role.NOBODY, Role.VIEWER, Role.OPERATOR])
 def test_no_documented_path_fails_or_opens_as_another_role(tmp_path, role):
     """On a panel with accounts, what needs a higher role is rejected, whatever is sent."""

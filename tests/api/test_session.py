@@ -9,6 +9,8 @@ from onetrainer_gradio.api.app import create_api
 from onetrainer_gradio.service.host.access import FREE_ATTEMPTS, Access, AccessSettings
 from tests.api.conftest import rehearsal_service
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "correct horse battery"
 STATUS = "/api/training/status"
 
@@ -24,6 +26,7 @@ def client(locked, request):
     return TestClient(locked, base_url="http://panel.example", follow_redirects=False, client=(request.node.name, 5000))
 
 
+@pytest.mark.exhaustive
 def test_a_person_logs_in_with_the_page_and_continues_where_it_was(client):
     page = client.get("/docs", headers={"Accept": "text/html"})
     page = client.get(page.headers["location"])

@@ -95,6 +95,7 @@ def test_someone_on_the_list_signs_in_with_the_role_of_the_list(app, provider):
     assert any("_attempt_" in each and "Max-Age=0" in each for each in cookies)
 
 
+@pytest.mark.exhaustive
 def test_the_same_person_keeps_the_account_and_the_role_that_an_owner_gave(app, provider):
     sign_in(app)
     accounts = app.state.service.people.accounts
@@ -108,6 +109,7 @@ def test_the_same_person_keeps_the_account_and_the_role_that_an_owner_gave(app, 
     assert client.get("/api/session").status_code == 401
 
 
+@pytest.mark.exhaustive
 def test_the_provider_is_responsible_for_a_second_factor(app):
     """Setting up an app that is never used isn't possible.
 
@@ -126,6 +128,7 @@ def test_the_provider_is_responsible_for_a_second_factor(app):
     assert again.get("/api/session").json()["name"] == "ada"
 
 
+@pytest.mark.exhaustive
 def test_a_password_account_of_the_same_name_is_not_taken_over(app):
     accounts = app.state.service.people.accounts
     accounts.add("ada", Role.OWNER, PASSWORD)
@@ -133,6 +136,7 @@ def test_a_password_account_of_the_same_name_is_not_taken_over(app):
     assert client.get("/api/session").json() | {"name": "ada 2", "role": "operator"} == client.get("/api/session").json()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("person", "role"),
     [
@@ -151,6 +155,7 @@ def test_each_kind_of_rule_gives_its_role_and_the_highest_one_counts(app, provid
     assert client.get("/api/session").json()["role"] == role
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("person", "words"),
     [
@@ -172,6 +177,7 @@ def test_who_is_not_on_the_list_gets_a_reason(app, provider, person, words):
     assert_rejected(app, client, reply, 403, words)
 
 
+@pytest.mark.exhaustive
 def test_a_verified_mark_counts_only_for_the_address_next_to_it(app, provider):
     """The ID token marks one address as verified, the userinfo has another one."""
     provider.person = {"sub": "5"}
@@ -181,6 +187,7 @@ def test_a_verified_mark_counts_only_for_the_address_next_to_it(app, provider):
     assert_rejected(app, client, reply, 403, "hasn&#x27;t verified")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "claims",
     [
@@ -215,6 +222,7 @@ def test_an_id_token_without_the_providers_signature_lets_nobody_in(app, provide
     assert_rejected(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("payload", [b"[1]", b"[" * 50_000, b"{}", b"", b"\xff"])
 def test_a_signed_text_that_is_no_id_token_lets_nobody_in(app, provider, payload):
     key = provider.keys["RS256"]
@@ -223,6 +231,7 @@ def test_a_signed_text_that_is_no_id_token_lets_nobody_in(app, provider, payload
     assert_rejected(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("keys", [[], [1], [{}], [{"kty": "RSA"}], [{"kty": "RSA", "n": "!", "e": "A"}]])
 def test_keys_that_cannot_be_used_let_nobody_in(app, provider, keys):
     provider.published = keys
@@ -238,6 +247,7 @@ def test_another_allowed_algorithm_and_a_new_key_are_accepted(app, provider):
     assert sign_in(app)[1].status_code == 303
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "change", [lambda url: url.replace("state=", "state=0"), lambda url: url.split("&")[0], lambda url: url.split("?")[0]]
 )
@@ -255,6 +265,7 @@ def test_an_answer_in_another_browser_lets_nobody_in(app):
     assert_rejected(app, victim, come_back(victim, address), 401, "This browser hasn&#x27;t started this sign-in")
 
 
+@pytest.mark.exhaustive
 def test_an_answer_is_used_once(app, provider):
     client = client_of(app)
     address = begin(client)
@@ -271,6 +282,7 @@ def test_an_answer_is_used_once(app, provider):
     assert come_back(other, swapped).status_code == 401, "a used code in a sign-in of one's own"
 
 
+@pytest.mark.exhaustive
 def test_a_stolen_code_is_worth_nothing_in_another_sign_in(app):
     """PKCE: the code belongs to the verifier of the browser that started."""
     stolen = parse_qs(urlsplit(begin(client_of(app))).query)["code"][0]
@@ -280,6 +292,7 @@ def test_a_stolen_code_is_worth_nothing_in_another_sign_in(app):
     assert_rejected(app, client, come_back(client, swapped), 401, "doesn&#x27;t accept the code")
 
 
+@pytest.mark.exhaustive
 def test_two_tabs_sign_in_side_by_side_and_many_are_removed(app):
     client = client_of(app)
     first, second = begin(client, "/?tab=1"), begin(client, "/?tab=2")
@@ -290,6 +303,7 @@ def test_two_tabs_sign_in_side_by_side_and_many_are_removed(app):
     assert len([name for name in client.cookies if "_attempt_" in name]) <= 6
 
 
+@pytest.mark.exhaustive
 def test_the_session_before_the_sign_in_ends(app):
     """Session fixation: a planted session is worthless afterwards."""
     people = app.state.service.people
@@ -300,11 +314,13 @@ def test_the_session_before_the_sign_in_ends(app):
     assert people.of_session(planted) is None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("following", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"])
 def test_afterwards_only_a_path_of_the_panel_is_opened(app, following):
     assert sign_in(app, following)[1].headers["location"] == "/"
 
 
+@pytest.mark.exhaustive
 def test_someone_who_declines_is_back_at_the_login_page(app, provider):
     provider.denies = "access_denied"
     client, reply = sign_in(app)
@@ -315,6 +331,7 @@ def test_someone_who_declines_is_back_at_the_login_page(app, provider):
     assert "rejected the sign-in (unknown error)" in sign_in(app)[1].text
 
 
+@pytest.mark.exhaustive
 def test_a_provider_that_is_down_or_odd_is_reported(tmp_path, provider):
     app = panel(tmp_path, provider)
     client = client_of(app)
@@ -332,6 +349,7 @@ def test_a_provider_that_is_down_or_odd_is_reported(tmp_path, provider):
     app.state.service.close()
 
 
+@pytest.mark.exhaustive
 def test_without_an_owner_only_the_list_or_the_set_up_code_makes_one(tmp_path, provider):
     app = panel(tmp_path, provider, owner=False)
     people = app.state.service.people
@@ -346,6 +364,7 @@ def test_without_an_owner_only_the_list_or_the_set_up_code_makes_one(tmp_path, p
     app.state.service.close()
 
 
+@pytest.mark.exhaustive
 def test_the_address_for_the_answer_follows_the_proxy(app, tmp_path, provider):
     """It uses the scheme and prefix of the proxy; on a Space always https and its public name."""
     client = client_of(app)
@@ -368,6 +387,7 @@ def test_the_address_for_the_answer_follows_the_proxy(app, tmp_path, provider):
     hosted.state.service.close()
 
 
+@pytest.mark.exhaustive
 def test_a_panel_without_a_provider_offers_nothing(tmp_path):
     app = create_api(rehearsal_service(tmp_path), Access(AccessSettings(accounts=True)))
     app.state.service.people.accounts.add("Owner", Role.OWNER, PASSWORD)
@@ -380,6 +400,7 @@ def test_a_panel_without_a_provider_offers_nothing(tmp_path):
     app.state.service.close()
 
 
+@pytest.mark.exhaustive
 def test_sign_ins_are_in_the_audit_log_without_secrets(app, provider):
     sign_in(app)
     provider.person = {"sub": "5", "preferred_username": "mallory"}
@@ -392,6 +413,7 @@ def test_sign_ins_are_in_the_audit_log_without_secrets(app, provider):
     assert "code=" not in text
 
 
+@pytest.mark.exhaustive
 def test_sign_ins_with_a_provider_count_as_logins(app):
     client = client_of(app)
     codes = [client.get("/login/callback", headers=HTML).status_code for _ in range(LOGINS)]
@@ -400,6 +422,7 @@ def test_sign_ins_with_a_provider_count_as_logins(app):
     assert client.post("/api/login", json={"name": "Owner", "password": PASSWORD}).status_code == 429
 
 
+@pytest.mark.exhaustive
 def test_a_provider_that_hangs_delays_nobody_else(app, provider):
     """Anyone may start a sign-in, so those that wait for the provider don't occupy the threads of other requests."""
     provider.answers.clear()
@@ -425,6 +448,7 @@ def test_a_provider_that_hangs_delays_nobody_else(app, provider):
     assert anyio.run(try_it) == [200, 200]
 
 
+@pytest.mark.exhaustive
 def test_a_space_signs_people_in_with_what_it_sets_itself(tmp_path, provider):
     """It uses the variables that a Space sets, from the command line to the
     signed-in owner; the provider answers as Hugging Face does.

@@ -11,6 +11,8 @@ from onetrainer_gradio.api.app import create_api
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import rehearsal_service
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):

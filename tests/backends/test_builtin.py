@@ -15,6 +15,8 @@ from onetrainer_gradio.errors import ConfigInvalidError
 from onetrainer_gradio.events import RunStarted
 from tests.engine.recording import FakeControl, Recorder
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_first_reports_its_process_and_device():
     """Process, library versions and device come before anything else, including failures."""
@@ -29,14 +31,13 @@ def test_it_first_reports_its_process_and_device():
     assert started.hardware["device"] == "cpu"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_finding_it_needs_no_torch():
     """The panel can list the backend without importing its libraries."""
     code = "import sys; import onetrainer_gradio.backends.builtin, onetrainer_gradio.engine; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.slow
 def test_used_up_memory_is_named_with_what_to_change(tmp_path):
     """An image scaled to 400,000 pixels a side fits no machine: the error has the cause, and which settings help."""
     import json

@@ -17,7 +17,7 @@ from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.demo import MODEL_FOLDER as MODEL
 from tests.fakes.configs import small_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 PANEL = """
 import json, sys, time

@@ -13,6 +13,8 @@ from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.demo import MODEL_FOLDER as MODEL
 from tests.fakes.configs import small_config
 
+pytestmark = pytest.mark.exhaustive
+
 IMPORTED = """
 import json, sys
 from onetrainer_gradio.backends.memory_worker import answer

@@ -97,12 +97,14 @@ def kinds(pair: tuple[str, str]) -> frozenset[str]:
 CHOSEN = core(PAIRS, kinds)
 
 
+@pytest.mark.exhaustive
 def test_the_chosen_pairs_have_every_family_with_every_method_and_every_setting() -> None:
     """So `.ci/run` covers each setting, and each family with each of its methods."""
     assert len(PAIRS) == 88
     assert frozenset().union(*map(kinds, CHOSEN)) == frozenset().union(*map(kinds, PAIRS))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("pairs", [CHOSEN, pytest.param(PAIRS, marks=pytest.mark.exhaustive)], ids=["chosen", "all"])
 def test_every_setting_that_applies_has_its_row(visitor: Visitor, panel: Panel, pairs: list[tuple[str, str]]) -> None:
     """At expert level the groups together show each setting that applies, once, and no other, for every type and method."""
@@ -115,6 +117,7 @@ def test_every_setting_that_applies_has_its_row(visitor: Visitor, panel: Panel, 
         assert set(rows) == expected_rows(found["config"]), pair
 
 
+@pytest.mark.exhaustive
 def test_a_concept_shows_all_its_settings(visitor: Visitor, panel: Panel) -> None:
     """The sections of a card expand to every setting of the concept that applies, and collapse again."""
     page = expert(visitor)
@@ -130,6 +133,7 @@ def test_a_concept_shows_all_its_settings(visitor: Visitor, panel: Panel) -> Non
     expect(field(page, "concepts.0.image.resolution_override")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_cards_move_and_copies_get_their_own_seed(visitor: Visitor, panel: Panel) -> None:
     """A copied concept has all settings of the original except the seed; cards can be moved, and many can be filtered."""
     panel.change(**{"concepts.0.seed": 7})
@@ -245,6 +249,7 @@ def test_edits_are_taken_back_and_made_again(visitor: Visitor, panel: Panel) -> 
     panel.expect_settings(learning_rate=0.5)
 
 
+@pytest.mark.exhaustive
 def test_the_settings_can_be_edited_as_json(visitor: Visitor, panel: Panel) -> None:
     """Invalid JSON is rejected with its path and nothing changes; valid JSON is applied, and can be undone."""
     page = visitor.open()
@@ -267,6 +272,7 @@ def test_the_settings_can_be_edited_as_json(visitor: Visitor, panel: Panel) -> N
     expect(field(page, "epochs")).to_have_value("100")
 
 
+@pytest.mark.exhaustive
 def test_arguments_of_a_schedule_are_pairs(visitor: Visitor, panel: Panel) -> None:
     """Names and values are added row by row and are stored as OneTrainer does."""
     panel.change(learning_rate_scheduler="CUSTOM")
@@ -280,6 +286,7 @@ def test_arguments_of_a_schedule_are_pairs(visitor: Visitor, panel: Panel) -> No
     panel.expect_settings(scheduler_params=[{"key": "T_max", "value": "%TOTAL_STEPS%"}])
 
 
+@pytest.mark.exhaustive
 def test_a_value_that_cannot_be_used_is_an_issue_and_rejects_every_start(visitor: Visitor, panel: Panel) -> None:
     """It is counted and listed with its field; no page starts with the old value until it is corrected or its page is closed."""
     page = visitor.open()

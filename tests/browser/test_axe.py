@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import READY, TITLES, Panel, Visitor, tab_button
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.exhaustive]
 
 LATE = READY | {
     "configuration": "#og-f-base_model_name",

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Panel, Visitor
 from tests.browser.test_settings import group
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def test_captions_and_images_are_converted_from_the_issues(visitor: Visitor, panel: Panel) -> None:

@@ -66,6 +66,7 @@ def test_files_are_uploaded_into_a_new_dataset(visitor: Visitor, panel: Panel) -
     assert violations(page) == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [390, 1440])
 def test_a_caption_is_edited_saved_and_undone_by_keyboard(visitor: Visitor, panel: Panel, width: int) -> None:
     """The focus moves from the grid to the field and back; typed text is saved to the file without a button."""
@@ -95,6 +96,7 @@ def test_a_caption_is_edited_saved_and_undone_by_keyboard(visitor: Visitor, pane
     assert violations(page) == []
 
 
+@pytest.mark.exhaustive
 def test_a_change_of_another_program_is_shown_with_both_texts(visitor: Visitor, panel: Panel) -> None:
     """Nothing is overwritten until the user decides."""
     folder = dataset(panel, "conflict", 2)
@@ -109,6 +111,7 @@ def test_a_change_of_another_program_is_shown_with_both_texts(visitor: Visitor, 
     becomes((folder / "0.txt").read_text, "mine")
 
 
+@pytest.mark.exhaustive
 def test_captions_are_changed_in_bulk_after_a_preview(visitor: Visitor, panel: Panel) -> None:
     """A filter selects, the preview shows the changes, and the tags view has the result."""
     folder = dataset(panel, "bulk", 5)
@@ -134,6 +137,7 @@ def test_captions_are_changed_in_bulk_after_a_preview(visitor: Visitor, panel: P
         assert violations(page) == [], view
 
 
+@pytest.mark.exhaustive
 def test_the_balance_between_concepts_is_shown(visitor: Visitor, panel: Panel) -> None:
     """They are shares of the images per epoch, of the enabled concepts only; repeats count."""
     for name, images in (("many", 6), ("few", 2), ("unused", 4)):
@@ -155,6 +159,7 @@ def test_the_balance_between_concepts_is_shown(visitor: Visitor, panel: Panel) -
     expect(lines).to_have_text(["many6 images per epoch, 50%", "few6 images per epoch, 50%"])
 
 
+@pytest.mark.exhaustive
 def test_images_are_deleted_and_restored(visitor: Visitor, panel: Panel) -> None:
     """Delete moves them to the trash; Restore brings back image and caption."""
     folder = dataset(panel, "trash", 3)
@@ -171,6 +176,7 @@ def test_images_are_deleted_and_restored(visitor: Visitor, panel: Panel) -> None
     )
 
 
+@pytest.mark.exhaustive
 def test_duplicates_are_found_and_dealt_with_by_one_click(visitor: Visitor, panel: Panel) -> None:
     """The page reports when nothing is left."""
     folder = dataset(panel, "problems", 3)
@@ -206,6 +212,7 @@ def test_a_mask_is_drawn_and_written(visitor: Visitor, panel: Panel) -> None:
     assert (mask.shape, mask[25, 25], mask[60, 90]) == ((64, 96), 255, 0)
 
 
+@pytest.mark.exhaustive
 def test_a_stroke_is_added_to_the_mask_that_was_there(visitor: Visitor, panel: Panel) -> None:
     """Drawing starts when the mask has loaded, however long that takes; the grid shows it over the image."""
     folder = dataset(panel, "drawn", 2)
@@ -238,6 +245,7 @@ def test_a_stroke_is_added_to_the_mask_that_was_there(visitor: Visitor, panel: P
     assert violations(page) == []
 
 
+@pytest.mark.exhaustive
 def test_an_image_is_cropped(visitor: Visitor, panel: Panel) -> None:
     """The crop is entered as numbers, which also works by keyboard."""
     folder = dataset(panel, "crops", 1)
@@ -250,6 +258,7 @@ def test_an_image_is_cropped(visitor: Visitor, panel: Panel) -> None:
     becomes(lambda: Image.open(folder / "0.png").size if (folder / "0.png").exists() else None, (48, 64))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.alone
 def test_ten_thousand_images_are_usable_at_once_and_scroll_without_holes(visitor: Visitor, panel: Panel) -> None:
     """The first images come within 1.5 s, the last ones after a jump, and only a window of them is in the document."""

@@ -33,6 +33,7 @@ def expert(visitor: Visitor) -> Any:
     return page
 
 
+@pytest.mark.exhaustive
 def test_the_first_view_loads_no_editor(newcomer: Visitor, panel: Panel) -> None:
     """Plot, layers and concept cards cost nothing before someone opens them."""
     asked: list[str] = []
@@ -43,6 +44,7 @@ def test_the_first_view_loads_no_editor(newcomer: Visitor, panel: Panel) -> None
     assert [url for url in asked if any(f"/{name}." in url or f"api/{name}" in url for name in late)] == []
 
 
+@pytest.mark.exhaustive
 def test_the_memory_meter_follows_what_is_typed(visitor: Visitor, panel: Panel) -> None:
     """Its bar has a text alternative with every part, a larger batch raises the activations, and its reliability is shown."""
     panel.change(base_model_name=str(MODEL_FOLDER))  # a small one: the estimate is a dry run of its layers
@@ -60,6 +62,7 @@ def test_the_memory_meter_follows_what_is_typed(visitor: Visitor, panel: Panel) 
     assert panel.setting("batch_size") != 8
 
 
+@pytest.mark.exhaustive
 def test_what_makes_a_run_fit_is_shown_next_to_the_model(visitor: Visitor, panel: Panel) -> None:
     """It appears on request below the base model, because the first view
     requests nothing: what doesn't fit, and what to change.
@@ -83,6 +86,7 @@ def test_what_makes_a_run_fit_is_shown_next_to_the_model(visitor: Visitor, panel
     expect(steps.last).to_have_text(re.compile(r"(Turn on|Lower|Choose|Set) .*, fits$"), timeout=90_000)
 
 
+@pytest.mark.exhaustive
 def test_the_draw_of_timesteps_follows_what_is_typed(visitor: Visitor, panel: Panel) -> None:
     """The plot follows a number being typed before it is saved; invalid settings are explained."""
     page = expert(visitor)
@@ -102,6 +106,7 @@ def test_the_draw_of_timesteps_follows_what_is_typed(visitor: Visitor, panel: Pa
     expect(page.locator(".og-below-problem")).to_be_hidden()
 
 
+@pytest.mark.exhaustive
 def test_dynamic_shifting_shows_a_curve_for_each_resolution(visitor: Visitor, panel: Panel) -> None:
     """The resolutions and their shifts are below the plot."""
     panel.change(model_type="FLUX_DEV_1", resolution="512,1024", dynamic_timestep_shifting=True)
@@ -111,6 +116,7 @@ def test_dynamic_shifting_shows_a_curve_for_each_resolution(visitor: Visitor, pa
     expect(page.locator(".og-draw-keys")).to_contain_text("1024 × 1024 shift 3.16")
 
 
+@pytest.mark.exhaustive
 def test_a_layer_filter_reports_what_it_takes(visitor: Visitor, panel: Panel) -> None:
     """It shows how many layers a preset selects, pattern by pattern as it is typed, and the list of them on demand."""
     page = expert(visitor)
@@ -153,6 +159,7 @@ def images(panel: Panel, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.exhaustive
 def test_a_card_shows_an_image_and_the_contents_of_its_folder(visitor: Visitor, panel: Panel, images: Path) -> None:
     """It has thumbnail, counts, captions, aspect ratios and totals; a missing folder is reported."""
     page = concepts(
@@ -180,6 +187,7 @@ def test_a_card_shows_an_image_and_the_contents_of_its_folder(visitor: Visitor, 
     expect(card.locator(".og-folder-list")).to_contain_text("one per image")
 
 
+@pytest.mark.exhaustive
 def test_an_edit_is_followed_by_a_new_look(visitor: Visitor, panel: Panel, images: Path) -> None:
     """A new folder or balancing appears on the card without a request."""
     page = concepts(visitor, panel, {"name": "cats", "path": str(images / "cats")})
@@ -196,6 +204,7 @@ def test_an_edit_is_followed_by_a_new_look(visitor: Visitor, panel: Panel, image
     expect(line).to_have_text("1 image2 per epoch")
 
 
+@pytest.mark.exhaustive
 def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, panel: Panel, images: Path) -> None:
     """Filters hide cards and change nothing; sorting and switching are one change each, and can be undone."""
     page = concepts(
@@ -224,6 +233,7 @@ def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, pa
     becomes(lambda: [concept["enabled"] for concept in panel.setting("concepts")], [True] * 3)
 
 
+@pytest.mark.exhaustive
 def test_a_preview_draws_what_the_settings_define(visitor: Visitor, panel: Panel, images: Path) -> None:
     """Without random augmentation there is one sample; with it several, new ones
     on demand, and immediately while a number is typed.
@@ -268,6 +278,7 @@ def test_texts_of_files_reach_the_page_as_texts(visitor: Visitor, panel: Panel, 
     assert page.title() != "run"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [390, 1440])
 def test_editors_fit_their_window_and_name_their_controls(visitor: Visitor, panel: Panel, images: Path, width: int) -> None:
     """Nothing scrolls sideways on a phone or a desktop, and every control has a name, with everything expanded."""

@@ -40,6 +40,7 @@ def seen(page: Any, what: str) -> str:
     return str(page.locator(what).evaluate(IN_VIEW))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("size", SIZES)
 def test_state_and_stop_stay_in_view(visitor: Visitor, panel: Panel, size: str) -> None:
     """At the bottom of every tab the state, the tabs and exactly one Stop are in view, and Stop works."""
@@ -65,6 +66,7 @@ def test_state_and_stop_stay_in_view(visitor: Visitor, panel: Panel, size: str) 
     expect(page.locator(".og-topstop")).to_be_hidden()
 
 
+@pytest.mark.exhaustive
 def test_a_lost_connection_is_in_view_wherever_one_is(visitor: Visitor, tmp_path: Path) -> None:
     """The banner appears at the top of the window at the bottom of a page, the tabs move below it, and Stop is disabled."""
     panel = Panel(tmp_path, arguments=("--backend", BRISK)).start()
@@ -96,6 +98,7 @@ def test_a_lost_connection_is_in_view_wherever_one_is(visitor: Visitor, tmp_path
         panel.stop()
 
 
+@pytest.mark.exhaustive
 def test_what_has_the_focus_is_not_below_the_header(visitor: Visitor) -> None:
     """With Shift+Tab, each focused control is in view, not behind the sticky header."""
     page = visitor.open("configuration")
@@ -110,6 +113,7 @@ def test_what_has_the_focus_is_not_below_the_header(visitor: Visitor) -> None:
         assert top >= below, page.evaluate("document.activeElement.outerHTML")
 
 
+@pytest.mark.exhaustive
 def test_back_and_forward_move_between_tabs(visitor: Visitor) -> None:
     """Each tab is a step in the history, opened by click or link; a reload opens the tab in the address."""
     # the link is on an empty tab, and other tests that share the panel leave samples
@@ -145,6 +149,7 @@ def test_a_tab_that_has_no_room_is_in_a_menu_and_opens_all_the_same(visitor: Vis
     expect(page.get_by_role("tab", name="Configuration", selected=True)).to_have_count(1)
 
 
+@pytest.mark.exhaustive
 def test_each_tab_keeps_where_it_was_scrolled(visitor: Visitor) -> None:
     """Another tab starts at its top, and the first one returns to its position."""
     page = visitor.open("system")

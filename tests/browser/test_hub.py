@@ -18,7 +18,7 @@ from tests.browser.test_new_lora import shot
 from tests.fakes.hub import FakeHub
 from tests.service.hub.test_downloads import NAME, add_model
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.exhaustive]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Panel, Visitor, becomes
 from tests.browser.test_settings import field, group
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.exhaustive]
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def shot(page: Any, name: str) -> None:
         page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
 
 
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("width", [1440, pytest.param(390, marks=pytest.mark.exhaustive)])
 def test_from_images_to_a_run(visitor: Visitor, panel: Panel, width: int) -> None:
     """With images, a trigger word and the demo model, Start trains these images with samples of the word."""
     page = visitor.open("new-lora")
@@ -82,6 +82,7 @@ def test_what_is_missing_is_reported_where_it_is_asked(visitor: Visitor, panel: 
     assert panel.send("GET", "api/config/current")["config"] == before
 
 
+@pytest.mark.exhaustive
 def test_the_settings_open_in_the_form(visitor: Visitor, panel: Panel) -> None:
     """All decisions are settings there."""
     page = visitor.open("new-lora")
@@ -95,6 +96,7 @@ def test_the_settings_open_in_the_form(visitor: Visitor, panel: Panel) -> None:
     assert panel.send("GET", "api/config/current")["config"]["concepts"][0]["path"].startswith("datasets/")
 
 
+@pytest.mark.exhaustive
 def test_captions_are_generated_and_written_here(visitor: Visitor, panel: Panel) -> None:
     """A local model is preselected; its captions can be edited, and missing captions are counted."""
     write_blip(panel.folder / "captioners" / "tiny")
@@ -130,6 +132,7 @@ PASTE = """data => {
 }"""
 
 
+@pytest.mark.exhaustive
 def test_an_image_is_pasted_whatever_has_the_focus(visitor: Visitor, panel: Panel) -> None:
     """It becomes an image of a new dataset."""
     page = visitor.open("new-lora")
@@ -178,6 +181,7 @@ PROBLEMS = [
 ]
 
 
+@pytest.mark.exhaustive
 def test_each_problem_of_the_images_is_dealt_with_by_one_click(visitor: Visitor, panel: Panel) -> None:
     """Problems are fixed one at a time, and then all those of another upload at once."""
     page = visitor.open("new-lora")
@@ -202,6 +206,7 @@ def test_each_problem_of_the_images_is_dealt_with_by_one_click(visitor: Visitor,
     assert {f"{seed} {name}" for seed in (10, 20) for name in ("two.png", "rotated.png", "scan.png")} <= left, left
 
 
+@pytest.mark.exhaustive
 def test_images_that_are_added_during_an_upload_follow_it(visitor: Visitor, panel: Panel) -> None:
     """They go into the same dataset; the page counts the waiting ones."""
     page = visitor.open("new-lora")
@@ -240,6 +245,7 @@ DROP_FOLDER = """(node, files) => {
 }"""
 
 
+@pytest.mark.exhaustive
 def test_a_dropped_folder_is_uploaded_with_its_subfolders(visitor: Visitor, panel: Panel) -> None:
     """All batches of a folder's listing are read, with captions, and nothing else."""
     dropped = [("one.png", png(3)), ("one.txt", b"zorble, one"), ("notes.exe", b"no image"), ("two.png", png(5))]
@@ -260,6 +266,7 @@ DROP_FILE = """(node, [name, data]) => {
 }"""
 
 
+@pytest.mark.exhaustive
 def test_a_dropped_zip_is_unpacked(visitor: Visitor, panel: Panel) -> None:
     """Its images and captions are in the dataset, and the zip file isn't."""
     packed = BytesIO()
@@ -275,6 +282,7 @@ def test_a_dropped_zip_is_unpacked(visitor: Visitor, panel: Panel) -> None:
     assert not list(folder.rglob("*.zip"))
 
 
+@pytest.mark.exhaustive
 def test_a_base_model_in_a_folder_of_this_machine_is_trained(visitor: Visitor, panel: Panel) -> None:
     """It is chosen in the file picker, is a row of the list, and is trained; the list leads back to the others."""
     own = panel.folder / "models" / "my model"
@@ -316,6 +324,7 @@ def page_folder(page: Any) -> str:
     return str(page.locator(".og-new-drop [role=status]").text_content()).split(" in ")[1].rstrip(".")
 
 
+@pytest.mark.exhaustive
 def test_the_check_and_the_differences_are_shown_before_the_start(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
     """It shows memory, time and the differences from the preset, and exports everything as a file for OneTrainer."""
     for run in panel.get("api/runs")["runs"]:  # the time follows an earlier run of the model
@@ -351,6 +360,7 @@ def unused(another_panel: Panel, profile: Any) -> Panel:
     return another_panel
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("width", [1440, 390])
 def test_a_new_panel_shows_three_ways_to_begin(profile: Any, unused: Panel, width: int) -> None:
     """They are New LoRA, OneTrainer settings, and the demo; a user with settings isn't asked."""
@@ -378,6 +388,7 @@ def test_a_new_panel_shows_three_ways_to_begin(profile: Any, unused: Panel, widt
         expect(page.locator(".og-begin")).to_be_hidden()
 
 
+@pytest.mark.exhaustive
 def test_one_click_starts_the_demo(profile: Any, unused: Panel) -> None:
     """Its run is on the Training tab; once there is a run, the page starts with the settings."""
     with Visitor(profile, unused.url).watched() as visitor:
@@ -391,6 +402,7 @@ def test_one_click_starts_the_demo(profile: Any, unused: Panel) -> None:
         expect(page.locator(".og-begin")).to_be_hidden()
 
 
+@pytest.mark.exhaustive
 def test_the_first_view_of_a_new_panel_is_light(chromium: Any, unused: Panel) -> None:
     """With the three ways to begin, it stays within the limits of every first view."""
     page = chromium.new_context().new_page()

@@ -12,7 +12,7 @@ import pytest
 from tests.browser.conftest import becomes
 from tests.fakes.sinks import http_sink
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser]
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.exhaustive]
 
 # What the browser is requested to show; a headless one can't show it.
 RECORDED = """

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from tests.backends.onetrainer.standin import behave, set_up
 from tests.browser.conftest import ABSENT, Panel, Visitor, becomes
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.exhaustive]
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def test_the_first_view_is_light(newcomer: Visitor, panel: Panel) -> None:
     assert page.evaluate("window.gradio_config.connect_heartbeat") is False
 
 
+@pytest.mark.exhaustive
 def test_the_form_is_there_before_gradio(newcomer: Visitor, panel: Panel) -> None:
     """It accepts input while Gradio's front end is loading, and keeps text and focus when that arrives."""
     page = newcomer.context.new_page()
@@ -77,6 +78,7 @@ def test_the_form_is_there_before_gradio(newcomer: Visitor, panel: Panel) -> Non
     expect(page.locator("#og-search")).to_be_focused()
 
 
+@pytest.mark.exhaustive
 def test_a_tab_can_be_chosen_before_gradio(newcomer: Visitor, panel: Panel) -> None:
     page = newcomer.context.new_page()
     waiting = []
@@ -91,7 +93,7 @@ def test_a_tab_can_be_chosen_before_gradio(newcomer: Visitor, panel: Panel) -> N
     page.locator(READY["system"]).first.wait_for()
 
 
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("width", [390, pytest.param(1440, marks=pytest.mark.exhaustive)])
 def test_every_tab_fits_its_window_and_names_its_controls(visitor: Visitor, panel: Panel, width: int) -> None:
     """Nothing scrolls sideways on a phone or a desktop, all tabs can be reached,
     and every control has a name, with and without a run.
@@ -111,6 +113,7 @@ def test_every_tab_fits_its_window_and_names_its_controls(visitor: Visitor, pane
             assert page.evaluate(UNNAMED) == [], tab
 
 
+@pytest.mark.exhaustive
 def test_whoever_uses_the_keyboard_sees_where_they_are(visitor: Visitor, panel: Panel) -> None:
     """Each control of each tab that the Tab key reaches shows a focus ring, from the tab's button to the end of the page."""
     panel.send("POST", "api/training/start", {"options": {"tags": ["steps=30", "step_s=0.001", "print=1"]}})
@@ -130,6 +133,7 @@ def test_whoever_uses_the_keyboard_sees_where_they_are(visitor: Visitor, panel: 
         assert seen > 2, tab
 
 
+@pytest.mark.exhaustive
 def test_nothing_moves_by_itself(visitor: Visitor, panel: Panel) -> None:
     """No animation and no transition runs, neither idle nor while a run streams its start."""
     page = visitor.open("training")
@@ -150,6 +154,7 @@ def test_nothing_moves_by_itself(visitor: Visitor, panel: Panel) -> None:
     assert moving == 0
 
 
+@pytest.mark.exhaustive
 def test_ten_pages_follow_a_run_at_once(visitor: Visitor, panel: Panel) -> None:
     """Ten tabs of one browser load and stay live, and the last one's buttons work."""
     panel.send("POST", "api/training/start")
@@ -162,6 +167,7 @@ def test_ten_pages_follow_a_run_at_once(visitor: Visitor, panel: Panel) -> None:
         expect(page.locator(".og-status .og-badge")).to_have_text("Paused")
 
 
+@pytest.mark.exhaustive
 def test_where_sockets_are_blocked_the_page_polls(visitor: Visitor, panel: Panel) -> None:
     """A proxy without WebSockets only costs a second of delay."""
     visitor.script = """window.WebSocket = class {
@@ -191,6 +197,7 @@ def test_text_from_outside_stays_text(visitor: Visitor, panel: Panel) -> None:
     assert page.evaluate("window.ran") is None
 
 
+@pytest.mark.exhaustive
 def test_light_and_dark_are_a_choice_that_stays(visitor: Visitor, panel: Panel) -> None:
     """The switch changes the page and Gradio's parts, and a reload keeps it."""
     page = visitor.open()
@@ -210,6 +217,7 @@ def keyboard(page: Any, *keys: str) -> None:
         page.keyboard.press(key)
 
 
+@pytest.mark.exhaustive
 def test_the_gallery_works_by_keyboard(visitor: Visitor, panel: Panel) -> None:
     """Enter opens a sample, arrow keys switch between them, Esc closes it and restores the focus."""
     run_id = panel.send("POST", "api/training/start", {"options": {"tags": ["steps=6", "sample_every=2"]}})["run_id"]
@@ -247,6 +255,7 @@ def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor
     expect(page.locator("#og-f-batch_size")).to_be_focused()
 
 
+@pytest.mark.exhaustive
 def test_what_ended_a_process_is_reported_once(visitor: Visitor, tmp_path: Path) -> None:
     """The signal is in the sentence and not repeated; an unfinished command of a killed process has its label."""
     panel = Panel(tmp_path, arguments=("--backend", BRISK)).start()
@@ -282,6 +291,7 @@ def test_a_rejected_start_reports_what_to_change(visitor: Visitor, panel: Panel)
     expect(page.locator(".og-ready")).to_contain_text("Can’t start yet: The model /nowhere/else doesn't exist")
 
 
+@pytest.mark.exhaustive
 def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> None:
     """Each available reading of a GPU has a row with history; without GPUs there is none."""
     page = visitor.open("system")
@@ -307,6 +317,7 @@ def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> N
         expect(meters.nth(place)).to_contain_text(text)
 
 
+@pytest.mark.exhaustive
 def test_the_curve_of_an_earlier_run_can_be_shown(visitor: Visitor, panel: Panel) -> None:
     """From the list of runs, the chart, console and problems switch to another run and back to the current one."""
     for name, steps in (("earlier", 30), ("later", 50)):
@@ -326,6 +337,7 @@ def test_the_curve_of_an_earlier_run_can_be_shown(visitor: Visitor, panel: Panel
     expect(summary).to_contain_text("up to step 50")
 
 
+@pytest.mark.exhaustive
 def test_the_list_shows_what_a_run_does_like_the_top_of_the_page_does(visitor: Visitor, panel: Panel) -> None:
     """It doesn't show that the run is starting while its model is loading."""
     options = {"name": "slow to load", "tags": ["load_s=60", "steps=5"]}
@@ -338,6 +350,7 @@ def test_the_list_shows_what_a_run_does_like_the_top_of_the_page_does(visitor: V
     expect(run.locator(".og-badge")).to_have_text("Stopped")
 
 
+@pytest.mark.exhaustive
 def test_only_a_run_with_a_backup_offers_to_resume_from_it(visitor: Visitor, panel: Panel) -> None:
     """For a run that failed before its first backup, the list offers only chart, settings and removal."""
     for name, tags in (("with", ["backup_every=5"]), ("without", ["fail_at=2"])):
@@ -352,6 +365,7 @@ def test_only_a_run_with_a_backup_offers_to_resume_from_it(visitor: Visitor, pan
         expect(run.get_by_role("button", name="Resume from last backup")).to_have_count(offered)
 
 
+@pytest.mark.exhaustive
 def test_deleting_a_run_reports_what_is_lost(visitor: Visitor, panel: Panel) -> None:
     """The question names the run, the freed space, and models that exist only here."""
     for weights in ("first", "other"):
@@ -369,6 +383,7 @@ def test_deleting_a_run_reports_what_is_lost(visitor: Visitor, panel: Panel) -> 
     expect(page.locator(".og-run", has_text="the other one")).to_have_count(1)
 
 
+@pytest.mark.exhaustive
 def test_a_custom_sample_begins_with_values_that_fit(visitor: Visitor, panel: Panel) -> None:
     """The form uses size and steps of the first sample prompt, is disabled without a run, and shows why."""
     page = visitor.open("samples")
@@ -383,6 +398,7 @@ def test_a_custom_sample_begins_with_values_that_fit(visitor: Visitor, panel: Pa
     expect(page.locator(".og-group h4", has_text="mine")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_what_is_drawn_follows_the_last_word_about_its_visibility(visitor: Visitor) -> None:
     """A busy page gets several changes in one message; hidden first and shown last means shown."""
     page = visitor.open()

@@ -17,7 +17,7 @@ from tests.browser.test_new_lora import shot
 from tests.fakes.openid import CLIENT, SECRET, FakeProvider
 from tests.panel_process import REHEARSAL, Running
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser]
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.exhaustive]
 
 PASSWORD = "correct horse battery"
 ROLES = {"Ada": "owner", "Otto": "operator", "Vera": "viewer"}

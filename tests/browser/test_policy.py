@@ -11,6 +11,7 @@ from tests.browser.conftest import READY
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
+@pytest.mark.exhaustive
 def test_no_tab_violates_the_policy(visitor, panel):
     """The visitor fails on any violation on any tab, with a run, its sample and its chart."""
     for tab in READY:
@@ -25,6 +26,7 @@ def test_no_tab_violates_the_policy(visitor, panel):
     page.locator(READY["configuration"]).first.wait_for()
 
 
+@pytest.mark.exhaustive
 def test_the_pages_of_the_api_live_with_their_policy(visitor, panel):
     page = visitor.blank()
     page.goto(panel.url + "docs")
@@ -59,6 +61,7 @@ def test_a_script_that_came_in_with_a_text_does_not_run(visitor):
     visitor.faults[:] = [fault for fault in visitor.faults if not re.search("Content Security Policy", fault)]
 
 
+@pytest.mark.exhaustive
 def test_the_page_is_not_framed_by_another(visitor, panel):
     page = visitor.blank()
     page.set_content(f'<iframe src="{panel.url}"></iframe>')

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.conftest import READY, Panel, tab_button
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.exhaustive]
 
 PREFIX = "/train/box"
 PASSWORD = "correct horse battery"

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import BRISK, Panel, Visitor
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def change_while_gone(page: Any, panel: Panel, how: signal.Signals, epochs: str) -> None:

@@ -63,6 +63,7 @@ def test_the_table_searches_filters_and_sorts(visitor: Visitor, panel: Panel) ->
     expect(page.get_by_text("No run matches.")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_columns_are_chosen_and_kept(visitor: Visitor, panel: Panel) -> None:
     """A reload shows the same columns."""
     finished(panel, "columns")
@@ -75,6 +76,7 @@ def test_columns_are_chosen_and_kept(visitor: Visitor, panel: Panel) -> None:
     expect(page.locator("th[data-key=size]")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_many_runs_are_tagged_archived_and_deleted_at_once(visitor: Visitor, panel: Panel) -> None:
     """It works with the keyboard alone; the deletion first shows what it frees."""
     for name in ("bulk one", "bulk two"):
@@ -102,6 +104,7 @@ def test_many_runs_are_tagged_archived_and_deleted_at_once(visitor: Visitor, pan
     assert panel.get("api/runs?archived=all&search=bulk")["matches"] == 0
 
 
+@pytest.mark.exhaustive
 def test_a_run_has_a_page_with_an_address(visitor: Visitor, panel: Panel) -> None:
     """A link opens it, Back returns to the table, and changes there are in the table."""
     run_id = finished(panel, "linked", "sample_every=20", "backup_every=20", "print=1")
@@ -125,6 +128,7 @@ def test_a_run_has_a_page_with_an_address(visitor: Visitor, panel: Panel) -> Non
     expect(page.get_by_role("link", name="renamed")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_a_resumed_run_is_one_curve_with_a_mark(visitor: Visitor, panel: Panel) -> None:
     """The page of the later run starts where the first one did, and links to it."""
     first = finished(panel, "before", "backup_every=20")
@@ -137,6 +141,7 @@ def test_a_resumed_run_is_one_curve_with_a_mark(visitor: Visitor, panel: Panel) 
     assert (series["x"][0], series["resumes"][0]["x"]) == (1, 20)
 
 
+@pytest.mark.exhaustive
 def test_backups_are_deleted_by_a_rule_with_a_preview(visitor: Visitor, panel: Panel) -> None:
     """The preview lists what is deleted and kept; a pinned backup stays."""
     run_id = finished(panel, "rules", "backup_every=10")
@@ -158,6 +163,7 @@ def test_backups_are_deleted_by_a_rule_with_a_preview(visitor: Visitor, panel: P
     assert kept == [20, 60]
 
 
+@pytest.mark.exhaustive
 def test_a_run_is_started_again_or_resumed_through_the_queue_while_another_trains(visitor: Visitor, panel: Panel) -> None:
     """Both dialogs offer “Add to queue”, and change back when the other run has ended."""
     run_id = finished(panel, "again", "backup_every=20")
@@ -190,6 +196,7 @@ def test_a_run_is_started_again_or_resumed_through_the_queue_while_another_train
         panel.send("POST", "api/queue/resume")
 
 
+@pytest.mark.exhaustive
 def test_a_resume_shows_how_the_settings_in_the_form_differ(visitor: Visitor, panel: Panel) -> None:
     """It starts from any backup; the new run has the selected settings."""
     run_id = finished(panel, "differs", "backup_every=20", learning_rate=1e-4)
@@ -209,6 +216,7 @@ def test_a_resume_shows_how_the_settings_in_the_form_differ(visitor: Visitor, pa
     assert (resumed["config"]["learning_rate"], resumed["record"]["options"]["resumes_run"]) == (2e-4, run_id)
 
 
+@pytest.mark.exhaustive
 def test_runs_are_compared_in_charts_and_a_table(visitor: Visitor, panel: Panel) -> None:
     """All metrics share zoom and pointer; the table has the differing setting and is ordered by a result; CSV has the points."""
     ids = [finished(panel, f"overlay {rate}", f"steps={steps}", learning_rate=rate) for rate, steps in ((1e-4, 60), (2e-4, 40))]
@@ -252,6 +260,7 @@ def drawn(page: Any) -> str:
     return str(page.locator(".og-run-plot canvas").first.evaluate("canvas => canvas.toDataURL()"))
 
 
+@pytest.mark.exhaustive
 def test_axis_smoothing_and_scale_change_the_chart_and_are_remembered(visitor: Visitor, panel: Panel) -> None:
     ids = [finished(panel, f"drawn {number}") for number in range(2)]
     page = opened(visitor.blank(), panel, f"compare/{','.join(ids)}")
@@ -271,6 +280,7 @@ def test_axis_smoothing_and_scale_change_the_chart_and_are_remembered(visitor: V
     expect(page.get_by_label("Log scale")).to_be_checked()
 
 
+@pytest.mark.exhaustive
 def test_the_settings_of_a_run_are_compared_with_those_of_another(visitor: Visitor, panel: Panel) -> None:
     """Any run can be found by search; only differences are listed."""
     finished(panel, "something else")
@@ -292,6 +302,7 @@ def test_the_settings_of_a_run_are_compared_with_those_of_another(visitor: Visit
     expect(fold.get_by_role("combobox", name="Compare with")).to_have_value(f"run:{first}")
 
 
+@pytest.mark.exhaustive
 def test_runs_of_onetrainer_are_added_from_their_workspace(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
     """The dialog lists each start; an imported run has its curve and samples, and can be compared with the panel's own."""
     own = finished(panel, "own", "sample_every=20")
@@ -318,6 +329,7 @@ def test_runs_of_onetrainer_are_added_from_their_workspace(visitor: Visitor, pan
         panel.send("DELETE", f"api/runs/{run['id']}")
 
 
+@pytest.mark.exhaustive
 def test_a_run_is_replayed_by_keyboard(visitor: Visitor, panel: Panel) -> None:
     """The slider moves through the steps, each with its values, samples and events."""
     run_id = finished(panel, "replayed", "sample_every=20")
@@ -337,6 +349,7 @@ def test_a_run_is_replayed_by_keyboard(visitor: Visitor, panel: Panel) -> None:
     expect(page.locator(".og-replay-events li").first).to_contain_text("Training")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_every_page_of_the_tab_fits_and_has_no_violation(visitor: Visitor, panel: Panel, width: int, theme: str) -> None:
@@ -355,6 +368,7 @@ def test_every_page_of_the_tab_fits_and_has_no_violation(visitor: Visitor, panel
         assert violations(page) == [], (place, width, theme)
 
 
+@pytest.mark.exhaustive
 def test_the_list_on_the_training_tab_leads_to_the_page_of_a_run(visitor: Visitor, panel: Panel) -> None:
     """The queue is above the table and not above a run; the way back shows it again."""
     run_id = finished(panel, "from training")
@@ -369,6 +383,7 @@ def test_the_list_on_the_training_tab_leads_to_the_page_of_a_run(visitor: Visito
     expect(rows(page).first).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_a_lora_of_a_run_is_converted_in_a_dialog(visitor: Visitor, panel: Panel) -> None:
     """The format is selected, the new file is offered for download, and a file without weights is explained."""
     run_id = finished(panel, "to convert")

@@ -56,6 +56,7 @@ def test_a_rejected_value_is_explained_at_its_field_and_kept_there(visitor: Visi
     expect(page.locator("#og-f-learning_rate-error")).to_be_empty()
 
 
+@pytest.mark.exhaustive
 def test_a_setting_that_depends_on_another_comes_and_goes(visitor: Visitor, panel: Panel) -> None:
     """Changing the method hides the adapter's settings; search still finds them and shows why they are not used."""
     page = visitor.open()
@@ -66,6 +67,7 @@ def test_a_setting_that_depends_on_another_comes_and_goes(visitor: Visitor, pane
     expect(page.locator("[data-row=lora_rank] .og-note")).to_contain_text("requires Training method to be LoRA")
 
 
+@pytest.mark.exhaustive
 def test_concepts_are_cards(visitor: Visitor, panel: Panel) -> None:
     """A concept can be added, filled, switched off, duplicated and removed; each is one change of the settings."""
     page = visitor.open()
@@ -84,6 +86,7 @@ def test_concepts_are_cards(visitor: Visitor, panel: Panel) -> None:
     becomes(lambda: [(concept["name"], concept["enabled"]) for concept in panel.setting("concepts")], wanted)
 
 
+@pytest.mark.exhaustive
 def test_an_edit_that_is_taken_back_on_its_way_is_taken_back(visitor: Visitor, panel: Panel) -> None:
     """Typed and reverted before the panel has answered, the old value is kept."""
     page = visitor.open()
@@ -102,6 +105,7 @@ def test_an_edit_that_is_taken_back_on_its_way_is_taken_back(visitor: Visitor, p
     expect(epochs).to_have_value("100")
 
 
+@pytest.mark.exhaustive
 def test_a_click_is_not_lost_while_the_form_changes(visitor: Visitor, panel: Panel) -> None:
     """The counts next to the groups change between pressing and releasing the button, and the group still opens."""
     page = visitor.open()
@@ -117,6 +121,7 @@ def test_a_click_is_not_lost_while_the_form_changes(visitor: Visitor, panel: Pan
     expect(page.locator("[data-row=batch_size]")).to_have_class("og-row changed")
 
 
+@pytest.mark.exhaustive
 def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel: Panel) -> None:
     """Another person's change appears; if both change the same field, the page asks which value to keep."""
     page = visitor.open()
@@ -138,6 +143,7 @@ def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel
     panel.expect_settings(epochs=123)
 
 
+@pytest.mark.exhaustive
 def test_what_was_typed_before_a_reload_is_not_lost_and_not_forced_on_others(visitor: Visitor, panel: Panel) -> None:
     """A field that was still focused before the reload is saved, unless someone else changed it in the meantime."""
     page = visitor.open()
@@ -158,6 +164,7 @@ def test_what_was_typed_before_a_reload_is_not_lost_and_not_forced_on_others(vis
     expect(field(page, "epochs")).to_have_value("50")
 
 
+@pytest.mark.exhaustive
 def test_presets_are_opened_saved_exported_and_imported(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
     """A preset opens; changes can be saved under a name, exported to a file, and imported from it."""
     page = visitor.open()

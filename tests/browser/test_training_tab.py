@@ -60,6 +60,7 @@ def test_a_failure_is_reported_in_full_once(visitor: Visitor, panel: Panel) -> N
     expect(page.locator(".og-trace pre")).to_contain_text("OutOfMemoryError")
 
 
+@pytest.mark.exhaustive
 def test_a_failure_while_start_streams_is_reported_in_full_once(visitor: Visitor, panel: Panel) -> None:
     """The button's stream names the end and leaves the cause to the list."""
     page = visitor.open("training")
@@ -70,6 +71,7 @@ def test_a_failure_while_start_streams_is_reported_in_full_once(visitor: Visitor
     expect(page.locator(".og-outcome")).to_have_text("Failed after 3 steps")
 
 
+@pytest.mark.exhaustive
 def test_the_console_of_a_successful_run_reports_what_it_did(visitor: Visitor, panel: Panel) -> None:
     """It has lines for phases, epochs, samples, backups and the model; the log can be downloaded in full."""
     finished(panel, "fine", "steps=20", "sample_every=10", "backup_every=10")
@@ -88,6 +90,7 @@ def test_the_console_of_a_successful_run_reports_what_it_did(visitor: Visitor, p
     assert "Run finished." in Path(download.value.path()).read_text()
 
 
+@pytest.mark.exhaustive
 def test_the_newest_samples_are_next_to_the_curve(visitor: Visitor, panel: Panel) -> None:
     """They arrive while the run is active, also after a reload, as thumbnails; below the chart on a narrow page.
 
@@ -119,6 +122,7 @@ def test_the_newest_samples_are_next_to_the_curve(visitor: Visitor, panel: Panel
     expect(page.get_by_role("tab", name="Samples", selected=True)).to_have_count(1)
 
 
+@pytest.mark.exhaustive
 def test_a_run_offers_all_its_files(visitor: Visitor, panel: Panel) -> None:
     """All samples have thumbnails, in pages; a zip contains all of them, a kind, or the selected ones."""
     finished(panel, "many", "steps=30", "sample_every=1", "backup_every=10")
@@ -145,6 +149,7 @@ def test_a_run_offers_all_its_files(visitor: Visitor, panel: Panel) -> None:
     expect(shots.nth(3).get_by_role("checkbox")).to_be_checked()
 
 
+@pytest.mark.exhaustive
 def test_the_legend_is_readable_in_both_themes(visitor: Visitor, panel: Panel) -> None:
     """Names of curves have a contrast of at least 4.5 to 1."""
     finished(panel, "short", "steps=10")
@@ -156,6 +161,7 @@ def test_the_legend_is_readable_in_both_themes(visitor: Visitor, panel: Panel) -
         assert contrast(page, ".og-legend span:last-child") >= 4.5
 
 
+@pytest.mark.exhaustive
 def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor: Visitor, panel: Panel) -> None:
     """The tile, the sentence below the chart and REST have the same value,
     whatever the chart's own average; the resume is marked.
@@ -176,6 +182,7 @@ def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor
     expect(summary).to_contain_text(f"Smooth loss up to step {state['progress']['global_step']}: now {state['smooth_loss']:.4g},")
 
 
+@pytest.mark.exhaustive
 def test_a_finished_run_is_resumed_with_more_epochs(visitor: Visitor, panel: Panel) -> None:
     """The page asks for the number of epochs if the backup has none left."""
     first = finished(panel, "all-trained", "steps=4", "backup_every=2")
@@ -200,6 +207,7 @@ def test_a_finished_run_is_resumed_with_more_epochs(visitor: Visitor, panel: Pan
         (backups / name / "meta.json").unlink()
 
 
+@pytest.mark.exhaustive
 def test_resuming_while_another_run_trains_adds_to_the_queue(visitor: Visitor, panel: Panel) -> None:
     """The list's button resumes immediately only if nothing trains."""
     panel.send("POST", "api/queue/pause")
@@ -217,6 +225,7 @@ def test_resuming_while_another_run_trains_adds_to_the_queue(visitor: Visitor, p
     panel.send("POST", "api/queue/resume")
 
 
+@pytest.mark.exhaustive
 def test_a_command_given_while_the_run_loads_is_shown(visitor: Visitor, panel: Panel) -> None:
     """The state shows the accepted command as pending until it is done."""
     page = visitor.open("training")
@@ -229,6 +238,7 @@ def test_a_command_given_while_the_run_loads_is_shown(visitor: Visitor, panel: P
     panel.wait(lambda state: not state["process_running"])
 
 
+@pytest.mark.exhaustive
 def test_a_stopped_run_has_no_final_model(visitor: Visitor, panel: Panel) -> None:
     """Next to the state and in the list, its output shows at which of how many steps it was stopped."""
     panel.send("POST", "api/training/start", {"options": {"tags": ["steps=500", "step_s=0.02"], "name": "halved"}})

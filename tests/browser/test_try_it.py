@@ -15,7 +15,7 @@ from tests.browser.conftest import Panel, Visitor
 from tests.browser.test_axe import violations
 from tests.browser.test_new_lora import shot
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.exhaustive]
 
 PROMPT = "a zorble in the middle on a white background"
 

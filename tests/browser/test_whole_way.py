@@ -21,7 +21,7 @@ from tests.browser.test_new_lora import shot
 from tests.fakes.hub import FakeHub
 from tests.models.annotators import write_blip
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.exhaustive]
 
 WITH_A_SAVE, SHORT = 25, 2
 """Steps, of the 200 that the page plans: with samples and a save before the end, and without. What happens in the others, the

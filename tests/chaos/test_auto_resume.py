@@ -23,7 +23,7 @@ from tests.chaos.conftest import ROUNDS, Tally
 from tests.chaos.panels import REHEARSAL, ROOT, end_all, ended, identities, panel, until
 from tests.fakes.configs import small_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 ATTEMPTS = 3
 # Fails at step 30 each time, with a complete backup at step 20.

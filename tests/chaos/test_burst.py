@@ -15,7 +15,7 @@ from tests.fakes.configs import small_config
 from tests.panel_process import Running, wait_for
 from tests.test_reserve import AT_ONCE_S, LOADS, asked, busy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timed]
+pytestmark = [pytest.mark.slow, pytest.mark.timed, pytest.mark.exhaustive]
 
 
 def test_burst_of_requests_with_stop(tally, tmp_path):

@@ -22,7 +22,7 @@ from tests.chaos.conftest import ROUNDS, Tally
 from tests.chaos.panels import REHEARSAL, copied, end_all, ended, leftovers, panel, until
 from tests.fakes.configs import small_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 ADDRESS = "http://127.0.0.1:7860"
 

@@ -19,7 +19,7 @@ from onetrainer_gradio.service.trainer import TrainerService
 from tests.chaos.conftest import ROUNDS
 from tests.chaos.panels import end_all, ended, identities, leftovers, panel, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def started(service: TrainerService, folder: Path) -> Run:

@@ -108,6 +108,7 @@ def test_supervisor_killed(tally, tmp_path):
             end_all(folder)
 
 
+@pytest.mark.exhaustive
 def test_suspended_supervisor_and_stop(tally, tmp_path):
     """A suspended supervisor neither keeps its run from stopping nor another one from starting."""
     for number in range(ROUNDS):
@@ -133,6 +134,7 @@ def test_suspended_supervisor_and_stop(tally, tmp_path):
             end_all(folder)
 
 
+@pytest.mark.exhaustive
 def test_run_folder_deleted(tally, tmp_path):
     """The processes notice it and end within seconds, backups stay, and the panel can start the next run."""
     for number in range(ROUNDS):
@@ -162,6 +164,7 @@ def test_run_folder_deleted(tally, tmp_path):
         end_all(folder)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("in_process", [True, False], ids=["thread", "process"])
 def test_status_after_a_start(tally, tmp_path, in_process):
     """From the response to a start on, the state is that of the new run, also while the last one's process is ending."""

@@ -23,7 +23,7 @@ from tests.chaos.test_engine import whole
 from tests.golden.cases import EMBEDDING, PEFTS, Case, _full, _lora, write_data
 from tests.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 TYPE = "STABLE_DIFFUSION_15"
 KINDS = {

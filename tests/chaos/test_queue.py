@@ -81,6 +81,7 @@ def killed(folder: Path, wait_s: float) -> None:
         process.kill()
 
 
+@pytest.mark.exhaustive
 def test_panels_killed_while_items_start(tally, tmp_path):
     """Whatever moment a panel dies in, each item runs once and to its end."""
     for number in range(ROUNDS):
@@ -135,6 +136,7 @@ def test_two_clients_reorder_and_remove_at_once(tally, tmp_path):
                 service.queue.remove(item_id)
 
 
+@pytest.mark.exhaustive
 def test_two_hundred_items(tally, tmp_path):
     """All of them run in order, and the list responds immediately in the meantime."""
     count = 200 if ROUNDS > 2 else 25
@@ -180,6 +182,7 @@ def test_full_disk_at_adding(tally, tmp_path):
             tally.check("unreachable", service.queue.get(last)["place"] == len(after) + 1, "no addition after the disk was full")
 
 
+@pytest.mark.exhaustive
 def test_clock_jumps(tally, tmp_path):
     """A clock jump neither starts a run before the others nor keeps it from starting."""
     for number in range(ROUNDS):

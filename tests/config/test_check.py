@@ -55,12 +55,14 @@ def codes_of(place, *changes, **kwargs):
     return {(item.code, item.severity, item.path) for item in findings(place, *changes, **kwargs)}
 
 
+@pytest.mark.slow
 def test_good_settings_have_no_findings(place):
     """A run that will work has no findings."""
     assert findings(place) == ()
     assert findings(place, OTHER_MODEL, {"learning_rate_warmup_steps": 0.1}) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["DPMPP", "DPMPP_SDE"])
 def test_samplers_that_only_the_code_of_onetrainer_has_are_no_mistake(place, sampler):
     """Its UI doesn't list them, but both engines have them."""
@@ -381,6 +383,7 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "severity", "path", "changes"),
     [pytest.param(*row, marks=[pytest.mark.slow] * (row[0] == "layer-filter-slow"), id=f"{row[0]}-{row[2]}") for row in CASES],
@@ -399,6 +402,7 @@ def test_a_mistake_is_reported_at_its_setting_and_its_fix_removes_it(shared_plac
         assert [item.severity for item in after].count("error") <= [item.severity for item in before].count("error")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_special_tag_that_takes_too_long_on_the_captions_is_an_error(place):
     """OneTrainer would hang in the first epoch; the list may be in a file, and captions may come from one."""
@@ -423,6 +427,7 @@ def test_a_special_tag_that_takes_too_long_on_the_captions_is_an_error(place):
         assert wanted not in codes_of(place, special, {f"concepts.0.text.tag_dropout_{name}": value})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_slow_pattern_is_an_error_for_a_model_type_that_only_a_newer_onetrainer_has(place):
     """Its layers are unknown here, but OneTrainer would hang too."""
@@ -441,6 +446,7 @@ def test_the_documentation_lists_every_code():
     assert catalog() in (DOCS / "preflight.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_missing_and_empty_captions_are_reported_with_their_number(place):
     """The finding names the first image without a caption."""
     add_image(place / "images" / "b.png", caption=None)
@@ -452,6 +458,7 @@ def test_missing_and_empty_captions_are_reported_with_their_number(place):
     assert "c.txt" in found["captions-empty"].message
 
 
+@pytest.mark.slow
 def test_captions_that_nothing_reads_are_not_missed(place):
     """The VAE is trained on images only."""
     add_image(place / "images" / "b.png", caption=None)
@@ -460,6 +467,7 @@ def test_captions_that_nothing_reads_are_not_missed(place):
     assert not {code for code in codes if code.startswith("caption")}
 
 
+@pytest.mark.slow
 def test_file_names_are_proposed_where_no_image_has_a_caption(place):
     """In that case, one change fixes all."""
     for file in (place / "images").glob("*.txt"):
@@ -469,6 +477,7 @@ def test_file_names_are_proposed_where_no_image_has_a_caption(place):
     assert findings(place, dict(missing.fix)) == ()
 
 
+@pytest.mark.slow
 def test_a_caption_file_for_all_is_accepted_when_it_holds_something(place):
     """An empty one is no caption file."""
     changes = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "captions.txt"}
@@ -478,6 +487,7 @@ def test_a_caption_file_for_all_is_accepted_when_it_holds_something(place):
     assert codes_of(place, changes) == set()
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_named(place):
     """This covers a text file with an image extension, and one that ends in its header."""
     (place / "images" / "z.png").write_bytes(b"no picture")
@@ -487,6 +497,7 @@ def test_a_broken_image_is_named(place):
     assert "z.png" in errors[0].message
 
 
+@pytest.mark.slow
 def test_all_captions_in_other_encodings_are_named_with_their_text(place):
     """The text is what will be trained on; files that are no text are an error."""
     for number, encoding in enumerate(("cp1252", "utf-16", "utf-16-le", "utf-8-sig")):
@@ -504,12 +515,14 @@ def test_all_captions_in_other_encodings_are_named_with_their_text(place):
     assert all(f"{number}.txt" in error.message for number in range(3))
 
 
+@pytest.mark.slow
 def test_captions_in_other_encodings_are_an_error_where_onetrainer_trains(place):
     """OneTrainer fails at the first one."""
     (place / "images" / "0.txt").write_bytes("a café".encode("cp1252"))
     assert codes_of(place, backend="onetrainer") >= {("captions-encoding", "error", "concepts.0.text.prompt_source")}
 
 
+@pytest.mark.slow
 def test_the_file_with_all_captions_may_have_another_encoding(place):
     """It is reported as well."""
     settings = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "all.txt"}
@@ -521,6 +534,7 @@ def test_the_file_with_all_captions_may_have_another_encoding(place):
     assert ("caption-file", "error", "concepts.0.text.prompt_path") in codes_of(place, settings)
 
 
+@pytest.mark.slow
 def test_a_caption_of_a_mark_alone_is_empty(place):
     """So is a caption of blank lines."""
     (place / "images" / "0.txt").write_bytes("\ufeff".encode())
@@ -529,6 +543,7 @@ def test_a_caption_of_a_mark_alone_is_empty(place):
     assert (empty.code, "0.txt and 1 more" in empty.message) == ("captions-empty", True)
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_used_are_named(place):
     """These are broken links, and formats that aren't trained, with their number."""
     (place / "images" / "gone.png").symlink_to("nowhere")
@@ -541,6 +556,7 @@ def test_files_that_cannot_be_used_are_named(place):
     assert "2 .heic" in found["formats-skipped"].message
 
 
+@pytest.mark.slow
 def test_links_out_of_the_allowed_folders_are_an_error(place, tmp_path_factory):
     """This covers images, captions and the file of special tags."""
     outside = tmp_path_factory.mktemp("outside")
@@ -558,6 +574,7 @@ def test_links_out_of_the_allowed_folders_are_an_error(place, tmp_path_factory):
     assert findings(place, tags) == ()
 
 
+@pytest.mark.slow
 def test_without_buckets_a_resolution_is_trained_as_it_is(place):
     """OneTrainer and the engine both crop to 500 at a resolution of 500."""
     assert codes_of(place, {"resolution": "500", "aspect_ratio_bucketing": False}) == {
@@ -568,12 +585,14 @@ def test_without_buckets_a_resolution_is_trained_as_it_is(place):
     assert found.fix == {"resolution": "496"}
 
 
+@pytest.mark.slow
 def test_images_in_subfolders_are_offered(place):
     """The fix for an empty folder with subfolders is to include them."""
     (empty,) = (item for item in findings(place, {"concepts.0.path": "."}) if item.code == "concept-empty")
     assert empty.fix == {"concepts.0.include_subdirectories": True}
 
 
+@pytest.mark.slow
 def test_a_folder_of_broken_images_alone_is_an_error(place):
     """No run could train on it, and the engine reports the same after loading the model."""
     for image in (place / "images").glob("*.png"):
@@ -583,6 +602,7 @@ def test_a_folder_of_broken_images_alone_is_an_error(place):
     assert "none of the 4 images" in empty.message
 
 
+@pytest.mark.slow
 def test_shapes_that_do_not_fill_a_batch_are_reported(place):
     """Three landscape images among four square ones can't fill a batch of four."""
     for number in range(3):
@@ -596,6 +616,7 @@ def test_shapes_that_do_not_fill_a_batch_are_reported(place):
     assert findings(place, {"batch_size": 4, "concepts.0.balancing": 2.0}) == ()
 
 
+@pytest.mark.slow
 def test_no_step_at_all_is_an_error(place):
     """Seven images in two buckets are enough for a batch of five by number only."""
     for number in range(3):
@@ -604,6 +625,7 @@ def test_no_step_at_all_is_an_error(place):
     assert (none.code, none.severity) == ("bucket-empty", "error")
 
 
+@pytest.mark.slow
 def test_several_cards_need_larger_buckets(place):
     """The batch of each GPU has to be filled."""
     two = Machine("cuda", (Gpu("a", 24 * GIGABYTE, (8, 9)),) * 2, free=CPU.free)
@@ -613,6 +635,7 @@ def test_several_cards_need_larger_buckets(place):
     assert findings(place, changes, dict(few.fix), machine=two) == ()
 
 
+@pytest.mark.slow
 def test_looking_at_images_ends_when_the_time_is_up(place):
     """On a slow disk the check reports less instead of taking longer."""
     ticks = iter(range(1000))
@@ -622,6 +645,7 @@ def test_looking_at_images_ends_when_the_time_is_up(place):
     assert "of 4" in unread.message
 
 
+@pytest.mark.slow
 def test_a_large_folder_is_not_looked_through_to_its_end(place):
     """Files that were not scanned are not reported as missing."""
     now = iter(range(0, 10000, 5))
@@ -630,6 +654,7 @@ def test_a_large_folder_is_not_looked_through_to_its_end(place):
     assert "of more than 0" in unread.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pipeline", "model_type", "fits"),
     [
@@ -650,6 +675,7 @@ def test_a_base_of_another_type_is_reported(place, pipeline, model_type, fits):
     assert ("base-model-type" in codes) is not fits
 
 
+@pytest.mark.slow
 def test_an_existing_output_is_a_warning_or_an_error_by_the_settings(place):
     """Overwriting is a warning, or an error if files are protected, and another name is suggested."""
     (place / "out.safetensors").write_bytes(b"x")
@@ -662,12 +688,14 @@ def test_an_existing_output_is_a_warning_or_an_error_by_the_settings(place):
         assert findings(place, changes, dict(found.fix)) == ()
 
 
+@pytest.mark.slow
 def test_an_existing_folder_takes_a_single_file(place):
     """OneTrainer names the file in it by the time."""
     (place / "models").mkdir()
     assert findings(place, {"output_model_destination": "models"}) == ()
 
 
+@pytest.mark.slow
 def test_paths_outside_the_allowed_folders_are_errors(place, tmp_path_factory):
     """With allowed folders, a path that leads elsewhere is rejected, also through a link."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -683,6 +711,7 @@ def test_paths_outside_the_allowed_folders_are_errors(place, tmp_path_factory):
     assert codes_of(place, {"base_model_name": "owner/model"}, roots=[place]) == set()
 
 
+@pytest.mark.slow
 def test_what_may_not_be_read_or_written_is_reported(place):
     """The check asks the system before anything is tried."""
     (place / "captions.txt").write_text("a cat")
@@ -703,6 +732,7 @@ def test_what_may_not_be_read_or_written_is_reported(place):
     }
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_a_small_one_a_warning(place):
     """The space for backups and the model is estimated."""
     large = {"training_method": "FINE_TUNE", "output_model_format": "ORIGINAL_SINGLE_FILE"}
@@ -712,11 +742,13 @@ def test_a_full_disk_is_an_error_and_a_small_one_a_warning(place):
         assert (found.code, found.severity, found.path) == (code, severity, "workspace_dir")
 
 
+@pytest.mark.slow
 def test_a_lora_needs_little_room(place):
     """A LoRA and its backups need only a few gigabytes."""
     assert findings(place, machine=Machine("cpu", (), free=lambda path: 3 * GIGABYTE)) == ()
 
 
+@pytest.mark.slow
 def test_an_unreadable_list_of_concepts_is_reported(place):
     """The file is named, and everything else is still checked."""
     (place / "concepts.json").write_text("{")
@@ -724,6 +756,7 @@ def test_an_unreadable_list_of_concepts_is_reported(place):
     assert {(item.code, item.path) for item in found} == {("list-file", "concept_file_name"), ("no-concept", "concepts")}
 
 
+@pytest.mark.slow
 def test_a_backup_of_another_run_is_not_continued(place):
     """Model type, method, adapter type and rank have to equal the backup's."""
     write_backup(place, model_type="STABLE_DIFFUSION_15", training_method="LORA", peft_type="LORA", lora_rank=4)
@@ -732,6 +765,7 @@ def test_a_backup_of_another_run_is_not_continued(place):
     assert findings(place, {"continue_last_backup": True}, dict(other.fix)) == ()
 
 
+@pytest.mark.slow
 def test_a_backup_with_no_epoch_left_is_not_continued(place):
     """The page reports it before Start; with more epochs it is fine."""
     backup = write_backup(place, model_type="STABLE_DIFFUSION_15", training_method="LORA", peft_type="LORA", lora_rank=16)
@@ -751,6 +785,7 @@ def test_a_backup_with_no_epoch_left_is_not_continued(place):
     assert findings(place, {"continue_last_backup": True, "epochs": 4}) == ()
 
 
+@pytest.mark.slow
 def test_backups_of_earlier_runs_that_would_be_deleted_are_reported(place):
     """OneTrainer's rolling backups clean the whole workspace, ours only the run's own backups."""
     write_backup(place)
@@ -764,6 +799,7 @@ def test_backups_of_earlier_runs_that_would_be_deleted_are_reported(place):
     assert [item.code for item in findings(place, rolling)] == ["backups-deleted"]
 
 
+@pytest.mark.slow
 def test_a_run_that_continues_its_own_chain_deletes_nothing_foreign(place):
     """The backups of the resumed run are part of the chain."""
     backup = write_backup(place, model_type="STABLE_DIFFUSION_15", training_method="LORA", peft_type="LORA", lora_rank=16)
@@ -777,6 +813,7 @@ def test_a_run_that_continues_its_own_chain_deletes_nothing_foreign(place):
     assert "1 backup of other runs" in found.message
 
 
+@pytest.mark.slow
 def test_images_for_validation_that_is_off_are_reported(place):
     """They would not be used."""
     concepts = [{"path": "images"}, {"path": "images", "type": "VALIDATION"}]
@@ -808,6 +845,7 @@ def test_a_recent_card_does_it_all(place):
     assert findings(place, OTHER_MODEL, changes, weights, machine=ADA) == ()
 
 
+@pytest.mark.slow
 def test_cards_that_cannot_be_counted_are_believed_in(place):
     """A driver without a query library may have any number of GPUs."""
     amd = Machine("cuda", None, free=CPU.free)
@@ -843,12 +881,14 @@ def test_an_interval_is_due_as_onetrainer_counts(every, skip, unit, total, at_on
     assert next((place for place in range(total) if due(place)), None) == first
 
 
+@pytest.mark.slow
 def test_the_default_configuration_reports_why_it_cannot_start(place):
     """The defaults are checked without a crash, and the findings name what is missing."""
     codes = {item.code for item in check(TrainConfig(), base_folder=place, machine=CPU) if item.severity == "error"}
     assert {"no-concept", "format-for-method"} <= codes
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_no_combination_of_type_and_method_crashes_the_check(shared_place):
     """All 29 types with all 4 methods, allowed or not, give findings of the catalog."""
@@ -857,6 +897,7 @@ def test_no_combination_of_type_and_method_crashes_the_check(shared_place):
             assert item.code in CODES
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_no_choice_crashes_the_check(shared_place):
     """Every member of every enum is tried, each at one of its settings."""
@@ -870,6 +911,7 @@ def test_no_choice_crashes_the_check(shared_place):
             assert isinstance(findings(shared_place, {path: member.value}, machine=ADA), tuple)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0, -1, 10**9])
 def test_no_number_crashes_the_check(shared_place, value):
     """All numbers at once are far out of bounds."""
@@ -881,6 +923,7 @@ def test_no_number_crashes_the_check(shared_place, value):
     assert {item.severity for item in findings(shared_place, changes)} >= {"error"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [0, -1, 1e300, math.inf])
 def test_no_single_number_crashes_the_check(shared_place, value):
@@ -893,6 +936,7 @@ def test_no_single_number_crashes_the_check(shared_place, value):
         assert isinstance(findings(shared_place, {**counting, leaf.path: value}), tuple)
 
 
+@pytest.mark.slow
 def test_a_pattern_that_is_none_is_a_finding(place):
     """Any invalid pattern is reported, whatever else needs the layers that it would select."""
     quantized = {"training_method": "FINE_TUNE", "output_model_format": "DIFFUSERS", "unet.weight_dtype": "NFLOAT_4"}
@@ -901,6 +945,7 @@ def test_a_pattern_that_is_none_is_a_finding(place):
         assert "layer-filter-regex" in {item.code for item in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value", ["", ",", "x" * 5000, "../..", "~who-is-this/x", "https://example.org/a b", "a/b", "*[(", "a\x00b"]
 )
@@ -914,6 +959,7 @@ def test_no_text_crashes_the_check(shared_place, value):
     assert {item.severity for item in findings(shared_place, changes, roots=[shared_place])} >= {"error"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["\u732b\u3000photo", "a\u00a0b", "\U0001f468\u200d\U0001f469", os.fsdecode(b"caf\xe9")])
 def test_names_that_are_there_are_meant(place, name):
     """Ideographic spaces and joiners are invisible characters that real folder names contain."""
@@ -926,6 +972,7 @@ def test_names_that_are_there_are_meant(place, name):
     assert [(item.code, item.path) for item in wrong] == [("path-characters", "workspace_dir")]
 
 
+@pytest.mark.slow
 def test_errors_come_first_and_only_one_at_a_setting(place):
     """Two errors for one setting would be too many."""
     found = findings(place, {"output_model_format": "SAFETENSORS", "concepts": [], "samples": [], "validation": True})
@@ -935,6 +982,7 @@ def test_errors_come_first_and_only_one_at_a_setting(place):
     assert len(errors) == len(set(errors))
 
 
+@pytest.mark.slow
 def test_the_check_is_quick(place):
     """A check of a typical configuration takes a small fraction of a second."""
     config = config_with()
@@ -945,6 +993,7 @@ def test_the_check_is_quick(place):
     assert len(CHECKS) == len(set(CHECKS))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.alone
 def test_thousands_of_concepts_are_checked_soon(place):
@@ -956,6 +1005,8 @@ def test_thousands_of_concepts_are_checked_soon(place):
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_concepts_on_one_folder_count_as_one_each(place):
     """The scan is shared; balancing and resolution belong to each concept."""
     two = [{"__version": 2, "name": name, "path": "images", "seed": 1} for name in "ab"]

@@ -47,6 +47,7 @@ def test_every_known_crash_has_a_case():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 def test_what_works_is_not_announced_as_a_crash(kind):
     """A LoRA of any other type, with a frozen text encoder, has no findings."""
@@ -54,6 +55,7 @@ def test_what_works_is_not_announced_as_a_crash(kind):
     assert bool(list(onetrainer_findings(config))) == (kind is ModelType.STABLE_DIFFUSION_20_DEPTH)
 
 
+@pytest.mark.slow
 def test_other_engines_are_not_concerned(tmp_path):
     """Checking only the settings doesn't mention OneTrainer."""
     place = furnish(tmp_path)
@@ -82,6 +84,7 @@ def test_the_smallest_resolution_of_each_type_has_no_side_of_0_pixels(kind):
     assert rounded(least, multiple) == least
 
 
+@pytest.mark.slow
 def test_an_embedding_that_no_encoder_trains_is_reported(tmp_path):
     """It is an error if nothing else is trained, otherwise a warning; an encoder that is not included does not count."""
     place = furnish(tmp_path)

@@ -187,6 +187,7 @@ def errors(place, *changes):
     return [finding for finding in found if finding.severity == "error" and finding.code != "value-out-of-bounds"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code", "path", "changes"), REFUSALS, ids=[f"{row[0]}-{row[1]}" for row in REFUSALS])
 def test_a_late_error_is_reported_before_the_start_and_its_fix_removes_it(place, number, code, path, changes):
     """The invalid configuration gives exactly that error for that setting; with its fix there is none left."""
@@ -208,6 +209,7 @@ def test_every_error_that_settings_can_show_has_a_case():
     assert {name for name, code in CODES.items() if code.late_error} == {row[1] for row in REFUSALS} | {"nan-risk"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "changes"),
     [

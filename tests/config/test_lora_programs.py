@@ -25,6 +25,7 @@ from onetrainer_gradio.config.lora_programs import (
     lora_problem,
     readings,
 )
+from tests.core import core, exhaustive_unless
 from tests.golden.cases import cases
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -46,9 +47,16 @@ def written() -> dict[tuple[str, str], tuple[str, list[str]]]:
 
 
 WRITTEN = written()
+CORE = core(sorted(WRITTEN), lambda case: frozenset({(case[0], WRITTEN[case][0])}))
 
 
-@pytest.mark.parametrize("case", sorted(WRITTEN))
+def test_the_core_has_every_format_of_every_type() -> None:
+    assert {(case[0], WRITTEN[case][0]) for case in CORE} == {
+        (model_type, names[0]) for (model_type, _), names in WRITTEN.items()
+    }
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=exhaustive_unless(case in CORE)) for case in sorted(WRITTEN)])
 def test_the_format_of_each_recorded_lora_is_recognized(case: tuple[str, str]) -> None:
     """All its tensors follow the format. Formats that are equal for a model type count as the first of them."""
     wanted, keys = WRITTEN[case]

@@ -119,6 +119,7 @@ MISPLACED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("role", [BASE, COMPONENT, LORA, EMBEDDING])
 def test_a_broken_file_is_named_for_what_it_is(tmp_path, name, role):
@@ -131,6 +132,7 @@ def test_a_broken_file_is_named_for_what_it_is(tmp_path, name, role):
     assert problem.suggestion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISPLACED)
 @pytest.mark.parametrize("role", [BASE, COMPONENT, LORA, EMBEDDING])
 def test_a_whole_file_is_rejected_only_where_it_does_not_belong(tmp_path, name, role):
@@ -292,6 +294,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_check_reports_what_a_file_is_at_every_setting_that_names_one(tmp_path, setting):
@@ -313,6 +316,7 @@ def test_the_check_reports_what_a_file_is_at_every_setting_that_names_one(tmp_pa
             assert hits[0].message == problem.about(name)
 
 
+@pytest.mark.slow
 def test_the_check_reports_the_type_of_a_checkpoint(tmp_path):
     place = furnish(tmp_path)
     (place / "xl.safetensors").write_bytes(safetensors(UNET, VAE, "conditioner.embedders.0.x"))

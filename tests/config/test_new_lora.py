@@ -27,6 +27,7 @@ from onetrainer_gradio.errors import ConfigNotFoundError, ConfigValueError
 ANSWERS = Answers("My cat", "datasets/cat", 20, "SD 1.5/LoRA 8 GB", trigger_word="ohwx", caption_file="captions/my-cat.txt")
 
 
+@pytest.mark.slow
 def test_the_answers_become_settings_over_the_preset() -> None:
     """Names, images, captions and samples with the trigger word are set; the rest is the preset's."""
     made = plan(ANSWERS)
@@ -40,6 +41,7 @@ def test_the_answers_become_settings_over_the_preset() -> None:
     assert set(made.changes) >= {"epochs", "concepts", "samples"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subject", Subject)
 @pytest.mark.parametrize("captions", CaptionSource)
 def test_each_kind_of_subject_and_caption_gives_valid_settings(subject: Subject, captions: CaptionSource) -> None:
@@ -50,6 +52,7 @@ def test_each_kind_of_subject_and_caption_gives_valid_settings(subject: Subject,
     assert [finding.code for finding in made.findings] == (["no_captions"] if captions is CaptionSource.NONE else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", [preset.name for preset in presets() if preset.method == "LORA"])
 def test_every_lora_preset_can_be_chosen(preset: str) -> None:
     """The result has separate images, and samples at the model's size."""
@@ -58,6 +61,7 @@ def test_every_lora_preset_can_be_chosen(preset: str) -> None:
     assert all(sample.enabled for sample in made.config.samples or ())
 
 
+@pytest.mark.slow
 def test_more_images_take_more_steps_and_a_higher_quality_too() -> None:
     """There are limits: 4 images don't stop after a minute, 5000 don't take a month."""
     steps = [plan(replace(ANSWERS, images=images)).steps for images in (4, 20, 40, 5000)]
@@ -67,12 +71,14 @@ def test_more_images_take_more_steps_and_a_higher_quality_too() -> None:
     assert plan(replace(ANSWERS, images=5000, quality=Quality.QUICK)).epochs == 1
 
 
+@pytest.mark.slow
 def test_a_few_images_are_mentioned_and_fit_the_batch() -> None:
     made = plan(replace(ANSWERS, images=1))
     assert made.config.batch_size == 1
     assert [finding.code for finding in made.findings] == ["few_images"]
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_trains_on_the_cpu() -> None:
     config = plan(replace(ANSWERS, gpu=False)).config
     assert (config.train_device, config.temp_device, config.train_dtype) == ("cpu", "cpu", "FLOAT_32")
@@ -141,6 +147,7 @@ def test_a_caption_is_the_trigger_word_in_a_phrase() -> None:
     assert caption_of(Subject.STYLE, "") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subject", Subject)
 def test_the_trigger_word_is_read_from_the_sample_prompts(subject: Subject) -> None:
     """Edited prompts have none."""
@@ -152,6 +159,7 @@ def test_the_trigger_word_is_read_from_the_sample_prompts(subject: Subject) -> N
     assert trigger_word_of(unnamed.prompts) == ""
 
 
+@pytest.mark.slow
 def test_a_download_before_the_run_is_a_note() -> None:
     """It has the size, if that is known."""
     assert "model_download" not in [each.code for each in plan(ANSWERS).findings]

@@ -19,6 +19,7 @@ def test_all_43_with_their_460_defaults():
     assert sum(len(facts.defaults) for facts in OPTIMIZERS.values()) == 460
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RECORDED["defaults"]))
 def test_parameters_and_traits_of_an_optimizer(name):
     """Names, values and traits are recorded; each name is a field of the optimizer's settings."""

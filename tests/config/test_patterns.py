@@ -20,6 +20,8 @@ from onetrainer_gradio.config.layers.filter import layers_to_train, select
 from onetrainer_gradio.config.layers.match import layer_match
 from onetrainer_gradio.errors import PatternError
 
+pytestmark = pytest.mark.slow
+
 NAMES = layer_names(ModelType.STABLE_DIFFUSION_15)
 SLOW = (r"(\w+\.?)+!", r"(.*)*(.*)*(.*)*z", r"^(([\w.])+.)+[A-Z]$", r"(?:\w|\w\w)+\d!")
 
@@ -89,7 +91,7 @@ def test_a_pattern_that_never_ends_is_ended_while_others_continue(pattern):
     assert turns > 5
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_slow_pattern_among_good_ones_is_found_everywhere():
     """This covers the filter, its display on the page, a run, and special tags."""
     with pytest.raises(PatternError, match="took too long") as caught:
@@ -101,7 +103,6 @@ def test_a_slow_pattern_among_good_ones_is_found_everywhere():
         matching([r"(\w+\s?)+!"], ["a long caption of many words that ends without a mark of any kind"])
 
 
-@pytest.mark.slow
 @pytest.mark.alone
 def test_a_second_look_at_a_slow_pattern_costs_nothing():
     """A pattern that timed out is remembered; a form that is rendered repeatedly doesn't wait again."""

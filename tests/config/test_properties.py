@@ -99,6 +99,7 @@ def through_json(document: dict[str, Any]) -> dict[str, Any]:
     return parse(json.dumps(document), name="it")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @quick
 @given(documents())
@@ -159,6 +160,7 @@ def accepted_or_rejected(document: dict[str, Any]) -> None:
     assert to_document(from_document(written)[0], packed=True) == written
 
 
+@pytest.mark.slow
 @quick
 @given(damaged())
 def test_a_damaged_document_is_accepted_or_rejected_with_its_place(document: dict[str, Any]) -> None:
@@ -166,6 +168,7 @@ def test_a_damaged_document_is_accepted_or_rejected_with_its_place(document: dic
     accepted_or_rejected(document)
 
 
+@pytest.mark.slow
 @quick
 @given(
     st.dictionaries(st.sampled_from(KEYS), JUNK, max_size=4),
@@ -176,6 +179,7 @@ def test_a_damaged_document_of_any_version_is_accepted_or_rejected(document: dic
     accepted_or_rejected(document | {"__version": version})
 
 
+@pytest.mark.slow
 @quick
 @given(documents() | damaged())
 def test_the_check_takes_whatever_can_be_read(document: dict[str, Any]) -> None:
@@ -209,6 +213,7 @@ def test_what_is_not_a_number_is_rejected(document: dict[str, Any]) -> None:
     assert caught.value.path == "unet.learning_rate"
 
 
+@pytest.mark.slow
 @quick
 @given(st.data())
 def test_a_damaged_text_is_accepted_or_rejected(data: st.DataObject) -> None:

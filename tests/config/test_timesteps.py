@@ -19,6 +19,7 @@ def plot(**settings):
     return timestep_plot(from_document(settings)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "distribution", ["UNIFORM", "LOGIT_NORMAL", "HEAVY_TAIL", "BETA", "SIGMOID", "COS_MAP", "INVERTED_PARABOLA"]
 )

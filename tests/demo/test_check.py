@@ -20,6 +20,7 @@ def noisy(image: toy_dataset.Pixels, seed: int, strength: float = 8.0) -> toy_da
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_reads_every_known_scene_even_with_noise() -> None:
     """Shape, color, position and background of 60 random noisy scenes are recognized."""
@@ -27,6 +28,7 @@ def test_reads_every_known_scene_even_with_noise() -> None:
         assert check.shows_scene(noisy(toy_dataset.render(scene), number), scene), scene.caption
 
 
+@pytest.mark.slow
 def test_a_wrong_word_is_noticed() -> None:
     """An image matches its own caption and no caption that differs in one word."""
     scene = toy_dataset.Scene("square", "red", "at the left", "white")
@@ -38,6 +40,7 @@ def test_a_wrong_word_is_noticed() -> None:
             assert not check.shows_scene(image, other), other.caption
 
 
+@pytest.mark.slow
 def test_new_concept_is_seen_on_every_background_and_place() -> None:
     """All 35 combinations of position and background are recognized, with noise."""
     for number, scene in enumerate(toy_dataset.new_scenes(35, seed=2)):

@@ -10,6 +10,8 @@ from onetrainer_gradio.config.files.documents import from_document, read_file
 from onetrainer_gradio.demo import IMAGES_FOLDER, MODEL_FOLDER, REGULARIZATION_FOLDER
 from onetrainer_gradio.demo.end_to_end import CONFIG_FILE, prepare, run_end_to_end
 
+pytestmark = pytest.mark.slow
+
 
 def test_end_to_end_runs_the_preset_as_it_is(tmp_path: Path) -> None:
     """Model and images are those of the package; everything is written to the given folder."""
@@ -24,7 +26,7 @@ def test_end_to_end_runs_the_preset_as_it_is(tmp_path: Path) -> None:
     assert adapter.suffix == ".safetensors"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timed
 def test_the_demo_learns_its_word_in_time_and_forgets_nothing(tmp_path: Path) -> None:
     """Before training at most 1 of 16 samples shows the new concept, afterwards at least 13; at most 1 of 16 old

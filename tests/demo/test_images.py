@@ -39,6 +39,7 @@ def test_regularization_images_name_every_known_word_and_never_the_trigger_word(
     assert not any(scene.thing == TRIGGER_WORD or toy_dataset.is_held_out(scene) for scene in scenes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*NEW, *REGULARIZATION], ids=lambda path: path.stem)
 def test_an_image_shows_what_its_caption_describes(path: Path) -> None:
     """The caption follows the grammar, and the image shows exactly that."""

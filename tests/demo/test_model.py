@@ -104,6 +104,7 @@ def test_known_words_are_single_tokens_and_the_new_word_is_not() -> None:
     assert TRIGGER_WORD + "</w>" not in vocabulary
 
 
+@pytest.mark.slow
 def test_the_demo_can_be_found_without_torch() -> None:
     """The panel reads the demo's folders in a process that never loads torch or gradio."""
     code = (

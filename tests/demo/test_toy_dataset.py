@@ -25,6 +25,7 @@ def test_captions_leave_out_what_they_do_not_contain() -> None:
     assert toy_dataset.Scene(*words, names_place=False, names_background=False).caption == "a blue star"
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_scenes() -> None:
     """Scenes and their pixels follow from the seed alone."""
     first, second = (toy_dataset.new_scenes(5, seed=3) for _ in range(2))
@@ -33,6 +34,7 @@ def test_the_same_seed_draws_the_same_scenes() -> None:
     assert all((toy_dataset.render(a) == toy_dataset.render(b)).all() for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.slow
 def test_training_scenes_never_contain_the_new_word_or_a_held_out_combination() -> None:
     """The base model is trained with neither the trigger word nor the combinations held out for the evaluation."""
     rng = random.Random(0)

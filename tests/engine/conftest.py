@@ -15,7 +15,13 @@ import pytest
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.engine.lean_imports import unused_omitted
 from tests.engine.recording import FakeControl, Recorder
+
+with unused_omitted():  # as runs import it; the tests of bitsandbytes and peft import these themselves
+    import_module("diffusers.loaders.single_file_utils")
+    import_module("diffusers.models.autoencoders.autoencoder_kl")
+    import_module("transformers.models.clip.modeling_clip")
 
 GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden"
 

@@ -86,6 +86,7 @@ class Adapted:
             module.forward = forward
 
 
+@pytest.mark.slow
 @EACH
 def test_outputs_and_gradients_equal_onetrainers(case, numbers):
     """In float32 they are equal within 1e-6, including dropout; in bfloat16 within its precision."""
@@ -119,6 +120,7 @@ def test_tensors_have_onetrainers_names_shapes_and_order(case, numbers):
     assert [name for name, _ in adapter.named_parameters()] == plain
 
 
+@pytest.mark.slow
 @EACH
 def test_a_new_adapter_changes_nothing_yet(case, numbers):
     """Before the first step, the layer's output is unchanged; the magnitudes of DoRA are the norms that OneTrainer computes."""
@@ -177,6 +179,7 @@ def test_an_adapter_in_half_precision_computes_in_the_precision_of_its_layer(pef
     torch.testing.assert_close(y, full.forward(x), rtol=3e-2, atol=3e-2 if peft_type != "LORA" else 1e-6)
 
 
+@pytest.mark.slow
 def test_loha_starts_with_onetrainers_spreads():
     """The standard deviation is 0.1 for the first factor, 1 for the factors of the inputs, 0 for the last."""
     adapter = ADAPTERS["LOHA"](Layer("x", nn.Linear(900, 900)), settings(peft_type="LOHA", lora_rank=50))
@@ -230,6 +233,7 @@ def lora_over(layer, alpha, dropout=0.0):
     yield ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [4, 1])
 @pytest.mark.parametrize(
     ("module", "shape"),
@@ -253,6 +257,7 @@ def test_outputs_and_gradients_equal_pefts(module, shape, alpha):
         assert torch.equal(parameter.grad, getattr(layer, f"lora_{key}")["default"].weight.grad)
 
 
+@pytest.mark.slow
 def test_dropout_is_between_the_matrices():
     """While training, half of the rank is dropped and the rest doubled; in evaluation nothing is."""
     layer = of_peft(nn.Linear(6, 5), 4)

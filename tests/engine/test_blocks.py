@@ -22,6 +22,7 @@ CPU = torch.device("cpu")
 META = torch.device("meta")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "kinds", "count"),
     [
@@ -99,6 +100,7 @@ def gradients(model: nn.Module, weights: list[nn.Parameter]) -> list[torch.Tenso
     return [out.detach(), again, *(weight.grad.clone() for weight in weights)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [flux, t5])
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
 @pytest.mark.parametrize("activations", [False, True])
@@ -130,6 +132,7 @@ def test_saved_activations_are_moved_to_the_temp_device():
         out.backward()
 
 
+@pytest.mark.slow
 def test_blocks_are_compiled_one_by_one(monkeypatch):
     """Each is compiled as a full graph, so that a break is an error."""
     made = []
@@ -151,6 +154,7 @@ class Block(nn.Module):
         return x + self.to_q(x).relu()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_compiled_block_with_an_adapter_computes_the_same():
     """This includes checkpointing; the last bits may differ. A graph break would be an error."""
@@ -169,6 +173,7 @@ def test_a_compiled_block_with_an_adapter_computes_the_same():
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.slow
 def test_every_attention_has_its_backend():
     """diffusers supports each name of the setting."""
     from diffusers.models.attention_dispatch import AttentionBackendName

@@ -60,6 +60,8 @@ def base(tmp_path_factory, transformer) -> Path:
 HUB = Hub(None, True, None)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_component_is_loaded_in_its_data_type(base):
     """Float weights have the configured type; a quantized component has 8-bit layers and the rest in the train data type."""
     half = weights("transformer", transformer={"weight_dtype": "BFLOAT_16"}).from_folder(base / "transformer")
@@ -78,6 +80,7 @@ def test_a_component_is_loaded_in_its_data_type(base):
     assert [bool(quantized_kind(layer)) for layer in (fewer.to_q, fewer.to_k, fewer.to_v)] == [True, True, False]
 
 
+@pytest.mark.slow
 def test_t5_computes_in_the_fallback_data_type(base):
     """With float16 training, this includes its projections that transformers keeps in float32."""
     settings = {"train_dtype": "FLOAT_16", "fallback_train_dtype": "BFLOAT_16"}
@@ -88,6 +91,7 @@ def test_t5_computes_in_the_fallback_data_type(base):
     assert weights("text_encoder_2").compute_dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_the_stored_data_type_is_found(base, tmp_path):
     """Weights to quantize aren't converted to float32; mixed data types are read as float32."""
     assert stored_dtype(base / "transformer") == torch.bfloat16
@@ -98,6 +102,7 @@ def test_the_stored_data_type_is_found(base, tmp_path):
     assert stored_dtype(tmp_path) == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_a_vae_comes_from_another_model(base, tmp_path, kind):
     """The source is a repository's folder, or a single file with the configuration of the base model."""
@@ -114,6 +119,7 @@ def test_a_vae_comes_from_another_model(base, tmp_path, kind):
     assert any(str(place.resolve()) in path for path, _, _ in identity)
 
 
+@pytest.mark.slow
 def test_a_replacement_that_is_none_is_named(base, tmp_path):
     """The error names the component's setting, not the base model's."""
     with pytest.raises(ModelNotFoundError) as missing:
@@ -138,6 +144,7 @@ def test_only_what_can_be_replaced_is(base):
     assert weights_of(configured(vae=name), FLUX_1_DEV.components, replaceable=False)["vae"].replacement == ""
 
 
+@pytest.mark.slow
 def test_a_transformer_comes_from_a_single_file(base, tmp_path, transformer):
     """diffusers converts original names only at the published size, so this file has diffusers names."""
     file = tmp_path / "flux.safetensors"
@@ -148,6 +155,7 @@ def test_a_transformer_comes_from_a_single_file(base, tmp_path, transformer):
     assert all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_gguf_file_stays_quantized(base, tmp_path, transformer):
     """It computes in bfloat16; its layers are Linears with a readable weight."""
     gguf = pytest.importorskip("gguf", reason="gguf isn't installed")

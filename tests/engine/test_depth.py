@@ -56,6 +56,7 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_depth_model_trains_samples_and_loads_again(configured, train, model, tmp_path):
     """Its result is a folder that can be trained further; the images' depth was cached with their latents."""
@@ -81,6 +82,7 @@ def test_a_depth_model_trains_samples_and_loads_again(configured, train, model, 
     assert further.losses[0] != recorder.losses[0]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_vae_of_a_depth_model_is_trained_without_depth(configured, train, model, tmp_path):
     """Only the decoder changes; a sample is a training image."""

@@ -191,6 +191,8 @@ METHODS = {
 }
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", METHODS.values(), ids=METHODS.keys())
 def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, changes):
     """This covers embeddings alone, in the encoder's input or output, and in addition to other methods."""
@@ -211,6 +213,7 @@ def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, changes):
     assert (Path(backup.path) / "embeddings" / f"{uuid}.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_the_file_holds_the_trained_vectors(toy, train, model):
     """``emp_params`` has one row per token: they start as the initial text, padded with ``*``, and change."""
     config = toy(epochs=2)
@@ -228,6 +231,7 @@ def test_the_file_holds_the_trained_vectors(toy, train, model):
     assert frozen.losses != recorder.losses
 
 
+@pytest.mark.slow
 def test_an_output_embedding_starts_as_the_encoded_text(toy, train, model):
     """These are the states of ``cat**`` from the second position on; the file's inputs are zero."""
     config = toy(embedding_learning_rate=0.0, epochs=1)
@@ -241,6 +245,8 @@ def test_an_output_embedding_starts_as_the_encoded_text(toy, train, model):
     torch.testing.assert_close(found["emp_params_out"], states.detach())
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_training_continues_from_a_file(toy, train, tmp_path):
     """The file determines the number of vectors; an embedding of another model, or a missing one, is rejected."""
     start = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(2))
@@ -260,6 +266,7 @@ def test_training_continues_from_a_file(toy, train, tmp_path):
         train(continued(tmp_path / "nowhere.safetensors"))
 
 
+@pytest.mark.slow
 def test_an_additional_embedding_starts_from_its_file(toy, train, tmp_path):
     """The file determines the number of its vectors, and without training they don't change."""
     start = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(2))
@@ -270,6 +277,7 @@ def test_an_additional_embedding_starts_from_its_file(toy, train, tmp_path):
     torch.testing.assert_close(load_file(config.output_model_destination)["bundle_emb.of.clip_l"], start)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundled", [True, False])
 def test_additional_embeddings_are_in_the_lora_or_next_to_it(toy, train, bundled):
     """They are in ``bundle_emb`` with the placeholder and the encoder, or in a folder named after the LoRA."""
@@ -295,6 +303,7 @@ def test_additional_embeddings_are_in_the_lora_or_next_to_it(toy, train, bundled
         torch.testing.assert_close(load_file(target)["bundle_emb.of.clip_l"], load_file(saved.path)["bundle_emb.of.clip_l"])
 
 
+@pytest.mark.slow
 def test_an_embedding_that_is_not_trained_is_used(toy, train):
     """It changes the loss, has no parameters, and separates the cached text of captions from the text without it."""
     fixed = {**ADDITIONAL, "placeholder": "a ", "train": False}
@@ -306,6 +315,8 @@ def test_an_embedding_that_is_not_trained_is_used(toy, train):
     assert plan.learning_rates == ("unet_lora",)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_training_of_an_embedding_can_stop_before_the_run(toy, train):
     """From then on its vectors don't change, and the rest continues."""
     stopping = {**ADDITIONAL, "stop_training_after": 1, "stop_training_after_unit": "EPOCH"}
@@ -319,6 +330,7 @@ def test_training_of_an_embedding_can_stop_before_the_run(toy, train):
     assert any(not torch.equal(one[name], two[name]) for name in one if "lora_down" in name)
 
 
+@pytest.mark.slow
 def test_an_embedding_that_is_to_stay_is_not_trained(toy, train):
     """Without ``train`` and without an additional embedding, there is nothing to train."""
     config = toy(epochs=1)
@@ -327,6 +339,7 @@ def test_an_embedding_that_is_to_stay_is_not_trained(toy, train):
         train(config)
 
 
+@pytest.mark.slow
 def test_a_backup_without_the_embedding_is_rejected(toy, train):
     """A backup of a LoRA run can't resume as one of an embedding."""
     config = toy(training_method="LORA", output_model_format="KOHYA_LORA", epochs=1, backup_before_save=True)

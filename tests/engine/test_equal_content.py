@@ -41,6 +41,7 @@ def plain(loss, image):
     return loss(image.save)
 
 
+@pytest.mark.exhaustive
 def test_the_loss_depends_on_image_and_caption(loss, image, plain):
     """Otherwise the other tests would compare nothing."""
     assert loss(image.save) == plain
@@ -48,6 +49,7 @@ def test_the_loss_depends_on_image_and_caption(loss, image, plain):
     assert loss(image.save, caption=b"a red circle") != plain
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("kind", "name"), [("TIFF", "x.tif"), ("PNG", "x.png"), ("WEBP", "x.webp")])
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_a_turned_image_is_trained_upright(loss, image, plain, kind, name, orientation):
@@ -59,6 +61,7 @@ def test_a_turned_image_is_trained_upright(loss, image, plain, kind, name, orien
     assert loss(lambda path: image.transpose(back).save(path, kind, exif=exif, **options), name) == plain
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_train_like_eight(loss, image, kind):
     """Scanners write such gray images."""
@@ -67,6 +70,7 @@ def test_sixteen_bits_train_like_eight(loss, image, kind):
     assert loss(lambda path: wide.save(path, kind)) == loss(Image.fromarray(gray).save)
 
 
+@pytest.mark.exhaustive
 def test_transparency_is_dropped(loss, image, plain):
     """The colors below it are trained, as in OneTrainer."""
     clear = image.convert("RGBA")
@@ -80,6 +84,7 @@ def test_a_caption_trains_the_same_in_every_encoding(loss, image, plain, encodin
     assert loss(image.save, caption=CAPTION.encode(encoding)) == plain
 
 
+@pytest.mark.exhaustive
 def test_a_caption_is_one_line_whatever_unicode_calls_a_line_break(loss, image):
     """With two lines, only one of them would be trained."""
     text = "a red\u2028circle\x0con a\x85blue\u2029table"
@@ -108,6 +113,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_trained(tmp_pa
     assert "broken_picture" in codes
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("kind", ["empty", "truncated"])
 def test_a_broken_image_changes_nothing_for_the_others(tmp_path, recorded, image, kind, cached):

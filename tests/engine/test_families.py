@@ -94,6 +94,7 @@ def test_flow_matching_goes_from_image_to_noise():
     assert not flow.timestep_first
 
 
+@pytest.mark.slow
 def test_latents_are_packed_as_diffusers_packs_them():
     """This covers both directions, and the patch positions of its pipeline."""
     from diffusers import FluxPipeline
@@ -150,6 +151,7 @@ def test_sizes_of_image_and_crop_are_passed_to_sdxl():
     assert "time_ids" not in stable_diffusion_xl.condition(model_of(spec=stable_diffusion_xl.STABLE_DIFFUSION_XL), states)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_tied_weights_are_written_under_each_name(tmp_path):
     """T5's embedding has two names, as in OneTrainer's files; the folder loads with the same weights."""

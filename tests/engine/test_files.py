@@ -27,6 +27,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert os.listdir(target.parent) == ["file.txt"]
 
 
+@pytest.mark.slow
 def test_a_failed_folder_leaves_the_old_folder(tmp_path):
     """A folder is replaced as a whole if the write succeeds."""
     target = tmp_path / "folder"

@@ -21,6 +21,7 @@ def go(generator, result: str, strength: float = 1.0, **changes: object) -> byte
     return image.tobytes()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("peft_type", ["LORA", "LOHA", "OFT_2"])
 def test_strength_goes_from_the_base_model_to_the_lora(configured, train, peft_type):
     """0 is the base model, 1 the result as trained, and nothing of a LoRA remains afterwards."""
@@ -38,6 +39,7 @@ def test_strength_goes_from_the_base_model_to_the_lora(configured, train, peft_t
     assert go(generator, "") == base
 
 
+@pytest.mark.exhaustive
 def test_an_interpolated_lora_equals_one_with_that_alpha(configured, train):
     """Other programs scale a LoRA's alpha: at the same strength, the outputs are equal up to rounding."""
     import torch
@@ -61,6 +63,7 @@ def test_an_interpolated_lora_equals_one_with_that_alpha(configured, train):
     assert (there - here).abs().max() <= 1
 
 
+@pytest.mark.exhaustive
 def test_a_fine_tuned_model_is_loaded_instead_of_the_base(configured, train):
     from onetrainer_gradio.engine.generation import ImageGenerator
 
@@ -89,6 +92,7 @@ def test_what_is_wrong_is_named(configured, train):
     assert generator.generate("", 0, SAMPLE, 7, lambda done, total: False) is None
 
 
+@pytest.mark.exhaustive
 def test_an_image_that_is_not_finite_is_an_error(configured, train):
     """The error replaces a black image."""
     from safetensors.torch import load_file, save_file
@@ -103,6 +107,7 @@ def test_an_image_that_is_not_finite_is_an_error(configured, train):
         go(ImageGenerator(config), config.output_model_destination)
 
 
+@pytest.mark.exhaustive
 def test_a_backup_is_generated_with_like_a_save(configured, train):
     """Both have the same LoRA at the same step."""
     from pathlib import Path
@@ -126,6 +131,7 @@ class OnFullDisk:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.exhaustive
 def test_a_worker_answers_what_goes_wrong(configured, train, tmp_path):
     """This covers a missing base model, a deleted LoRA, an image too large for
     memory, and a full disk, each with a suggestion.

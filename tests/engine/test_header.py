@@ -15,6 +15,8 @@ from onetrainer_gradio.engine.header import RECORD_KEY, header_of, training_reco
 from onetrainer_gradio.engine.keys import keys_of
 from onetrainer_gradio.engine.state import TrainState
 
+pytestmark = pytest.mark.slow
+
 SPECIFICATIONS = {
     "STABLE_DIFFUSION_15": ("stable-diffusion-v1", "Stable Diffusion 1.5", "CompVis/stable-diffusion"),
     "STABLE_DIFFUSION_15_INPAINTING": (

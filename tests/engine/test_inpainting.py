@@ -71,6 +71,7 @@ def test_the_further_channels_of_flux_fill_are_image_and_mask():
     assert flux_1.fill_channels(MODEL, {"tokens": torch.zeros(1)}) == {}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_flux_fill_generates_samples_and_opens_in_diffusers(tmp_path):
     """Samples use a base image with a mask, or an empty canvas; the saved model is an inpainting pipeline."""

@@ -102,6 +102,7 @@ def test_a_class_that_cannot_be_used_is_named(name, parameters, reason):
     assert raised.value.path == "custom_learning_rate_scheduler"
 
 
+@pytest.mark.slow
 def test_adafactor_reports_the_rates_that_it_computes():
     """Relative steps are 1/100 at first, then depend on the step count, as in transformers' schedule."""
     from transformers.optimization import AdafactorSchedule

@@ -70,6 +70,7 @@ def test_files_have_onetrainers_names_and_shapes(configured, train, recorded_ten
         assert tensors(legacy.output_model_destination).keys() == saved.keys()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("filter_", "regex", "count"), [("attentions", False, 48), ("attn1, ff.net", False, 24), ("attn[12].to_[qk]$", True, 16)]
 )
@@ -130,6 +131,7 @@ def test_the_file_gives_the_image_that_the_training_showed(configured, train, tm
     assert abs(again - shown).max() <= 2
 
 
+@pytest.mark.exhaustive
 def test_the_header_shows_what_the_file_is(configured, train):
     """It has the model specification, the hash, and the settings if requested; the file's mode follows the umask."""
     config = configured(include_train_config="ALL")
@@ -149,6 +151,7 @@ def test_the_header_shows_what_the_file_is(configured, train):
     assert "ot_config" not in header(config.output_model_destination)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("dtype", "name"), [("FLOAT_16", "float16"), ("BFLOAT_16", "bfloat16"), ("FLOAT_32", "float32")])
 def test_the_file_has_the_output_precision(configured, train, dtype, name):
     """``output_dtype`` applies to every tensor."""
@@ -157,6 +160,7 @@ def test_the_file_has_the_output_precision(configured, train, dtype, name):
     assert {str(tensor.dtype) for tensor in tensors(config.output_model_destination).values()} == {f"torch.{name}"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("model_format", ["KOHYA_LORA", "DIFFUSERS_LORA"])
 def test_training_continues_from_a_file(configured, train, plain, tmp_path, model_format):
     """``lora_model_name`` accepts any of the formats: the run starts with the trained adapter."""
@@ -169,6 +173,7 @@ def test_training_continues_from_a_file(configured, train, plain, tmp_path, mode
     assert all(numpy.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
+@pytest.mark.exhaustive
 def test_a_file_that_does_not_fit_is_rejected(configured, train, tmp_path):
     """Each of a missing file, another model's file, and one with another rank is named."""
     import torch
@@ -190,6 +195,7 @@ def test_a_file_that_does_not_fit_is_rejected(configured, train, tmp_path):
         train(configured(lora_model_name=config.output_model_destination, lora_rank=8))
 
 
+@pytest.mark.exhaustive
 def test_adapter_dropout_depends_on_the_step_alone(configured, train):
     """Dropout changes the losses, in the same way each time."""
     config = configured(dropout_probability=0.5, learning_rate=0.01)

@@ -99,6 +99,7 @@ def same(one, other):
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+@pytest.mark.slow
 @EACH
 @pytest.mark.parametrize("fused", [(), QK], ids=["each layer", "fused layers"])
 def test_a_backup_continues_bit_for_bit(settings, fused, tmp_path):
@@ -118,6 +119,7 @@ def test_a_backup_continues_bit_for_bit(settings, fused, tmp_path):
     same(again.adapter(), whole.adapter())
 
 
+@pytest.mark.slow
 @EACH
 @pytest.mark.parametrize("fused", [(), QK], ids=["each layer", "fused layers"])
 def test_without_adapter_the_model_computes_what_it_did_before(settings, fused):
@@ -146,6 +148,7 @@ def test_fused_layers_have_one_adapter_and_are_the_first(settings):
         assert method.adapter()["unet.blocks.0.qk.lora_up.weight"].shape == (10, 2)
 
 
+@pytest.mark.slow
 def test_a_group_of_which_the_filter_selects_a_part_is_rejected():
     """If no layer of the group is selected, it has no adapter."""
     with pytest.raises(ConfigValueError, match=r"blocks\.0\.k"):
@@ -174,6 +177,7 @@ def initial(tmp_path, **changes):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("then", "now", "path", "message"),
     [
@@ -202,6 +206,7 @@ def test_a_backup_of_other_settings_is_rejected(tmp_path, then, now, path, messa
     assert raised.value.path == path
 
 
+@pytest.mark.slow
 def test_layers_without_adapter_keep_their_weights_in_the_file(tmp_path):
     """A narrower filter trains fewer layers of the initial LoRA, and the file still contains the others."""
     folder = initial(tmp_path, lora_rank=2)
@@ -217,6 +222,7 @@ def test_layers_without_adapter_keep_their_weights_in_the_file(tmp_path):
     assert changed == {"unet.image.lora_down.weight", "unet.image.lora_up.weight"}
 
 
+@pytest.mark.slow
 def test_a_text_encoder_that_the_initial_lora_contains_is_adapted_but_not_trained(tmp_path):
     """Its weights are used, are part of the fingerprint of cached text, and don't change."""
     folder = initial(tmp_path, text_encoder={"train": True})
@@ -227,6 +233,7 @@ def test_a_text_encoder_that_the_initial_lora_contains_is_adapted_but_not_traine
     assert not started(configured())[0].encoding_facts()
 
 
+@pytest.mark.slow
 def test_each_type_starts_from_the_seed():
     """Equal seeds give equal adapters, and no random number comes from the global generator."""
     for settings in TYPES.values():

@@ -14,6 +14,8 @@ from onetrainer_gradio.engine import families
 from onetrainer_gradio.errors import ConfigInvalidError
 from tests.engine import toy_family
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch) -> None:

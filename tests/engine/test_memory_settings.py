@@ -9,7 +9,7 @@ import pytest
 from onetrainer_gradio.events import SampleGenerated
 from tests.engine.conftest import GOLDEN
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 @pytest.mark.parametrize("dtype", ["FLOAT_8", "NFLOAT_4"])

@@ -80,12 +80,14 @@ def step(attention: bool, checkpointed: bool) -> dict[str, int]:
     return count.peak()
 
 
+@pytest.mark.slow
 def test_attention_keeps_no_scores_unless_the_math_kind_is_asked_for():
     """2048 x 2048 scores of 4 heads are 64 MiB in float32."""
     assert sum(step(True, False).values()) < 32 * KIB * KIB
     assert sum(step(False, False).values()) > 4 * 64 * KIB * KIB
 
 
+@pytest.mark.slow
 def test_checkpointing_keeps_only_the_inputs_of_blocks():
     """The peak falls, and recomputed tensors count as activations."""
     plain, checkpointed = step(True, False), step(True, True)

@@ -61,6 +61,7 @@ def test_names_that_are_nothing_are_not_asked_for(name):
         Hub(None, True, None).locate(name, ())
 
 
+@pytest.mark.exhaustive
 def test_a_model_in_diffusers_layout_is_saved_and_loaded(configured, train, tmp_path):
     """DIFFUSERS writes a folder that diffusers' pipeline and the engine can load, with the trained weights."""
     from diffusers import StableDiffusionPipeline
@@ -115,6 +116,7 @@ def test_a_single_file_is_saved_and_loaded(configured, train, plain, tmp_path, m
     assert of_v.losses == pytest.approx(forced.losses, abs=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_a_file_that_is_no_model_is_named(configured, train, tmp_path):
     """This covers text with the right extension, and an adapter instead of a model."""
     cache = str(hub_cache(tmp_path / "huggingface"))
@@ -157,6 +159,7 @@ def test_a_single_file_of_a_type_without_configurations_reports_what_it_lacks(co
     assert MODELS["STABLE_DIFFUSION_20_DEPTH"].base.hub in raised.value.message
 
 
+@pytest.mark.exhaustive
 def test_a_full_backup_is_a_model_of_its_own(configured, train):
     """The backup folder of a full fine-tune loads in diffusers, as OneTrainer's does."""
     from diffusers import StableDiffusionPipeline
@@ -173,6 +176,7 @@ def test_a_full_backup_is_a_model_of_its_own(configured, train):
     assert json.loads((backup / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
 
 
+@pytest.mark.exhaustive
 def test_a_fine_tune_ignores_a_pattern_that_takes_nothing(configured, train):
     """OneTrainer does too, and the pre-flight check warns; a filter that matches no layer at all is rejected."""
     config = configured(training_method="FINE_TUNE", output_model_format="LEGACY_SAFETENSORS", layer_filter="attn2,nonsense")
@@ -182,6 +186,7 @@ def test_a_fine_tune_ignores_a_pattern_that_takes_nothing(configured, train):
         train(config.model_copy(update={"layer_filter": "nonsense"}))
 
 
+@pytest.mark.exhaustive
 def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, train, tmp_path):
     """Forcing v-prediction changes the target, and the saved model records it."""
     target = tmp_path / "model"
@@ -232,6 +237,7 @@ def test_fetching_reports_how_far_it_is_and_can_be_ended():
         report_to(stop)(total=10).update(1)
 
 
+@pytest.mark.exhaustive
 def test_the_engine_reports_the_same_of_a_file_as_the_check(configured, train, tmp_path):
     """For base model and adapter, it names the kind of file and what to choose, without a library's message."""
     from onetrainer_gradio.config.model_files import BASE, LORA, unfit

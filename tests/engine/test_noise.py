@@ -28,6 +28,7 @@ def test_offset_noise_is_one_number_for_each_channel():
     assert len(difference[:, :, 0, 0].unique()) == 12
 
 
+@pytest.mark.slow
 def test_generalized_offset_noise_grows_with_the_timestep():
     """psi scales each image's offset; it rises with the timestep."""
     psi = generalized_offset_psi(BETAS)

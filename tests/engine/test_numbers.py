@@ -71,6 +71,7 @@ def test_the_adapter_equals_the_recorded_one(repeated, recorded_tensors):
             assert (ours - tensor).abs().max() < 1e-4, name
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_with_the_recorded_encodings_the_adapter_is_the_same(repeated, recorded, recorded_tensors, tmp_path):
     """With the latents and text states of OneTrainer's machine, the weights are equal within 1e-5."""

@@ -99,6 +99,7 @@ def test_a_full_disk_during_a_backup_leaves_the_earlier_one(big, train, tmp_path
     assert not [path for path in workspace.rglob("*") if "unfinished" in path.name]
 
 
+@pytest.mark.exhaustive
 def test_a_full_disk_during_a_save_is_reported_and_survived(big, train, tmp_path):
     """A failed intermediate save doesn't end the run."""
     save = SaveNow()
@@ -138,6 +139,7 @@ def waits(event: Event) -> bool:
     return isinstance(event, WarningIssued) and event.code == "waiting_for_space"
 
 
+@pytest.mark.exhaustive
 def test_the_final_save_waits_for_room_on_a_full_disk(big, train):
     """The run shows that it is waiting, and saves once there is space; an older result is kept until then."""
     config = big()
@@ -160,6 +162,7 @@ def test_the_final_save_waits_for_room_on_a_full_disk(big, train):
     assert {path.name for path in target.parent.iterdir()} == {"lora.safetensors", "lora-2.safetensors"}
 
 
+@pytest.mark.exhaustive
 def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
     """The weights are lost then, as the warning states; an older result stays complete, and no other file remains."""
     config, stop = big(), Stop()
@@ -180,6 +183,7 @@ def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
+@pytest.mark.exhaustive
 def test_a_stop_while_there_is_room_again_loses_nothing(big, train):
     """The wait may check the disk rarely; before the weights are dropped, they are written once more."""
     control, stop = FakeControl(), Stop()
@@ -195,6 +199,7 @@ def test_a_stop_while_there_is_room_again_loses_nothing(big, train):
     assert Path(recorder.of(ModelSaved)[0].path).stat().st_size > 20_000
 
 
+@pytest.mark.exhaustive
 def test_with_a_backup_of_the_same_state_a_full_disk_is_an_error_that_names_it(big, train, tmp_path):
     """Nothing is lost then, so there is no wait."""
     config = big(backup_before_save=True)
@@ -204,6 +209,7 @@ def test_with_a_backup_of_the_same_state_a_full_disk_is_an_error_that_names_it(b
     assert backup.path in caught.value.suggestion
 
 
+@pytest.mark.exhaustive
 def test_weights_go_to_the_workspace_when_their_place_is_gone(configured, train, tmp_path):
     """If a folder became a file during the run, as after an unmount, the
     weights are saved elsewhere, and the path is reported.
@@ -225,6 +231,7 @@ def test_weights_go_to_the_workspace_when_their_place_is_gone(configured, train,
     assert target.parent.read_text() == "a file now"
 
 
+@pytest.mark.exhaustive
 def test_only_the_newest_backups_are_kept(configured, train, tmp_path):
     """``rolling_backup`` deletes the oldest; other folders stay."""
     foreign = tmp_path / "workspace" / "backup" / "aaa-my-own-notes"
@@ -239,6 +246,7 @@ def test_only_the_newest_backups_are_kept(configured, train, tmp_path):
     assert left == sorted([*made[-2:], foreign.name])
 
 
+@pytest.mark.exhaustive
 def test_what_others_put_into_a_backup_outlives_it(configured, train, tmp_path):
     """Rolling backups delete what the run wrote; notes that a person added stay."""
 
@@ -256,6 +264,7 @@ def test_what_others_put_into_a_backup_outlives_it(configured, train, tmp_path):
     assert not [path for path in (tmp_path / "workspace").iterdir() if "unfinished" in path.name]
 
 
+@pytest.mark.exhaustive
 def test_backups_may_be_on_another_disk(configured, train, tmp_path):
     """A link in the workspace leads there: backups are written and deleted through it, and no other file remains."""
     shared = Path("/dev/shm")
@@ -272,6 +281,7 @@ def test_backups_may_be_on_another_disk(configured, train, tmp_path):
         assert os.listdir(other) == [Path(recorder.of(BackupCreated)[-1].path).name]
 
 
+@pytest.mark.exhaustive
 def test_runs_that_share_a_workspace_keep_their_own_backups(configured, train, tmp_path):
     """Rolling backups delete those of the run and of the runs it was resumed from; another run's and OneTrainer's stay."""
     config = configured(
@@ -314,6 +324,7 @@ def test_an_unfinished_backup_of_a_killed_run_is_removed(configured, train, tmp_
     assert (dead.exists(), alive.exists()) == (False, True)
 
 
+@pytest.mark.exhaustive
 def test_backups_and_saves_report_what_was_written(configured, train):
     """The event has path, numbers and bytes of each."""
     config = configured(backup_before_save=True, epochs=1)
@@ -418,6 +429,7 @@ def test_a_file_that_no_run_wrote_is_renamed(configured, train):
     assert sorted(os.listdir(target.parent)) == ["lora-2.safetensors", "lora.safetensors"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("there", [True, False])
 def test_a_link_to_a_file_is_renamed_and_the_file_stays(configured, train, tmp_path, there):
     """A single file is never written through a link, and a broken link is not deleted."""
@@ -438,6 +450,7 @@ def test_a_link_to_a_file_is_renamed_and_the_file_stays(configured, train, tmp_p
     assert sorted(os.listdir(target.parent)) == ["lora-2.safetensors", "lora.safetensors"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["foreign", "link", "images", "workspace", "."])
 def test_relative_paths_are_protected_where_the_run_writes(whole, train, tmp_path, few_images, monkeypatch, name):
     """Without a panel, relative paths start at the current directory, for the rule and for writing."""
@@ -454,6 +467,7 @@ def test_relative_paths_are_protected_where_the_run_writes(whole, train, tmp_pat
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.exhaustive
 def test_a_link_to_a_model_folder_stays_a_link(whole, train, tmp_path):
     """The folder that it leads to is replaced."""
     train(whole(output_model_destination=str(tmp_path / "real")))
@@ -487,6 +501,7 @@ def test_the_disk_helper_really_rejects(tmp_path):
     shutil.rmtree(tmp_path)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("prefix", ["../../outside/x-", "a/b", "\0", ".unfinished-1-"])
 def test_a_prefix_that_leads_elsewhere_is_rejected_by_the_engine(configured, train, tmp_path, prefix):
     """Nothing is written, inside or outside of the workspace."""
@@ -496,6 +511,7 @@ def test_a_prefix_that_leads_elsewhere_is_rejected_by_the_engine(configured, tra
     assert sorted(tmp_path.parent.rglob("*")) == before
 
 
+@pytest.mark.exhaustive
 def test_only_the_declared_names_become_parts_of_paths(configured, train, tmp_path):
     """Each text setting gets a unique word; only the prefix and, letter by letter, prompts appear in paths."""
     sample = {"prompt": "../wordprompt/..", "negative_prompt": "wordnegative", "width": 32, "height": 32, "diffusion_steps": 1}

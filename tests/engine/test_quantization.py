@@ -15,6 +15,8 @@ from onetrainer_gradio.engine.methods.adapters import ADAPTERS
 from onetrainer_gradio.engine.methods.adapters.layer import Layer
 from onetrainer_gradio.engine.quantization import Corrections, full_state, is_quantized, quantize, quantized_kind, weight_of
 
+pytestmark = pytest.mark.slow
+
 BITSANDBYTES = pytest.importorskip("bitsandbytes", reason="bitsandbytes isn't installed")
 KINDS = ["FLOAT_8", "INT_W8A8", "FLOAT_W8A8", "NFLOAT_4", "INT_8"]
 CLOSE = {"FLOAT_8": 0.02, "INT_W8A8": 0.01, "FLOAT_W8A8": 0.02, "NFLOAT_4": 0.06, "INT_8": 0.01}

@@ -61,6 +61,7 @@ def test_losses_and_weights_equal_those_of_the_uninterrupted_run(configured, tra
     assert same(weights(resumed.output_model_destination), end)
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_ended_within_an_accumulation_continues_without_loss(configured, train, tmp_path):
     """Micro-batches whose gradients no step used are repeated: the last backup is from before them."""
     long = configured(gradient_accumulation_steps=2, epochs=4, backup_before_save=True)
@@ -73,6 +74,7 @@ def test_a_run_that_ended_within_an_accumulation_continues_without_loss(configur
     assert first.losses + rest.losses == whole.losses
 
 
+@pytest.mark.exhaustive
 def test_validations_continue_with_the_next_variations(configured, train):
     """Each validation uses the next variations of its images, also after a resume."""
     whole = configured(validation=True, validate_after=1, validate_after_unit="STEP", epochs=2)
@@ -113,6 +115,7 @@ def test_full_fine_tuning_resumes_bit_for_bit(configured, train, tmp_path):
     assert same(weights(tmp_path / "again" / file), weights(tmp_path / "model" / file))
 
 
+@pytest.mark.exhaustive
 def test_the_newest_backup_of_the_workspace_is_continued(configured, train):
     """``continue_last_backup`` uses the backup whose name sorts last."""
     config = configured(epochs=2, backup_after=1, backup_after_unit="EPOCH", backup_before_save=True)
@@ -123,6 +126,7 @@ def test_the_newest_backup_of_the_workspace_is_continued(configured, train):
     assert [step.global_step for step in again.steps] == [7, 8, 9]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("when", "backup_at", "accumulation", "images", "total"),
     [
@@ -166,6 +170,7 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(
     assert len(changed) == (images != 6)
 
 
+@pytest.mark.exhaustive
 def test_a_backup_after_which_nothing_is_left_is_rejected(configured, train):
     """Its epoch, the step limit, or too few images left in the last epoch give an error instead of a silent end."""
     config = configured(epochs=2, backup_before_save=True)
@@ -195,6 +200,7 @@ MISSING_RESULTS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", MISSING_RESULTS)
 def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(configured, train, case):
     """All steps were done and backed up: the resumed run trains nothing and saves the missing result."""
@@ -232,6 +238,7 @@ METHODS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_killed_after_its_last_save_is_resumed_to_a_finished_one(train, tmp_path, method):
     """For each method, the result is complete but not recorded as completed, so it is saved again, with equal contents."""
@@ -268,6 +275,7 @@ def header(path: Path) -> dict[str, object]:
     return {key: value for key, value in entries.items() if "date" not in key and "time" not in key}
 
 
+@pytest.mark.exhaustive
 def test_the_result_of_another_run_at_the_same_place_is_not_that_of_the_backup(configured, train):
     """Two runs write the same output file; the second is killed in its last save, and its resume replaces the first result."""
     config = configured(epochs=1, backup_before_save=True)
@@ -283,6 +291,7 @@ def test_the_result_of_another_run_at_the_same_place_is_not_that_of_the_backup(c
     assert same(weights(result), last)
 
 
+@pytest.mark.exhaustive
 def test_a_missing_model_folder_is_saved_from_the_backup(configured, train, tmp_path):
     """A full fine-tune in diffusers layout lacks a component; its images aren't encoded again."""
     config = configured(
@@ -305,6 +314,7 @@ def test_a_missing_model_folder_is_saved_from_the_backup(configured, train, tmp_
     assert not list(Path(config.cache_dir).rglob("*.safetensors"))
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_only_fills_the_cache_saves_no_model(configured, train):
     """After the last epoch there is nothing to cache, whatever is at the output path."""
     config = configured(epochs=1, backup_before_save=True)
@@ -404,6 +414,7 @@ def test_a_damaged_backup_is_named_without_words_of_a_library(backed_up, train, 
         assert raised.value.suggestion == "Resume from another backup."
 
 
+@pytest.mark.exhaustive
 def test_an_average_of_other_weights_is_rejected(configured, train):
     """A backup whose EMA belongs to other layers is rejected."""
     import torch
@@ -417,6 +428,7 @@ def test_an_average_of_other_weights_is_rejected(configured, train):
         train(config.model_copy(update={"epochs": 2}), resume_from=str(backup))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("weight_dtype", ["BFLOAT_16", "FLOAT_16"])
 def test_an_adapter_over_weights_in_half_precision_is_resumed_in_its_own(configured, train, weight_dtype):
     """fp32 adapter weights are not rounded to the precision of the layers below, neither at first nor on resume."""

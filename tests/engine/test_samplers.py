@@ -15,6 +15,7 @@ SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.01
 SAMPLE = {"prompt": "a red cross", "width": 64, "height": 64, "seed": 3, "diffusion_steps": 4, "noise_scheduler": "DDIM"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("zero_snr", "rescale"), [(False, 0.0), (True, 0.7)])
 def test_guidance_is_rescaled_with_zero_terminal_snr_only(configured, zero_snr, rescale):
     """A sample equals that of diffusers' own pipeline, without guidance rescale unless the schedule ends in pure noise."""

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 SAMPLE = {"prompt": "a red cross", "width": 32, "height": 40, "seed": 3, "diffusion_steps": 3, "cfg_scale": 5.0}
 
 
+@pytest.mark.exhaustive
 def test_every_sampler_generates_an_image(configured, train):
     """All ten noise schedulers give an image of the requested size, and the SDE ones a reproducible one."""
     from onetrainer_gradio.engine.samplers import SAMPLERS
@@ -71,6 +72,7 @@ def test_the_event_and_the_file_say_how_it_was_made(configured, train):
     assert [(event.done, event.total) for event in recorder.of(PhaseProgress) if event.phase == "sampling"][-1] == (3, 3)
 
 
+@pytest.mark.exhaustive
 def test_the_seed_of_a_prompt_decides_its_image(configured, train):
     """Equal seeds give equal pixels, another seed gives others."""
     prompts = [{**SAMPLE, "seed": seed} for seed in (3, 3, 4)]
@@ -80,6 +82,7 @@ def test_the_seed_of_a_prompt_decides_its_image(configured, train):
     assert first != other
 
 
+@pytest.mark.exhaustive
 def test_jpeg_is_written_too(configured, train):
     """The setting is ``sample_image_format`` JPG."""
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="JPG")
@@ -103,6 +106,7 @@ def test_only_enabled_prompts_are_generated_and_skip_first_waits(configured, tra
     assert made == [(1, 2, "a blue circle"), (1, 3, "a blue circle")]
 
 
+@pytest.mark.exhaustive
 def test_with_an_average_images_come_twice(configured, train):
     """With EMA, there is one image with the average and one without, in the twin folder."""
     config = configured(
@@ -113,6 +117,7 @@ def test_with_an_average_images_come_twice(configured, train):
     assert [(event.ema, " - no-ema" in event.path) for event in made] == [(True, False), (False, True)]
 
 
+@pytest.mark.exhaustive
 def test_stop_ends_an_image_between_two_sampler_steps(configured, train):
     """A slow image doesn't delay the stop; the command that requested it is rejected with the reason."""
     control, asked, stop = FakeControl(), SampleCustom(params={**SAMPLE, "diffusion_steps": 900}), Stop()
@@ -132,6 +137,7 @@ def test_stop_ends_an_image_between_two_sampler_steps(configured, train):
     assert given[0].done < 800
 
 
+@pytest.mark.exhaustive
 def test_a_due_image_that_cannot_be_generated_is_a_warning(configured, train):
     """A wrong size in the prompts doesn't end the run."""
     config = configured(samples=[{**SAMPLE, "width": 33}], sample_after=1, sample_after_unit="EPOCH")
@@ -140,6 +146,7 @@ def test_a_due_image_that_cannot_be_generated_is_a_warning(configured, train):
     assert {warning.code for warning in recorder.of(WarningIssued)} == {"sampling_failed"}
 
 
+@pytest.mark.exhaustive
 def test_clip_skip_changes_the_image(configured, train):
     """``text_encoder_layer_skip`` applies to training and samples."""
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
@@ -150,6 +157,7 @@ def test_clip_skip_changes_the_image(configured, train):
     assert first != second
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", ["BFLOAT_16"])
 def test_half_precision_generates_an_image(configured, train, dtype):
     """A 16-bit model with a 32-bit adapter generates samples."""
@@ -166,6 +174,7 @@ def test_half_precision_generates_an_image(configured, train, dtype):
     assert len(recorder.of(SampleGenerated)) == 1
 
 
+@pytest.mark.exhaustive
 def test_default_samples_are_generated_on_command(configured, train):
     """SampleDefault generates the configured prompts, which carry its id."""
     recorder, control, asked = Recorder(), FakeControl(), SampleDefault()
@@ -177,6 +186,7 @@ def test_default_samples_are_generated_on_command(configured, train):
     assert recorder.answer(asked).outcome == "done"
 
 
+@pytest.mark.exhaustive
 def test_guidance_below_one_follows_the_negative_prompt(configured, train):
     """At 0 only the negative prompt counts, at 1 only the prompt; swapping the two prompts swaps the images."""
     prompts = {"prompt": "a red cross", "negative_prompt": "a blue circle on a black background"}

@@ -18,6 +18,8 @@ from onetrainer_gradio.config.declarations.catalog import CATALOGUE
 from tests.golden.cases import Case, cases
 from tests.golden.test_rows import rows
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 MAX_TOGETHER = 3
 """A recorded run shows a setting if it differs from another run in the setting and at most two more that belong to it."""

@@ -85,6 +85,7 @@ def refused(target: Path, **files: str) -> str:
     return caught.value.message
 
 
+@pytest.mark.slow
 def test_what_no_run_wrote_is_not_replaced(tmp_path):
     """This covers a folder without a marker, with a changed file, or with other files in the way, a file, and a link."""
     (tmp_path / "foreign").mkdir()
@@ -138,6 +139,7 @@ def test_names_as_long_as_they_can_be_are_written(tmp_path):
     made(tmp_path / ("y" * 255), a="2")
 
 
+@pytest.mark.slow
 def test_what_dead_processes_left_is_removed_and_all_else_stays(tmp_path):
     """Files of living processes and other machines, links, and other names are left alone."""
     import psutil
@@ -192,6 +194,7 @@ def test_a_folder_that_was_moved_aside_comes_back(tmp_path):
     assert tree(tmp_path / "model") == {"a": "1", "notes": "mine"}
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_replaced_goes_but_nothing_is_lost_with_it(tmp_path):
     """The process died after the new one was in place; files that only the old one has stay under a visible name."""
     for number, extra in enumerate(("", "appeared later")):
@@ -218,6 +221,7 @@ def test_free_names_keep_the_ending(tmp_path):
     assert free_name(tmp_path / "a.safetensors").name == "a-3.safetensors"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_kill_at_any_moment_loses_nothing(tmp_path):
     """A process that replaces a folder again and again is killed; after the

@@ -145,6 +145,7 @@ def asked(configured, tmp_path) -> set[str]:
     return log
 
 
+@pytest.mark.exhaustive
 def test_the_list_is_what_runs_ask_for(asked):
     """Every accessed setting is in the list, and every listed one is accessed."""
     assert asked - set(SUPPORTED_SETTINGS) == set()

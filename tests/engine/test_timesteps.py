@@ -68,6 +68,7 @@ def test_validation_looks_at_the_middle():
     assert middle_timestep(1000) == 499
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
 @pytest.mark.parametrize(("weight", "bias"), [(0.5, 0.3), (3.0, 0.9)])
 @pytest.mark.parametrize(("shift", "window"), [(1.0, (0.0, 1.0)), (2.5, (0.1, 0.8))])

@@ -116,6 +116,8 @@ def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, method, accum
         train(resumed, resume_from=backup.path, max_steps=backup.global_step)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "adapter",
     [
@@ -147,6 +149,8 @@ def test_every_adapter_type_resumes_and_continues_from_its_file(toy, train, tmp_
         torch.testing.assert_close(tensor, one[name])
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_fine_tuning_the_vae_goes_from_the_images_to_the_model(toy, train, tmp_path, few_images):
     """It needs no captions: the decoder learns, the rest of the model is saved
     unchanged, and a resumed run has the same result.

@@ -40,6 +40,7 @@ pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
 SAMPLE = {"prompt": "a red cross", "width": 32, "height": 32, "diffusion_steps": 2, "noise_scheduler": "DDIM"}
 
 
+@pytest.mark.exhaustive
 def test_the_plan_comes_before_the_first_step(configured, train):
     """Total steps, images, parameters and names of the learning rates are known before training."""
     _, recorder = train(configured())
@@ -60,6 +61,7 @@ def test_phases_follow_the_run(configured, train):
     assert cached[-1].done == cached[-1].total == 12  # six images, six captions
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_step_reports_its_position(configured, train):
     """Numbers are OneTrainer's progress after the step; with accumulation, there is one event per optimizer step."""
@@ -84,6 +86,7 @@ def test_accumulation_trains_as_the_large_batch_does(configured, train):
     assert split.losses[0] == pytest.approx(pairs[0], abs=1e-6)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_seed_of_the_options_decides_the_adapter(configured, train, plain):
     """The same seed gives the same run, another seed another adapter."""
@@ -94,6 +97,7 @@ def test_the_seed_of_the_options_decides_the_adapter(configured, train, plain):
     assert other.losses[-1] != plain.losses[-1]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_step_limit_ends_the_run(configured, train):
     """``max_steps`` counts micro-batches and completes the run with its result."""
@@ -116,6 +120,7 @@ def test_stop_finishes_backs_up_and_saves(configured, train):
     assert recorder.of(ModelSaved)[0].final
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_stop_waits_for_pending_gradients(configured, train):
     """With accumulation, a stop takes effect after an optimizer step, so no micro-batch is lost."""
@@ -142,6 +147,7 @@ def test_stop_while_loading_or_caching_ends_at_once(configured, train, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_stop_while_the_next_epoch_is_cached_saves_what_is_trained(configured, train, tmp_path):
     """Half of the images are encoded for the second epoch: a stop then ends the run after the first, with its result."""
@@ -159,6 +165,7 @@ def test_a_stop_while_the_next_epoch_is_cached_saves_what_is_trained(configured,
     assert recorder.of(ModelSaved)[-1].final
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_pause_keeps_the_model_and_still_handles_commands(configured, train, plain):
     """A paused run samples, backs up and saves on command, and then continues with the same numbers."""
@@ -185,6 +192,7 @@ def test_pause_keeps_the_model_and_still_handles_commands(configured, train, pla
     assert recorder.losses == plain.losses
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_commands_given_while_caching_are_served_by_what_is_due(configured, train):
     """One sampling, backup and save serve the interval and every request; each command is answered with its result."""
@@ -209,6 +217,7 @@ def test_commands_given_while_caching_are_served_by_what_is_due(configured, trai
     assert recorder.answer(backups[0]).result == recorder.of(BackupCreated)[0].path
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_sample_command_that_comes_during_a_due_sampling_is_answered_by_it(configured, train):
     """The weights are the same, so nothing is sampled twice."""
@@ -227,6 +236,7 @@ def test_a_sample_command_that_comes_during_a_due_sampling_is_answered_by_it(con
     assert len(steps) == len(set(steps))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_backup_is_not_written_twice_at_one_step(configured, train):
     """A backup on command, a stop at the same step, and "backup before save" give one backup."""
@@ -238,6 +248,7 @@ def test_a_backup_is_not_written_twice_at_one_step(configured, train):
     assert recorder.of(ModelSaved)[-1].final
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("paused", [False, True])
 def test_equal_commands_that_wait_are_executed_once(configured, train, paused):
@@ -261,6 +272,7 @@ def test_equal_commands_that_wait_are_executed_once(configured, train, paused):
     assert len([saved for saved in recorder.of(ModelSaved) if not saved.final]) == 1
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_paused_run_can_be_stopped(configured, train):
     """A stop ends the pause."""
@@ -291,6 +303,7 @@ def test_commands_that_cannot_be_executed_are_rejected_with_the_reason(configure
     assert recorder.answer(late).reason == "the run is stopping"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_only_caching_trains_and_saves_nothing(configured, train, tmp_path):
     """``only_cache`` fills the cache and completes."""
@@ -363,6 +376,7 @@ def test_charts_carry_onetrainers_tags(configured, train, tmp_path):
     assert [step.learning_rates[0] for step in recorder.steps] == pytest.approx([1e-3 * (1 - s / 6) for s in range(6)])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_samples_that_cannot_be_written_are_a_warning_and_the_run_continues(configured, train, tmp_path, plain):
     """The error of a full disk is reported; a command for a sample is rejected with the reason."""
@@ -379,6 +393,7 @@ def test_samples_that_cannot_be_written_are_a_warning_and_the_run_continues(conf
     assert recorder.answer(command).outcome == "refused"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the writer's own thread meets it first
 def test_charts_that_cannot_be_written_are_a_warning_and_the_run_continues(configured, train, tmp_path, plain):
     """Their folder disappears after the first step, as if a disk failed or filled up; the losses are the same."""
@@ -439,6 +454,7 @@ def test_a_part_stops_training_when_its_time_is_over(configured, train, tmp_path
     assert changed(saves["4-1-1"], load_file(config.output_model_destination)) == {"unet"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_first_saves_are_skipped(configured, train, tmp_path):
     """With ``save_skip_first``, saving begins after this many steps."""
@@ -452,6 +468,7 @@ def test_the_first_saves_are_skipped(configured, train, tmp_path):
     assert saved[3] == ["3-1-0", "4-1-1", "5-1-2"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_nothing_left_to_train_ends_the_run(configured, train):
     """When every component is frozen (after more than the given steps), the run completes with its weights and the reason."""
@@ -493,6 +510,7 @@ def test_an_empty_folder_is_an_error(configured, train, tmp_path):
     assert not recorder.of(PhaseProgress)
 
 
+@pytest.mark.exhaustive
 def test_a_batch_that_cannot_be_filled_is_an_error(configured, train):
     """If the batch size exceeds the images of one size, the error contains their number."""
     with pytest.raises(DatasetError, match="64x64: 6"):
@@ -534,6 +552,7 @@ def test_an_existing_result_is_protected(configured, train, tmp_path):
     assert target.read_text() == "precious"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_result_for_a_folder_is_named_by_the_time(configured, train, tmp_path):
     """An existing folder as output gets a file with prefix and time."""
@@ -562,6 +581,7 @@ def test_settings_that_the_engine_does_not_have_are_rejected(configured, train):
     assert {finding.path for finding in caught.value.all_findings} == {"multi_gpu", "attention_mechanism"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["BFLOAT_16", "FLOAT_16"])
 def test_half_precision_trains(configured, train, plain, dtype):
@@ -574,6 +594,7 @@ def test_half_precision_trains(configured, train, plain, dtype):
         assert again.losses == plain.losses
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_checkpointing_changes_nothing_but_memory(configured, train):
     """The losses with gradient checkpointing are the same."""
@@ -583,6 +604,7 @@ def test_checkpointing_changes_nothing_but_memory(configured, train):
     assert checkpointed.losses == pytest.approx(plain.losses, abs=1e-6)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_without_a_cache_the_images_are_encoded_in_every_epoch(configured, train, tmp_path):
     """With ``latent_caching`` off, training works and writes nothing to the cache folder."""
@@ -591,6 +613,7 @@ def test_without_a_cache_the_images_are_encoded_in_every_epoch(configured, train
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ADAM", "SGD", "ADAFACTOR"])
 def test_other_optimizers_train(configured, train, name):

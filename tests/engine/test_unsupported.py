@@ -91,6 +91,7 @@ def test_offloading_is_checked_as_in_the_check_before_the_start():
     assert refused(**flux, text_encoder__offload_fraction=0.5, dataloader_threads=1) == {"text_encoder.offload_fraction"}
 
 
+@pytest.mark.slow
 def test_quantized_weights_are_frozen_and_have_their_library(monkeypatch):
     """Without it, the finding names what to install; W8A8 needs a GPU; trained weights aren't quantized."""
     assert refused(unet__weight_dtype="NFLOAT_4", text_encoder__weight_dtype="FLOAT_8") == set()
@@ -128,6 +129,7 @@ def test_compiling_needs_a_compiler(monkeypatch):
     assert refused(compile=True) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", [facts.type for facts in MODELS.values() if facts.built_in])
 def test_every_format_of_a_model_type_is_saved(model_type):
     """The engine saves exactly the formats in the type's facts, which the form and the pre-flight check show."""
@@ -167,6 +169,7 @@ def test_the_tables_name_real_settings():
                 at = getattr(at, name)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_asking_needs_no_torch():
     """The panel can show unsupported settings without loading torch."""
@@ -177,6 +180,7 @@ def test_asking_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
 def test_presets_are_marked_with_the_engines_that_train_them(preset):
     """With a GPU, presets for this engine have no unsupported setting; the others are rejected for their model type."""

@@ -122,10 +122,6 @@ def put(document: dict[str, Any], path: str, value: Any) -> None:
     document[last] = copy.deepcopy(value)
 
 
-COUNTED_OPTIMIZER_SETTINGS = ("stochastic_rounding", "fused_back_pass")
-"""Settings of optimizers that the training loop implements. Their other values are tested by tests/engine/optimizers."""
-
-
 def family_of(model_type: str) -> str:
     """Return the family of a model type."""
     return next(
@@ -139,22 +135,9 @@ def built_in(model_type: str) -> bool:
 
 
 @cache
-def kinds(case: Case) -> frozenset[Hashable]:
-    """Return what a case is an example of.
-
-    These are its model type, its family with its method and with its adapter type, and each setting
-    that it changes: with the value if that is a choice from a list, else without.
-    """
-    family, method = family_of(case.model_type), case.changes["training_method"]
-    found: set[Hashable] = {("type", case.model_type), ("method", family, method)}
-    if method == "LORA":
-        found.add(("adapter", family, case.changes.get("peft_type", "LORA")))
-    for path, value in case.changes.items():
-        if path == "optimizer":
-            found |= {("optimizer", name) for name in COUNTED_OPTIMIZER_SETTINGS if value.get(name)}
-        else:
-            found.add((path, value) if isinstance(value, str) and value.isupper() else (path,))
-    return frozenset(found)
+def main_kinds(case: Case) -> frozenset[Hashable]:
+    """Return what a case is an example of: its family, and its method with its adapter type."""
+    return frozenset({family_of(case.model_type), (case.changes["training_method"], case.changes.get("peft_type"))})
 
 
 def write_data(folder: Path) -> Path:

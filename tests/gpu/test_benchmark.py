@@ -12,7 +12,7 @@ import pytest
 from benchmarks.gpu import benchmark
 from tests.gpu.conftest import no_gpu
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 ROOT = Path(__file__).parents[2]
 

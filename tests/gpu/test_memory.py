@@ -40,6 +40,7 @@ def little_memory(device: str) -> Iterator[None]:
         handle.remove()
 
 
+@pytest.mark.exhaustive
 def test_a_device_with_little_memory_ends_the_run_with_its_cause(device, configured, train):
     """The error has a suggestion, nothing remains on the device, and the next run in the same process trains."""
     before = allocated(device)
@@ -50,6 +51,7 @@ def test_a_device_with_little_memory_ends_the_run_with_its_cause(device, configu
     assert len(train(configured(), max_steps=2).losses) == 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("optimizer", ["ADAMW", "ADAFACTOR"])
 def test_memory_that_runs_out_in_the_middle_is_free_even_while_the_error_is_kept(device, configured, train, optimizer):
     """A notebook keeps the last error and its frames, but neither they nor gradient hooks keep the model."""
@@ -93,6 +95,7 @@ def test_another_process_that_has_taken_the_memory_is_no_missing_device(device):
     assert translate(RuntimeError("CUDA error: device-side assert triggered")) is None
 
 
+@pytest.mark.exhaustive
 def test_the_precision_of_one_run_is_not_that_of_the_next(device, configured, train):
     """TFLOAT_32 doesn't stay on in a process that trains in fp32 afterwards."""
     import torch

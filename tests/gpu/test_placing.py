@@ -57,6 +57,7 @@ def test_components_go_to_the_temp_device_and_back(device, configured):
         }
 
 
+@pytest.mark.exhaustive
 def test_with_one_device_for_both_everything_is_on_it(device, configured):
     """No component remains where it was loaded."""
     kind = device.split(":")[0]
@@ -66,6 +67,7 @@ def test_with_one_device_for_both_everything_is_on_it(device, configured):
         run.micro_step(next(iter(run.data.batches(0))))
 
 
+@pytest.mark.exhaustive
 def test_a_cache_that_is_gone_is_made_again_in_the_middle_of_training(device, configured):
     """The encoding components come from the temp device for it, and return to it."""
     config = configured()

@@ -18,7 +18,7 @@ from onetrainer_gradio.service.trainer import TrainerService
 from tests.gpu.conftest import MIB
 from tests.service.conftest import ended
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 PATIENCE_S = 120.0
 # what a driver may keep or return by itself in the meantime

@@ -11,7 +11,7 @@ from onetrainer_gradio.events import BackupCreated, ModelSaved, Resumed
 from tests.engine.recording import FakeControl, Recorder, after_step
 from tests.gpu.conftest import deterministic
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 AT, END = 2, 5
 

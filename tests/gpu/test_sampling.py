@@ -11,7 +11,7 @@ from onetrainer_gradio.events import SampleGenerated, StepDone, WarningIssued
 from tests.engine.recording import FakeControl, Recorder, after_step
 from tests.gpu.conftest import deterministic
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 @pytest.mark.parametrize(("model", "dtype"), [("demo", "FLOAT_32"), ("demo", "BFLOAT_16"), ("sd15", "FLOAT_16")])

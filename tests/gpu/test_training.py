@@ -12,7 +12,7 @@ from benchmarks.gpu_runs import DTYPES, METHODS
 from onetrainer_gradio.events import BackupCreated, ModelSaved, RunPlanned
 from tests.gpu.conftest import MIB, allocated, deterministic
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 STEPS = 3
 # cuBLAS keeps working memory for the life of the process

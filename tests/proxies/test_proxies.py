@@ -135,6 +135,7 @@ def test_a_large_upload_passes_and_a_larger_one_does_not(proxy: Proxy):
     assert reply.status_code == 413
 
 
+@pytest.mark.exhaustive
 def test_an_answer_before_the_end_of_a_request_passes(proxy: Proxy):
     """If the connection were closed while the client still sends, the proxy would answer 502."""
     for _ in range(20):

@@ -133,6 +133,7 @@ def test_a_failed_run_waits_in_the_queue_for_its_resume(panel: Panel) -> None:
         panel.resumer.cancel(run.id)
 
 
+@pytest.mark.slow
 def test_a_decision_is_made_once_also_by_the_next_panel(panel: Panel) -> None:
     run = panel.run()
     for _ in range(3):
@@ -156,6 +157,7 @@ def test_a_run_killed_after_its_last_save_is_not_resumed(panel: Panel) -> None:
     assert panel.resumer.status(run.id)["state"] == "saved"
 
 
+@pytest.mark.slow
 def test_a_model_that_was_saved_in_the_middle_is_no_result(panel: Panel) -> None:
     """If its worker dies, OneTrainer backs up, saves and exits; the remaining steps are trained."""
     saved = panel.folder / "lora.safetensors"
@@ -172,6 +174,7 @@ def test_a_model_that_was_saved_in_the_middle_is_no_result(panel: Panel) -> None
     assert found.decision == "queued"
 
 
+@pytest.mark.slow
 def test_waits_grow_and_attempts_end(panel: Panel) -> None:
     waits = []
     for attempt in (1, 2, 3):
@@ -204,6 +207,7 @@ def test_what_would_fail_again_in_the_same_way_is_not_repeated(panel: Panel, kin
     assert panel.queue.items == {}
 
 
+@pytest.mark.slow
 def test_a_lost_run_resumes_from_its_newest_whole_backup(panel: Panel) -> None:
     run = panel.run("failed", None)
     other = panel.runs.create(
@@ -225,6 +229,7 @@ def test_a_lost_run_resumes_from_its_newest_whole_backup(panel: Panel) -> None:
     assert [Path(options.resume_from).name for options in panel.queue.options] == [f"backup-{run.id}-10", whole.name]
 
 
+@pytest.mark.slow
 def test_a_run_without_backup_starts_from_the_beginning(panel: Panel) -> None:
     record = RunRecord(
         id=panel.runs.new_id(),
@@ -243,6 +248,7 @@ def test_a_run_without_backup_starts_from_the_beginning(panel: Panel) -> None:
     assert options.resumption.run == run.id
 
 
+@pytest.mark.slow
 def test_memory_is_lowered_only_if_asked_and_only_after_it_ran_out(panel: Panel) -> None:
     """Each change is recorded with the run; kills by the kernel concern system RAM."""
     saving = AutoResume(attempts=5, lower_memory=True)
@@ -263,6 +269,7 @@ def test_memory_is_lowered_only_if_asked_and_only_after_it_ran_out(panel: Panel)
     )
 
 
+@pytest.mark.slow
 def test_a_resume_can_be_cancelled_and_brought_forward(panel: Panel) -> None:
     one, two = panel.run(), panel.run()
     panel.resumer.plan(one)
@@ -280,6 +287,7 @@ def test_a_resume_can_be_cancelled_and_brought_forward(panel: Panel) -> None:
         panel.resumer.resume_now(two.id)
 
 
+@pytest.mark.slow
 def test_a_full_disk_puts_the_decision_off(panel: Panel) -> None:
     run = panel.run()
     panel.queue.error = DiskFullError("full")
@@ -291,11 +299,13 @@ def test_a_full_disk_puts_the_decision_off(panel: Panel) -> None:
     assert panel.resumer.status(run.id)["state"] == "waiting"
 
 
+@pytest.mark.slow
 def test_settings_that_no_longer_pass_the_check_are_named(panel: Panel) -> None:
     panel.queue.error = RunConflictError("The queue can't have more than 1000 runs")
     assert panel.resumer.follow_up(panel.run()) == "It isn't resumed by itself. The queue can't have more than 1000 runs"
 
 
+@pytest.mark.slow
 def test_a_run_that_the_queue_retries_is_left_to_it(panel: Panel) -> None:
     item = panel.queue.add(None, RunOptions(), ItemChoices(on_failure="retry"))
     assert panel.resumer.plan(panel.run(queue_item=item["id"])) is None

@@ -17,7 +17,7 @@ from tests.engine.conftest import GOLDEN, configuration
 from tests.service.conftest import PATIENCE_S, MakeService, ended
 from tests.service.test_recovery import bodies, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def trained(service: TrainerService, folder: Path, number: int, **changes: object) -> Run:

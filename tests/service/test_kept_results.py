@@ -37,6 +37,7 @@ def model_of(service: TrainerService, run_id: str) -> bytes:
     return run.open_file(file["id"]).path.read_bytes()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("in_process", [True, False], ids=["thread", "process"])
 def test_three_runs_with_the_same_settings_keep_three_results(
     make_service: MakeService, tmp_path: Path, in_process: bool
@@ -87,6 +88,7 @@ def test_a_run_that_was_stopped_has_a_model_so_far(make_service: MakeService, tm
     assert row["final_model_file"] == file["id"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("wait_for", ["phase_changed", "model_saved"])
 @pytest.mark.parametrize("later_s", [0.0, 0.02])
 def test_a_kill_around_the_final_save_loses_no_result(

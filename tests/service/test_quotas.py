@@ -80,6 +80,7 @@ def studio(tmp_path: Path):
     made.people.close()
 
 
+@pytest.mark.slow
 def test_hours_are_the_time_of_runs_on_gpus_in_the_window(studio):
     """A run counts from the window's beginning and until now if it is still training, and each GPU counts."""
     studio.run(studio.ada, 10, 8)
@@ -94,6 +95,7 @@ def test_hours_are_the_time_of_runs_on_gpus_in_the_window(studio):
     assert studio.hours(studio.bob) == 5.0
 
 
+@pytest.mark.slow
 def test_a_run_of_before_accounts_had_ids_counts_by_its_name_and_others_for_nobody(studio):
     """Old runs recorded only the name; a run without an account doesn't belong to someone with the same name."""
     studio.run(None, 3, 1)
@@ -101,6 +103,7 @@ def test_a_run_of_before_accounts_had_ids_counts_by_its_name_and_others_for_nobo
     assert (studio.hours(studio.ada), studio.hours("")) == (2.0, 1.0)
 
 
+@pytest.mark.slow
 def test_deleted_runs_and_old_folders_do_not_count(studio):
     """Folders unchanged since the window began aren't read at all."""
     gone, old = studio.run(studio.ada, 10, 8), studio.run(studio.ada, 10, 9)
@@ -113,6 +116,7 @@ def test_deleted_runs_and_old_folders_do_not_count(studio):
     assert studio.hours(studio.bob) == 0.0
 
 
+@pytest.mark.slow
 def test_a_run_that_was_idle_for_longer_than_the_window_counts_again_within_a_minute(studio):
     """Its folder's times aren't checked at each measurement."""
     run = studio.run(studio.ada, 41 * 24, None)
@@ -124,6 +128,7 @@ def test_a_run_that_was_idle_for_longer_than_the_window_counts_again_within_a_mi
     assert studio.hours(studio.ada) == pytest.approx(24.0 * QUOTA_DAYS, abs=0.1)
 
 
+@pytest.mark.slow
 def test_disk_is_that_of_runs_what_they_wrote_datasets_and_uploads(studio):
     """Files with several names count once, and other people's files don't."""
     run = studio.run(studio.ada, 10, None)
@@ -145,6 +150,7 @@ def test_disk_is_that_of_runs_what_they_wrote_datasets_and_uploads(studio):
     assert studio.usage.disk_bytes(studio.bob) == 0
 
 
+@pytest.mark.slow
 def test_a_quota_that_is_used_up_reports_what_is_used_and_what_to_do(studio):
     """Only the person with the quota is limited; the message has the usage and the limit."""
     studio.run(studio.ada, 10, 8)
@@ -188,6 +194,7 @@ def test_which_quota_is_used_up_does_not_depend_on_the_name_of_the_account(studi
     assert error.value.path == "disk_bytes"
 
 
+@pytest.mark.slow
 def test_whoever_trains_over_the_quota_is_notified_and_nothing_else_happens(studio):
     """There is one notification per run, and none for people within their quota."""
     run, other = studio.run(studio.ada, 3, None), studio.run(studio.bob, 3, None)
@@ -244,6 +251,7 @@ def test_the_start_and_the_queue_keep_to_the_quota_and_a_run_that_trains_continu
     assert (second.record.started_by, second.options().account) == ("Ada", ada)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_queue_starts_the_run_of_who_used_less_also_after_a_restart(make_service: MakeService, tmp_path: Path):
     """Ada's run was added first, and she used two hours before; the next panel has the setting and measures the same."""

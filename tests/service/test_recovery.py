@@ -166,6 +166,7 @@ def test_a_killed_panel_loses_nothing(make_service: MakeService, tmp_path: Path)
     assert third.runs.list()[0]["global_step"] == state["progress"]["global_step"]
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_ends_without_a_panel_is_found_ended(make_service: MakeService, tmp_path: Path) -> None:
     """The journal has the end and its cause when the next panel starts."""
     run_id = panel_that_is_killed(tmp_path, LONG, "hold=20", "signal_at=30:SIGSEGV")
@@ -224,6 +225,7 @@ def test_a_hanging_run_is_interrupted(make_service: MakeService, tmp_path: Path)
     whole(run)
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_hears_nothing_is_terminated(make_service: MakeService, tmp_path: Path) -> None:
     """A process that ignores the interrupt ends at the third stage; Stop now skips the first."""
     service = make_service(in_process=False)
@@ -236,6 +238,7 @@ def test_a_run_that_hears_nothing_is_terminated(make_service: MakeService, tmp_p
     whole(run)
 
 
+@pytest.mark.exhaustive
 def test_a_frozen_process_is_killed_by_a_panel_of_nobody(make_service: MakeService, tmp_path: Path) -> None:
     """A stopped process reacts only to the last signal; the supervisor sends it without a panel."""
     service = make_service(in_process=False)
@@ -250,6 +253,7 @@ def test_a_frozen_process_is_killed_by_a_panel_of_nobody(make_service: MakeServi
     whole(run)
 
 
+@pytest.mark.exhaustive
 def test_a_stop_during_loading_ends_at_once(make_service: MakeService, tmp_path: Path) -> None:
     """Stop works before the first step, and nothing is saved."""
     service = make_service(in_process=False)
@@ -279,6 +283,7 @@ def test_a_killed_supervisor_is_replaced_by_the_panel(make_service: MakeService,
     assert gone(run)
 
 
+@pytest.mark.exhaustive
 def test_a_run_whose_processes_were_all_killed_is_lost(make_service: MakeService, tmp_path: Path) -> None:
     """If no process saw the death, the run is marked as crashed with that reason; its commands are answered."""
     service = make_service(in_process=False)
@@ -316,6 +321,7 @@ def test_a_power_cut_is_distinguished_from_a_kill(make_service: MakeService, tmp
     assert again.get_state()["can"]["start"]
 
 
+@pytest.mark.exhaustive
 def test_a_completed_run_stays_completed_whatever_became_of_its_journal(make_service: MakeService, tmp_path: Path) -> None:
     """exit.json records how a run ended: a truncated or missing journal doesn't change that."""
     service = make_service(in_process=False)
@@ -365,6 +371,7 @@ def test_an_exit_note_of_an_earlier_version_counts(
     assert words in (end.error.message if end.error else "")
 
 
+@pytest.mark.exhaustive
 def test_a_worker_killed_between_taking_and_answering_leaves_no_command_unanswered(
     make_service: MakeService, tmp_path: Path
 ) -> None:
@@ -380,6 +387,7 @@ def test_a_worker_killed_between_taking_and_answering_leaves_no_command_unanswer
     whole(run)
 
 
+@pytest.mark.exhaustive
 def test_commands_that_the_backend_swallows_are_answered_at_the_end(make_service: MakeService, tmp_path: Path) -> None:
     """If a backend forgets an answer, the client doesn't wait forever."""
     service = make_service(in_process=False)
@@ -394,6 +402,7 @@ def test_commands_that_the_backend_swallows_are_answered_at_the_end(make_service
         service.save()
 
 
+@pytest.mark.exhaustive
 def test_a_command_of_a_foreign_hand_is_executed(make_service: MakeService, tmp_path: Path) -> None:
     """Any program that may write into the run folder can send commands; a script needs no panel."""
     service = make_service(in_process=False)
@@ -406,6 +415,7 @@ def test_a_command_of_a_foreign_hand_is_executed(make_service: MakeService, tmp_
     assert answer["outcome"] == "done"
 
 
+@pytest.mark.exhaustive
 def test_the_next_run_waits_until_the_process_of_the_last_is_gone(make_service: MakeService, tmp_path: Path) -> None:
     """A run started while another one is stopping is queued, is shown as queued,
     and starts when the other's processes have exited.
@@ -428,6 +438,7 @@ def test_the_next_run_waits_until_the_process_of_the_last_is_gone(make_service: 
     whole(second)
 
 
+@pytest.mark.exhaustive
 def test_a_worker_that_will_not_leave_is_removed(
     make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,6 +452,7 @@ def test_a_worker_that_will_not_leave_is_removed(
     whole(run)
 
 
+@pytest.mark.exhaustive
 def test_a_token_reaches_the_worker_and_no_file(make_service: MakeService, tmp_path: Path) -> None:
     """Secrets are passed in the process environment and in one file that only the owner can read."""
     service = make_service(in_process=False)
@@ -458,6 +470,7 @@ def test_a_token_reaches_the_worker_and_no_file(make_service: MakeService, tmp_p
     assert "hf_verysecret" not in json.dumps(service.feed.snapshot())
 
 
+@pytest.mark.exhaustive
 def test_a_shutdown_that_terminates_everything_is_named(make_service: MakeService, tmp_path: Path) -> None:
     """If supervisor and worker are terminated together, the supervisor stays long enough to record the worker's end."""
     service = make_service(in_process=False)
@@ -487,6 +500,7 @@ def test_a_process_that_cannot_be_started_is_named(
     whole(run)
 
 
+@pytest.mark.exhaustive
 def test_a_stop_that_the_disk_does_not_take_reaches_the_worker(make_service: MakeService, tmp_path: Path) -> None:
     """If neither note nor command can be written, as on a full disk, the process gets a signal; other commands are rejected."""
     service = make_service(in_process=False)
@@ -516,6 +530,7 @@ def recreated(folder: Path) -> None:
     folder.mkdir()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("fate", [deleted, moved, recreated])
 @pytest.mark.parametrize("in_process", [False, True], ids=["process", "thread"])
 def test_a_run_whose_folder_goes_backs_up_and_ends(
@@ -552,6 +567,7 @@ def test_a_run_whose_folder_goes_backs_up_and_ends(
     assert service.wait_for(ended, PATIENCE_S)["run_id"] == again.id
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("both", [False, True], ids=["supervisor", "supervisor and worker"])
 def test_a_frozen_supervisor_does_not_keep_a_stop_from_ending(
     make_service: MakeService, tmp_path: Path, both: bool, monkeypatch: pytest.MonkeyPatch

@@ -17,7 +17,11 @@ from onetrainer_gradio.service.host.data_restore import restore
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, MakeService
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="speaks of Unix signals")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="speaks of Unix signals"),
+    pytest.mark.exhaustive,
+]
 
 
 def wait_until(done: Callable[[], Any]) -> None:

@@ -16,7 +16,7 @@ from tests.golden.cases import Case, _lora, write_data
 from tests.service.conftest import MakeService
 from tests.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 TYPE = "STABLE_DIFFUSION_15"
 MODEL = Path(__file__).parents[1] / "fixtures" / "golden" / "model"

@@ -225,6 +225,7 @@ def test_many_starts_at_once_make_one_run(make_service: MakeService, tmp_path: P
     assert (len(started), len(refused), len(service.runs.list())) == (1, 7, 1)
 
 
+@pytest.mark.exhaustive
 def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_service: MakeService, tmp_path: Path) -> None:
     """The queue holds one run; it starts when the first one has ended, unless it is stopped before."""
     service = make_service()
@@ -247,6 +248,7 @@ def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_serv
     assert third.state()["phase"] == "queued"
 
 
+@pytest.mark.exhaustive
 def test_a_thread_that_does_not_react_is_reported(make_service: MakeService, tmp_path: Path) -> None:
     """The escalation of a thread has one stage; after it, the state shows the user what to do."""
     service = make_service()
@@ -281,6 +283,7 @@ def test_a_run_resumes_from_a_backup(make_service: MakeService, tmp_path: Path) 
         service.resume(empty.id)
 
 
+@pytest.mark.exhaustive
 def test_a_resumed_run_that_made_no_backup_resumes_from_where_it_began(make_service: MakeService, tmp_path: Path) -> None:
     """A run that dies soon after its resume loses nothing, because the backup that it began with still exists."""
     service = make_service()
@@ -299,6 +302,7 @@ def test_a_resumed_run_that_made_no_backup_resumes_from_where_it_began(make_serv
     assert service.runs.get(third).metrics.rows()[0, 0] == 6
 
 
+@pytest.mark.exhaustive
 def test_a_step_limit_that_is_reached_does_not_end_the_resumed_run_at_once(make_service: MakeService, tmp_path: Path) -> None:
     """A limit at or before the backup's step is removed; a later one stays."""
     service = make_service()
@@ -338,6 +342,7 @@ def test_a_run_whose_result_was_moved_away_is_not_resumed_to_save_it_again(make_
         service.resume(first.id)
 
 
+@pytest.mark.exhaustive
 def test_viewers_hear_of_everything_in_order(make_service: MakeService, tmp_path: Path) -> None:
     """The events, metrics, log lines, samples and states that a viewer receives add up to the run."""
     service = make_service()
@@ -369,6 +374,7 @@ def test_viewers_hear_of_everything_in_order(make_service: MakeService, tmp_path
     json.dumps(heard, allow_nan=False)
 
 
+@pytest.mark.exhaustive
 def test_a_snapshot_is_everything_a_page_needs(make_service: MakeService, tmp_path: Path) -> None:
     """After a reload the page looks the same as before."""
     service = make_service()
@@ -434,6 +440,7 @@ def test_closing_stops_a_run_on_a_thread_and_may_be_repeated(make_service: MakeS
     assert run.state()["final_model"]
 
 
+@pytest.mark.exhaustive
 def test_a_deleted_run_is_gone_from_the_state(make_service: MakeService, tmp_path: Path) -> None:
     """After the current run is deleted, the state is empty, and the run's samples are gone from the gallery."""
     service = make_service()
@@ -516,6 +523,7 @@ first.close()
     assert done.stdout.strip() == "refused"
 
 
+@pytest.mark.exhaustive
 def test_options_cannot_load_torch_into_a_panel_that_was_not_started_so(make_service: MakeService, tmp_path: Path) -> None:
     """This includes a resumed run; a panel started with the option does so for every run."""
     service = make_service(in_process=False)
@@ -526,6 +534,7 @@ def test_options_cannot_load_torch_into_a_panel_that_was_not_started_so(make_ser
     assert service.get_state()["end_reason"] == "completed"
 
 
+@pytest.mark.exhaustive
 def test_from_the_answer_to_a_start_on_the_state_is_about_the_new_run(make_service: MakeService, tmp_path: Path) -> None:
     """A program that starts a run and polls never mistakes the end of the previous run for its own."""
     service = make_service()
@@ -548,6 +557,7 @@ def test_from_the_answer_to_a_start_on_the_state_is_about_the_new_run(make_servi
     assert before.id != run_id
 
 
+@pytest.mark.exhaustive
 def test_a_stop_right_after_a_start_ends_the_run_that_waits(make_service: MakeService, tmp_path: Path) -> None:
     """Stop applies to the run that the state shows; its command is answered, and the previous run can be hurried by its id."""
     service = make_service()
@@ -583,6 +593,7 @@ def test_a_start_on_a_full_disk_leaves_nothing(
     assert service.wait_for(ended, PATIENCE_S)["end_reason"] == "completed"
 
 
+@pytest.mark.exhaustive
 def test_older_runs_do_not_hold_up_the_start(make_service: MakeService, tmp_path: Path) -> None:
     """Only the newest runs are checked before the panel is ready; an older unfinished one is ended afterwards."""
     runs = tmp_path / "data" / "runs"
@@ -620,6 +631,7 @@ def test_links_out_of_the_allowed_folders_are_rejected_whatever_the_options_say(
         service.start(config, options)
 
 
+@pytest.mark.exhaustive
 def test_a_finished_run_is_not_resumed_to_train_nothing(make_service: MakeService, tmp_path: Path) -> None:
     """A resume without remaining epochs fails before the start, names Epochs, and creates no run; with more epochs it starts."""
     service = make_service()
@@ -637,6 +649,7 @@ def test_a_finished_run_is_not_resumed_to_train_nothing(make_service: MakeServic
     assert service.wait_for(ended, PATIENCE_S)["progress"]["global_step"] == 6
 
 
+@pytest.mark.exhaustive
 def test_a_finished_run_is_resumed_with_more_epochs(make_service: MakeService, tmp_path: Path) -> None:
     """The given number of epochs replaces the run's; one that is too low is rejected."""
     service = make_service()
@@ -653,6 +666,7 @@ def test_a_finished_run_is_resumed_with_more_epochs(make_service: MakeService, t
     assert service.runs.get(second).config()["epochs"] == 501
 
 
+@pytest.mark.exhaustive
 def test_a_finished_run_is_not_continued_to_train_nothing(make_service: MakeService, tmp_path: Path) -> None:
     """ "Continue from last backup" and a reached step limit are rejected like a chosen backup, which takes precedence."""
     service = make_service()
@@ -678,6 +692,7 @@ def test_a_finished_run_is_not_continued_to_train_nothing(make_service: MakeServ
     assert service.wait_for(ended, PATIENCE_S)["progress"]["global_step"] == 6
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("in_process", [True, False])
 def test_a_command_given_while_the_run_loads_is_shown_as_waiting(
     make_service: MakeService, tmp_path: Path, in_process: bool

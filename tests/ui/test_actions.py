@@ -144,6 +144,7 @@ def test_a_closed_stream_leaves_the_run_alone(service: TrainerService, tmp_path:
     assert not service.feed.watched
 
 
+@pytest.mark.exhaustive
 def test_watch_streams_states_to_the_end(service: TrainerService, tmp_path: Path) -> None:
     """The last state is that of the ended run."""
     rehearse(service, tmp_path, steps=5)

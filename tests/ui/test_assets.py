@@ -6,11 +6,14 @@ import re
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from onetrainer_gradio.ui.assets import asset_path, assets, assets_route
 from onetrainer_gradio.ui.head import head
+
+pytestmark = pytest.mark.slow
 
 
 def client() -> TestClient:

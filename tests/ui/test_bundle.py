@@ -26,6 +26,7 @@ def everything() -> dict:
     return {name: module(name, text) for name, text in scripts().items()}
 
 
+@pytest.mark.slow
 def test_no_script_imports_itself_by_a_detour():
     """This covers static and dynamic imports: shared code is a separate module."""
     modules = everything()
@@ -36,6 +37,7 @@ def test_no_script_imports_itself_by_a_detour():
     assert set(in_order(later, later)) == set(modules)
 
 
+@pytest.mark.slow
 def test_every_name_that_is_imported_is_exported():
     modules = everything()
     for name, each in modules.items():
@@ -46,6 +48,7 @@ def test_every_name_that_is_imported_is_exported():
             assert wanted <= set(modules[source].exports), f"{name} from {source}"
 
 
+@pytest.mark.slow
 def test_every_script_is_reached_from_the_first():
     """main.js loads the scripts of the tabs by name."""
     modules = everything()
@@ -58,6 +61,7 @@ def test_every_script_is_reached_from_the_first():
     assert reached == set(modules)
 
 
+@pytest.mark.slow
 def test_a_widget_in_a_bundle_is_loaded_from_it():
     """main.js imports it by name; a second copy would open a second connection."""
     widgets = {f"{place}.js" for tab in TABS for place in tab.places} | {"topbar.js"}
@@ -65,6 +69,7 @@ def test_a_widget_in_a_bundle_is_loaded_from_it():
     assert widgets & bundles <= {*everything()["main.js"].later}
 
 
+@pytest.mark.slow
 def test_what_several_tabs_need_comes_with_the_first_view():
     """Otherwise a dialog of one tab would load the scripts of another."""
     for name, asset in assets().items():
@@ -119,6 +124,7 @@ def test_a_circle_is_named():
         bundled(sources, {"first.js": ["a.js"]})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("node") is None, reason="node checks the syntax")
 def test_what_is_served_is_javascript(tmp_path: Path):

@@ -35,6 +35,7 @@ def client(address: str) -> Iterator[gradio_client.Client]:
     client.close()
 
 
+@pytest.mark.exhaustive
 def test_settings_are_read_and_changed(client: gradio_client.Client) -> None:
     """A change returns all settings, and the next reading shows it."""
     before = client.predict(api_name="/config")
@@ -82,6 +83,7 @@ def test_a_run_is_listed_and_generates_a_sample(client: gradio_client.Client, ad
     assert client.submit(api_name="/stop").result(timeout=30)["done"]
 
 
+@pytest.mark.exhaustive
 def test_runs_and_samples_are_read_by_a_client_that_downloads_files(client: gradio_client.Client, address: str) -> None:
     """It mistakes nothing in these answers for a file."""
     plain = gradio_client.Client(address, verbose=False, httpx_kwargs={"timeout": 60})
@@ -91,6 +93,7 @@ def test_runs_and_samples_are_read_by_a_client_that_downloads_files(client: grad
     plain.close()
 
 
+@pytest.mark.exhaustive
 def test_the_functions_describe_themselves(client: gradio_client.Client) -> None:
     """``view_api`` shows their arguments by name."""
     named = client.view_api(return_format="dict")["named_endpoints"]
@@ -99,6 +102,7 @@ def test_the_functions_describe_themselves(client: gradio_client.Client) -> None
     assert [item["parameter_name"] for item in named["/change_settings"]["parameters"]] == ["changes", "revision"]
 
 
+@pytest.mark.exhaustive
 def test_runs_are_compared_changed_and_replayed(client: gradio_client.Client) -> None:
     """Programs can access what the Runs tab shows, and a wrong value is an error that names it."""
     run_id = client.predict(1, api_name="/list_runs")["runs"][0]["id"]
@@ -123,6 +127,7 @@ def test_runs_are_compared_changed_and_replayed(client: gradio_client.Client) ->
             wrong()
 
 
+@pytest.mark.exhaustive
 def test_runs_are_queued_moved_and_removed(client: gradio_client.Client, tmp_path: Path) -> None:
     """One endpoint has all actions of the queue; a wrong action is an error with the valid ones."""
     document = to_document(small_config(tmp_path), packed=True)
@@ -143,6 +148,7 @@ def test_runs_are_queued_moved_and_removed(client: gradio_client.Client, tmp_pat
         queue("fly")
 
 
+@pytest.mark.exhaustive
 def test_notifications_are_listed_and_their_settings_changed(client: gradio_client.Client) -> None:
     """One endpoint has all actions; no answer contains a channel's address, and a wrong action is an error."""
 

@@ -12,6 +12,8 @@ from onetrainer_gradio.service.people.roles import IDENTITY_KEY, Identity, Kind,
 from onetrainer_gradio.ui.first_view import FirstView, first_view
 from onetrainer_gradio.ui.tabs import Tab
 
+pytestmark = pytest.mark.slow
+
 PAGE = (
     '<html><head><meta charset="utf-8" /><base href="./" /><script></script></head><body><gradio-app></gradio-app></body></html>'
 )

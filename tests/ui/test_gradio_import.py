@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 BEGIN = """
 from onetrainer_gradio.ui.gradio_import import DEFERRED, MODULE, WRITER, shorten_import

@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 
 from onetrainer_gradio.ui.late import LatePage
 
+pytestmark = pytest.mark.slow
+
 ENOUGH_S = 10
 
 

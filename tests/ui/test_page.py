@@ -35,6 +35,7 @@ def config(service: TrainerService) -> dict[str, Any]:
     return page.build_page(service).get_config_file()
 
 
+@pytest.mark.exhaustive
 def test_no_part_of_the_page_holds_a_connection_open(config: dict[str, Any]) -> None:
     """Without a heartbeat, a browser can open any number of tabs; a State, timer, unload or stream would add one."""
     assert config["connect_heartbeat"] is False
@@ -53,6 +54,7 @@ def test_actions_are_public_and_quiet(config: dict[str, Any]) -> None:
         assert events[name]["types"]["generator"], name
 
 
+@pytest.mark.exhaustive
 def test_no_part_of_the_page_has_a_template(config: dict[str, Any]) -> None:
     """Gradio evaluates templates as code. A placeholder is an empty column, which loads nothing more."""
     assert not {component["type"] for component in config["components"]} & {"html", "markdown"}
@@ -74,6 +76,7 @@ def test_every_tab_and_place_has_a_name_of_its_own() -> None:
     assert all(re.fullmatch("[a-z][a-z-]*", name) for name in (*keys, *PLACES))
 
 
+@pytest.mark.exhaustive
 def test_the_causes_of_an_end_come_before_the_curve(config: dict[str, Any]) -> None:
     """The order of the document is also that of the keyboard and of a phone."""
     order = [component["props"].get("elem_id") for component in config["components"]]
@@ -86,6 +89,7 @@ def test_a_place_that_nobody_fills_is_rejected() -> None:
         widget("chrat")
 
 
+@pytest.mark.exhaustive
 def test_the_config_that_goes_with_the_page_is_small(config: dict[str, Any]) -> None:
     """Gradio sends it twice and uncompressed."""
     assert len(json.dumps(config)) < 40_000

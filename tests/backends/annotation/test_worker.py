@@ -38,6 +38,7 @@ def asked(kind: str, model: object, path: object = "", **options: Any) -> dict[s
     return {"what": what, "kind": kind, "model": str(model), "device": "cpu", "path": str(path), "options": options}
 
 
+@pytest.mark.exhaustive
 def test_a_captioner_of_transformers_writes_words_of_its_vocabulary(blip: Path, image: Path) -> None:
     """The caption is reproducible, and no longer than requested."""
     loaded = Loaded()
@@ -51,6 +52,7 @@ def test_a_captioner_of_transformers_writes_words_of_its_vocabulary(blip: Path, 
     assert begun.startswith("a photo of ")  # BLIP continues its prompt
 
 
+@pytest.mark.exhaustive
 def test_a_mask_is_written_for_what_a_text_describes(tmp_path: Path, image: Path) -> None:
     """The mask is black and white, in the size of the image; inverted and grown on request."""
     model, made = write_clipseg(tmp_path / "clipseg"), tmp_path / "mask.png"

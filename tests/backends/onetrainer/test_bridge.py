@@ -15,6 +15,7 @@ from tests.waiting import until
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="elsewhere a process does not learn of its parent's death"),
+    pytest.mark.exhaustive,
 ]
 
 # what each holder does with the checkout's Python before it is killed

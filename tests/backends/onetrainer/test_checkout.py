@@ -11,6 +11,8 @@ from onetrainer_gradio.backends.onetrainer import checkout
 from onetrainer_gradio.errors import CheckoutError
 from tests.backends.onetrainer.standin import environment, set_up
 
+pytestmark = pytest.mark.slow
+
 
 def codes(found: checkout.Checkout) -> list[str]:
     return [problem.code for problem in found.problems]

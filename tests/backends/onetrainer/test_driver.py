@@ -290,6 +290,7 @@ def test_a_pause_holds_the_training_and_serves_meanwhile(ride):
     assert {made.global_step for made in one.recorder.of(BackupCreated)} >= {paused["at"]}
 
 
+@pytest.mark.exhaustive
 def test_commands_that_wait_are_executed_once_for_everyone(ride):
     """Sent while OneTrainer loads, and also due at the first step: one sampling, backup and save answer all of them."""
     one = ride()
@@ -327,6 +328,7 @@ def test_a_stop_ends_a_pause(ride):
     assert [one.recorder.answer(one_).outcome for one_ in (pause, stop)] == ["done", "done"]
 
 
+@pytest.mark.exhaustive
 def test_a_run_resumes_from_a_chosen_backup(ride):
     """OneTrainer's setting alone only supports the newest one."""
     one = ride()
@@ -341,6 +343,7 @@ def test_a_run_resumes_from_a_chosen_backup(ride):
     assert second.recorder.of(RunPlanned)[0].first_step == 3
 
 
+@pytest.mark.exhaustive
 def test_a_backup_of_the_built_in_engine_is_continued(ride, tmp_path):
     """A checkout finds progress, adapter and optimizer where it expects them, and continues with the next step."""
     from onetrainer_gradio import engine
@@ -361,6 +364,7 @@ def test_a_backup_of_the_built_in_engine_is_continued(ride, tmp_path):
     assert [warned.code for warned in one.recorder.of(WarningIssued)] in ([], ["images_changed"])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("now", "total"), [(8, 5 + 8 * 2), (4, 5 + 4 * 2)])
 def test_the_plan_of_a_resumed_run_counts_the_images_of_now(ride, now, total):
     """If images were added or removed since the backup, the run ends at the step that it announced, with a warning."""
@@ -375,6 +379,7 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(ride, now, total):
     assert [warned.code for warned in second.recorder.of(WarningIssued)] == ["images_changed"]
 
 
+@pytest.mark.exhaustive
 def test_a_backup_after_which_nothing_is_left_is_rejected(ride):
     """OneTrainer would complete without training; the epoch, the step limit and the current images are checked."""
     one = ride()
@@ -396,6 +401,7 @@ def test_a_backup_after_which_nothing_is_left_is_rejected(ride):
         few.run(one.config(epochs=1))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", ["epochs", "step limit", "images", "torn", "unfinished"])
 def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(ride, case):
     """OneTrainer saves only what it trained itself: the bridge lets it save, without a step and without another backup."""
@@ -423,6 +429,7 @@ def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(ride, case)
     assert again.recorder.of(BackupCreated) == []
 
 
+@pytest.mark.exhaustive
 def test_nothing_to_resume_from_is_reported(ride):
     """OneTrainer silently starts again."""
     one = ride()
@@ -461,6 +468,7 @@ def test_the_token_reaches_onetrainer_and_no_file(ride):
             assert b"hf_very_secret" not in path.read_bytes(), path
 
 
+@pytest.mark.exhaustive
 def test_bars_and_lines_of_the_console(ride, capfd):
     """Of a progress bar the last state is kept, ordinary lines are kept completely, and caching is reported as progress."""
     one = ride(chatty=True, cache_s=0.3)
@@ -580,6 +588,7 @@ def test_an_import_that_fails_reports_why(ride, what, words):
         ride(**{"import": what}).run()
 
 
+@pytest.mark.exhaustive
 def test_an_import_that_hangs_is_ended_in_time(ride, monkeypatch):
     """The message has the checkout and the seconds."""
     one = ride(**{"import": "hang"})
@@ -640,6 +649,7 @@ def test_a_python_that_is_no_python_is_reported(ride):
         one.run()
 
 
+@pytest.mark.exhaustive
 def test_sampling_that_fails_is_reported_and_the_training_continues(ride):
     """OneTrainer only prints it."""
     one = ride(sample_fails=True, step_s=0.02)
@@ -653,6 +663,7 @@ def test_sampling_that_fails_is_reported_and_the_training_continues(ride):
     assert [warned.code for warned in one.recorder.of(WarningIssued)] == ["sampling_failed"]
 
 
+@pytest.mark.exhaustive
 def test_no_prompt_to_sample_is_reported(ride):
     """This is the response to a sample command if no prompt is configured."""
     one = ride(step_s=0.02)
@@ -685,6 +696,7 @@ def test_charts_that_cannot_be_written_are_reported_and_survived(ride):
     assert len(one.recorder.of(StepDone)) == 5
 
 
+@pytest.mark.exhaustive
 def test_a_save_that_leaves_no_file_is_no_save(ride):
     """The file's existence is checked."""
     one = ride(save_lost=True, step_s=0.02)
@@ -695,6 +707,7 @@ def test_a_save_that_leaves_no_file_is_no_save(ride):
     assert len(one.recorder.of(SaveFailed)) == 1
 
 
+@pytest.mark.exhaustive
 def test_two_trainings_do_not_share_their_folders(ride):
     """A second panel may train with the same checkout, but not into the same workspace or cache."""
     one = ride(hold=2)
@@ -744,6 +757,7 @@ def talk(bridge: Bridge, until: str) -> list[dict[str, Any]]:
             return heard
 
 
+@pytest.mark.exhaustive
 def test_a_warm_bridge_carries_out_one_run_after_another(ride):
     """A wrong model path fails only its own run; the next one starts without another import."""
     one = ride()
@@ -815,6 +829,7 @@ def test_its_lines_are_events_of_ours(ride):
     assert {type(event) for event in events} >= {PhaseChanged, RunPlanned, StepDone, BackupCreated, ModelSaved}
 
 
+@pytest.mark.exhaustive
 def test_backups_of_other_runs_stay_in_a_shared_workspace(tmp_path: Path) -> None:
     """With rolling backups OneTrainer deletes by name; the bridge leaves it
     only the run's own backups and those it resumes from.

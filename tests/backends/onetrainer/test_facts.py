@@ -11,6 +11,8 @@ from onetrainer_gradio.backends.onetrainer.facts import CheckoutFacts, FieldFact
 from onetrainer_gradio.errors import CheckoutError
 from tests.backends.onetrainer.standin import behave, set_up
 
+pytestmark = pytest.mark.slow
+
 
 def facts_of(tmp_path, **settings: object) -> CheckoutFacts:
     return read_facts(inspect(set_up(tmp_path / "OneTrainer", **settings)), tmp_path / "cache")
@@ -70,7 +72,7 @@ def test_what_a_new_sample_begins_with_is_read_by_model_type(tmp_path):
     assert facts_of(tmp_path / "older").sample_defaults == {}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
     """The second reading starts no process; a changed module does."""
     folder = set_up(tmp_path / "OneTrainer")
@@ -84,7 +86,6 @@ def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
         read_facts(known, tmp_path / "cache", timeout_s=1)
 
 
-@pytest.mark.slow
 def test_it_is_asked_again_when_its_libraries_change(tmp_path):
     """A run records their versions, so those from before an update would be wrong."""
     folder = set_up(tmp_path / "OneTrainer")
@@ -100,7 +101,6 @@ def test_it_is_asked_again_when_its_libraries_change(tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-@pytest.mark.slow
 def test_settings_are_known_even_where_the_trainer_cannot_be_imported(tmp_path):
     """The form works and the problem is reported; it isn't cached, so fixing it has an immediate effect."""
     folder = set_up(tmp_path / "OneTrainer", **{"import": "error"})

@@ -75,6 +75,7 @@ def test_a_run_goes_its_way(make_service: MakeService, tmp_path: Path, in_proces
     whole(run)
 
 
+@pytest.mark.exhaustive
 def test_a_stop_is_heard(make_service: MakeService, tmp_path: Path) -> None:
     """The step is finished, a backup and the model are written, and the run can be resumed."""
     service = make_service(in_process=False)
@@ -93,6 +94,7 @@ def test_a_stop_is_heard(make_service: MakeService, tmp_path: Path) -> None:
     assert bodies(again, "resumed")[0]["global_step"] == steps
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("deaf", [False, True])
 def test_a_hanging_step_is_ended(make_service: MakeService, tmp_path: Path, deaf: bool) -> None:
     """The interrupt reaches OneTrainer through the worker; if it has no effect, the process is killed."""
@@ -107,6 +109,7 @@ def test_a_hanging_step_is_ended(make_service: MakeService, tmp_path: Path, deaf
     whole(run)
 
 
+@pytest.mark.exhaustive
 def test_a_stop_works_while_onetrainer_is_imported(make_service: MakeService, tmp_path: Path) -> None:
     """This holds even if the import hangs."""
     service = make_service(in_process=False)
@@ -118,6 +121,7 @@ def test_a_stop_works_while_onetrainer_is_imported(make_service: MakeService, tm
     assert nothing_left(run, group)
 
 
+@pytest.mark.exhaustive
 def test_a_killed_worker_does_not_take_the_training_along(make_service: MakeService, tmp_path: Path) -> None:
     """OneTrainer finishes its step, backs up, saves and exits; the end names the kill, and the backup can be resumed."""
     service = make_service(in_process=False)
@@ -134,6 +138,7 @@ def test_a_killed_worker_does_not_take_the_training_along(make_service: MakeServ
     assert nothing_left(run, group)
 
 
+@pytest.mark.exhaustive
 def test_a_stop_after_the_worker_was_killed_ends_a_hanging_onetrainer(make_service: MakeService, tmp_path: Path) -> None:
     """The escalation continues for the child process alone."""
     service = make_service(in_process=False)
@@ -148,6 +153,7 @@ def test_a_stop_after_the_worker_was_killed_ends_a_hanging_onetrainer(make_servi
     assert nothing_left(run, group)
 
 
+@pytest.mark.exhaustive
 def test_the_kill_of_a_frozen_worker_reaches_onetrainer(make_service: MakeService, tmp_path: Path) -> None:
     """A stopped process forwards no interrupt; the last stage ends both groups."""
     service = make_service(in_process=False)
@@ -161,6 +167,7 @@ def test_the_kill_of_a_frozen_worker_reaches_onetrainer(make_service: MakeServic
     assert nothing_left(run, group)
 
 
+@pytest.mark.exhaustive
 def test_a_killed_onetrainer_is_named(make_service: MakeService, tmp_path: Path) -> None:
     """The worker reports its death; the next run starts normally."""
     service = make_service(in_process=False)
@@ -176,6 +183,7 @@ def test_a_killed_onetrainer_is_named(make_service: MakeService, tmp_path: Path)
     assert service.wait_for(ended, PATIENCE_S)["end_reason"] == "completed"
 
 
+@pytest.mark.exhaustive
 def test_without_supervisor_and_worker_the_panel_waits_for_it(make_service: MakeService, tmp_path: Path) -> None:
     """The run is marked as crashed, but OneTrainer backs up before it exits, and no process remains."""
     service = make_service(in_process=False)
@@ -190,6 +198,7 @@ def test_without_supervisor_and_worker_the_panel_waits_for_it(make_service: Make
     assert nothing_left(run, group)
 
 
+@pytest.mark.exhaustive
 def test_a_panel_that_comes_back_continues_to_follow(make_service: MakeService, tmp_path: Path) -> None:
     """The run is unaffected; a later command reaches OneTrainer."""
     service = make_service(in_process=False)

@@ -24,7 +24,11 @@ from tests.service.test_recovery import bodies, pid, training, wait_until, whole
 
 __all__ = ["make_service"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="speaks of Unix signals")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="speaks of Unix signals"),
+    pytest.mark.exhaustive,
+]
 
 LONG = 100_000
 modes = pytest.mark.parametrize("in_process", [False, True])

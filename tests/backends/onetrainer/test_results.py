@@ -84,6 +84,7 @@ def test_a_file_that_no_run_wrote_is_back_when_the_save_fails(tmp_path):
     assert list(tmp_path.glob("lora-*.safetensors")) == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_final_save_waits_for_space(tmp_path):
     """Without a backup of the last step the weights are in memory only; the run shows that it waits, then completes."""
@@ -108,6 +109,7 @@ def test_a_stop_ends_the_wait_for_space(tmp_path):
     assert not Path(config.output_model_destination).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["images", "images/new", "foreign", "."])
 def test_a_run_rejects_what_it_would_destroy_before_onetrainer_starts(tmp_path, name):
     """The rule is the same as for the built-in engine; no process is started."""
@@ -121,6 +123,7 @@ def test_a_run_rejects_what_it_would_destroy_before_onetrainer_starts(tmp_path, 
     assert not (tmp_path / "workspace").exists()
 
 
+@pytest.mark.slow
 def test_a_cache_with_other_files_is_rejected(tmp_path):
     """OneTrainer would delete them by the name of their folder."""
     one = Ride(tmp_path)

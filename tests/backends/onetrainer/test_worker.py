@@ -157,6 +157,7 @@ if behavior("chain"):
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "behavior", [{"chain": True}, {"chain": True, "close_fails": True}, {}], ids=["failed", "twice", "completed"]
 )
@@ -182,6 +183,7 @@ def test_an_interrupt_while_it_is_cleaned_up_hides_no_outcome(line):
     assert one.run()[-1]["outcome"] == "completed"
 
 
+@pytest.mark.exhaustive
 @needs_interrupt
 def test_what_was_asked_for_is_answered_whatever_fails(line):
     """An unfinished command is rejected, even if the run's end fails."""
@@ -257,6 +259,7 @@ def test_an_image_that_was_not_written_is_reported(line):
     ]
 
 
+@pytest.mark.exhaustive
 def test_an_image_of_which_nothing_can_be_reported_is_reported(line):
     """OneTrainer would only print the missing value; the request is answered."""
     one = line(no_scale=True, step_s=0.05)
@@ -266,6 +269,7 @@ def test_an_image_of_which_nothing_can_be_reported_is_reported(line):
     assert answer("sample_custom", received)["outcome"] == "refused"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("params", [5, ["a prompt"], "a prompt", None])
 def test_parameters_of_another_shape_are_rejected(line, params):
     """The sample is rejected with the reason; training continues."""
@@ -276,6 +280,7 @@ def test_parameters_of_another_shape_are_rejected(line, params):
     assert received[-1]["outcome"] == "completed"
 
 
+@pytest.mark.exhaustive
 def test_half_a_file_that_cannot_be_removed_is_reported(line):
     """It could be mistaken for a complete one."""
     one = line("def refuse(path):\n    raise PermissionError(13, 'Permission denied', path)\nos.unlink = refuse", save_fails=True)
@@ -320,6 +325,7 @@ def test_while_paused_a_failure_is_the_commands_own(line):
     assert "training" not in phases[phases.index("paused") :]
 
 
+@pytest.mark.exhaustive
 def test_an_older_revision_backs_up_while_paused_too(line):
     """Its models have another method for leaving the GPU memory."""
     one = line(before_evict=True, step_s=0.05)

@@ -81,6 +81,7 @@ def onetrainer_bucket(height, width, edge, multiple):
     return min(every, key=lambda bucket: abs(bucket[0] / bucket[1] - height / width))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("edge", "multiple"), [(512, 8), (768, 8), (1024, 64), (1024, 32), (500, 8), (1000, 64), (520, 16)])
 def test_every_size_goes_into_the_bucket_that_onetrainer_chooses(edge, multiple):
     """This includes ties between two buckets, and sides halfway between two multiples."""

@@ -33,6 +33,7 @@ def test_full_dropout_drops_all_tags_or_none():
     assert 100 < found.count("sks") < 200
 
 
+@pytest.mark.slow
 def test_weighted_dropout_drops_later_tags_more_often():
     """The last tag is dropped with the full probability, earlier ones with a share of it."""
     found = drawn(2000, tag_dropout_enable=True, tag_dropout_mode="RANDOM WEIGHTED", tag_dropout_probability=0.9)

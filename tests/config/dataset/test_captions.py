@@ -49,6 +49,7 @@ def test_a_word_of_wide_letters_without_a_zero_is_recognized():
     assert decode_text(b"a \x1b[1mcat\x01").content == "a \x1b[1mcat\x01"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["żółw, łódź", "Škoda, žluťoučký kůň, ďábel"])
 def test_letters_of_one_byte_are_never_read_as_wide_ones(text):
     """A central European text is not decoded as Korean."""

@@ -26,6 +26,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_images_captions_and_masks_are_distinguished(folder):
     """Masks and conditioning images don't count as images."""
     found = scan_folder(folder, False)
@@ -35,6 +36,7 @@ def test_images_captions_and_masks_are_distinguished(folder):
     assert (found.masks, found.conditions) == (1, 1)
 
 
+@pytest.mark.slow
 def test_subfolders_and_videos_count_when_asked_for(folder):
     """A clip is an item, but not an image."""
     found = scan_folder(folder, True, videos=True)
@@ -42,6 +44,7 @@ def test_subfolders_and_videos_count_when_asked_for(folder):
     assert "clip.mp4" not in [item.name for item in found.images]
 
 
+@pytest.mark.slow
 def test_linked_folders_are_entered_once(folder):
     """A cycle of links doesn't loop forever."""
     (folder / "inside" / "back").symlink_to(folder)
@@ -49,6 +52,7 @@ def test_linked_folders_are_entered_once(folder):
     assert len(scan_folder(folder, True).items) == 4
 
 
+@pytest.mark.slow
 def test_a_look_ends_when_there_is_no_time(folder):
     """The result has what was found so far, marked as incomplete."""
     found = scan_folder(folder, True, time_left=lambda: False)
@@ -113,6 +117,7 @@ def reasons(found):
     return {skipped.path.name: skipped.reason for skipped in found.skipped}
 
 
+@pytest.mark.slow
 def test_names_that_begin_with_a_dot_are_ignored(folder):
     """Notebook checkpoints, files of other systems and hidden captions aren't data."""
     (folder / ".ipynb_checkpoints").mkdir()
@@ -258,6 +263,7 @@ def test_links_out_of_the_allowed_folders_are_skipped(tmp_path):
     assert len(scan_folder(inside, True).items) == 4
 
 
+@pytest.mark.slow
 def test_a_folder_is_scanned_once_for_many_concepts(folder):
     """The second scan returns the same object, until the reader is renewed."""
     reader = ImageSizeReader(limit_s=60)

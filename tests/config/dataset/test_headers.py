@@ -78,6 +78,7 @@ def test_the_size_is_that_of_pillow(tmp_path, name):
         assert read_size(path) == by_pillow(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN)
 def test_damaged_files_are_left_to_pillow(tmp_path, name):
     """A file cut off anywhere, or with a wrong byte in the header, never gives a size that Pillow doesn't read."""

@@ -27,6 +27,7 @@ def test_an_image_covers_its_bucket_exactly_on_one_side():
     assert draw.words() == ["cropped"]
 
 
+@pytest.mark.slow
 def test_jitter_moves_the_crop_over_all_there_is():
     """The crop reaches both ends, and nothing outside."""
     found = {draw.offset for draw in drawn(3000, bucketing=False)}

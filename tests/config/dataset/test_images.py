@@ -44,6 +44,7 @@ def check(path):
     return numpy.asarray(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", FORMATS)
 def test_images_are_upright_in_every_format(tmp_path, kind, orientation):
@@ -227,6 +228,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(BROKEN))
 def test_a_broken_file_is_broken_for_header_and_pixels(tmp_path, name):
     """This holds whatever Pillow raises."""
@@ -247,6 +249,7 @@ def test_malformed_metadata_make_a_broken_image(tmp_path, kind):
             read(tmp_path / "x.jpg")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_bomb_is_measured_without_being_decoded(tmp_path):
     """Only the header of 13,300 pixels square in half a megabyte is read."""

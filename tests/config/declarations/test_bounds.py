@@ -42,6 +42,7 @@ def test_the_defaults_are_in_bounds_for_every_type(model_type):
     assert findings({"model_type": model_type.value}) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_the_defaults_of_every_optimizer_are_in_bounds(optimizer):
     """This includes infinite growth and negative decay rates."""

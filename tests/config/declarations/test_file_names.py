@@ -72,6 +72,8 @@ def test_the_table_is_the_declarations():
     assert {path for path, entry in CATALOGUE.items() if entry.setting.file_name} == BECOME_NAMES
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", [pytest.param(path, marks=[pytest.mark.slow] * (path != "save_filename_prefix")) for path in sorted(BECOME_NAMES)]
 )

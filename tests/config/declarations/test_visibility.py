@@ -32,6 +32,7 @@ def theirs(model_type, method):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model_type", "method"), COMBINATIONS)
 def test_each_combination_shows_what_onetrainer_shows(model_type, method):
     """Everything that OneTrainer shows is there, and additional settings are for experts."""
@@ -70,6 +71,7 @@ def test_each_adapter_type_shows_its_own_settings(adapter):
     assert shown == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_each_optimizer_shows_exactly_its_parameters(optimizer):
     """Selecting an optimizer shows exactly its parameters; the only addition to OneTrainer's UI is Muon's Adam."""
@@ -109,6 +111,7 @@ def test_choices_that_depend_on_the_type_are_onetrainers(path):
             assert set(choices_at(config, path)) == set(choices), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model_type", "method"), COMBINATIONS)
 def test_methods_and_formats_follow_type_and_method(model_type, method):
     """A type has its methods, and both together the formats of the output file."""

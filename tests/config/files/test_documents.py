@@ -133,6 +133,7 @@ def test_a_document_nested_too_deeply_is_an_error_at_its_key(deep):
     assert [finding.path for finding in caught.value.findings()] == list(document)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_thousands_of_unknown_keys_are_counted_and_do_not_take_long():
     """The first ones are named; all are kept."""

@@ -56,6 +56,7 @@ def config():
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -143,6 +144,7 @@ def test_what_does_not_fit_in_a_list_or_object_is_named(config, path, value, mes
     assert finding.suggestion
 
 
+@pytest.mark.slow
 def test_a_place_within_a_list_or_object_can_be_changed_and_is_held_to_the_same(config):
     """An unset setting starts with its default; an invalid value is rejected."""
     document = to_document(patch.apply(config, {"words.0": "b", "anything.more": [1]}, NEWER), packed=True)
@@ -155,6 +157,7 @@ def test_a_place_within_a_list_or_object_can_be_changed_and_is_held_to_the_same(
     assert NEWER.around("words") == NEWER.around("concepts.0.path") == ""
 
 
+@pytest.mark.slow
 def test_lists_and_objects_of_the_checkout_are_fields_of_json():
     """They come with their element type, their default as text, and a schema that their values satisfy."""
     properties = follow(form_schema(), NEWER)["properties"]
@@ -184,6 +187,7 @@ def test_a_number_of_any_size_is_one():
     assert all(number.wrong(value, "scale") for value in (float("nan"), True, "1"))
 
 
+@pytest.mark.slow
 def test_without_the_checkout_its_settings_are_unknown(config):
     """Typing errors are still found if no checkout is selected."""
     for changes in ({"swirl": 0.75}, {"model_type": "MODEL_OF_NEXT_YEAR"}, {"learning_rate_scheduler": "WAVES"}):
@@ -203,6 +207,7 @@ def test_names_that_the_checkout_knows_can_be_chosen(config):
         patch.apply(config, {"learning_rate_scheduler": "RIPPLES"}, NEWER)
 
 
+@pytest.mark.slow
 def test_every_name_can_be_one_that_is_not_known_here(config):
     """For every setting with choices, a newer name is kept, reported, and ignored by checks."""
     named = [leaf.path for leaf in leaves(config) if isinstance(leaf.value, Name)]
@@ -217,6 +222,7 @@ def test_every_name_can_be_one_that_is_not_known_here(config):
         assert [finding.path for finding in findings] == [path]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_check_does_not_stumble_over_a_newer_name(tmp_path):
     """The check reports everything else, and nothing false about the unknown name."""
@@ -232,6 +238,7 @@ def test_the_check_does_not_stumble_over_a_newer_name(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_the_form_has_the_settings_of_the_checkout_as_expert_fields():
     """Each is at its location in the document, with type and default, in a separate group or in that of its list."""
     schema = follow(form_schema(), NEWER)
@@ -247,6 +254,7 @@ def test_the_form_has_the_settings_of_the_checkout_as_expert_fields():
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
+@pytest.mark.slow
 def test_what_the_checkout_lacks_is_marked():
     """Only settings in the form can be marked."""
     schema = follow(form_schema(), NEWER)
@@ -255,6 +263,7 @@ def test_what_the_checkout_lacks_is_marked():
     assert "x-lacking" not in schema["properties"]["learning_rate"]
 
 
+@pytest.mark.slow
 def test_a_newer_model_type_is_offered_under_its_own_name_with_everything():
     """It can be selected, has the checkout's methods, and hides no setting."""
     schema = follow(form_schema(), NEWER)
@@ -275,6 +284,7 @@ def test_a_newer_model_type_is_offered_under_its_own_name_with_everything():
     assert "WAVES" in properties["learning_rate_scheduler"]["enum"]
 
 
+@pytest.mark.slow
 def test_a_new_sample_begins_as_the_checkout_defines():
     """The checkout's defaults for the model type override ours; values without a field are omitted."""
     begins = follow(form_schema(), NEWER)["properties"]["samples"]["x-new-by"]["values"]
@@ -283,6 +293,7 @@ def test_a_new_sample_begins_as_the_checkout_defines():
     assert begins["FLUX_2"]["width"] == 1024
 
 
+@pytest.mark.slow
 def test_without_a_checkout_the_form_is_as_it_was():
     """Nothing is copied or marked."""
     schema = form_schema()

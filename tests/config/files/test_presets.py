@@ -41,6 +41,7 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_a_preset_is_read_without_a_word(name):
     """There are no unknown keys, no values out of bounds, and no keys that only the preset has."""
@@ -49,6 +50,7 @@ def test_a_preset_is_read_without_a_word(name):
     assert not set(PRESETS[name].document) & set(OWN_KEYS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_a_preset_starts_on_its_card_and_survives_the_round_trip(place, name):
     """With images and the base model, the check has no findings on a GPU with exactly the preset's VRAM."""
@@ -71,6 +73,7 @@ def test_a_preset_starts_on_its_card_and_survives_the_round_trip(place, name):
     assert to_document(again, packed=True) == written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_a_preset_reports_what_it_is_for_and_where_its_numbers_come_from(name):
     """It has a note, VRAM and source, the VRAM equals the one in the name, and no two presets share output files."""

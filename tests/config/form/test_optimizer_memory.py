@@ -10,6 +10,7 @@ from onetrainer_gradio.config.form.optimizer_memory import remembered, switched,
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_an_optimizer_never_used_before_gets_its_defaults(optimizer):
     """All its parameters are set as in the table, also if a file has another default."""

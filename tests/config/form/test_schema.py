@@ -89,6 +89,7 @@ def titles(model_type, method, **fixed):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", list(ModelType))
 def test_no_two_settings_of_a_group_have_the_same_label(model_type):
     """Settings that can be visible at the same time have different labels."""
@@ -97,6 +98,7 @@ def test_no_two_settings_of_a_group_have_the_same_label(model_type):
         assert len(seen) == len(set(seen)), {place for place in seen if seen.count(place) > 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_no_two_parameters_of_an_optimizer_have_the_same_label(optimizer):
     """A label may have different meanings for different optimizers, but not for one."""

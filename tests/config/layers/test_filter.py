@@ -14,6 +14,7 @@ def test_the_empty_filter_takes_all():
     assert select(names, "", False).layers == names
 
 
+@pytest.mark.slow
 def test_a_pattern_is_used_when_it_takes_what_no_earlier_one_took():
     """The order counts, as in OneTrainer."""
     names = ("attn1.to_q", "attn2.to_q", "ff")

@@ -10,6 +10,7 @@ from onetrainer_gradio.config.layers.match import layer_match
 from onetrainer_gradio.errors import ConfigValueError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ModelType)
 def test_every_preset_of_every_type_is_counted(model_type):
     """The sums over patterns and over kinds equal the number of selected layers; `full` selects all."""
@@ -40,6 +41,7 @@ def test_a_pattern_that_comes_too_late_takes_nothing():
     assert (third.taken, third.late) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_broken_regular_expression_is_explained():
     """The error names the pattern and what to change."""
     with pytest.raises(ConfigValueError, match=r"“attn\[” in Layer filter isn't a valid"):

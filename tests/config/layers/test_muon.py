@@ -32,6 +32,7 @@ def test_three_types_have_none_of_their_own():
     }
 
 
+@pytest.mark.slow
 def test_given_patterns_replace_them():
     """They are parts of names, or regular expressions; an empty entry between commas is ignored."""
     assert hidden_weights(chosen(muon_hidden_layers="conv_in, ,"), NAMES) == {0}
@@ -39,6 +40,7 @@ def test_given_patterns_replace_them():
     assert hidden_weights(chosen(muon_hidden_layers=""), NAMES) == set()
 
 
+@pytest.mark.slow
 def test_a_broken_expression_is_named():
     """The error names the setting."""
     with pytest.raises(ConfigValueError) as raised:

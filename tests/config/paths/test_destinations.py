@@ -63,6 +63,7 @@ PROTECTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [row[0] for row in PROTECTED], ids=[row[1] for row in PROTECTED])
 def test_a_model_folder_never_replaces_what_no_run_wrote(place, value):
     """Each is an error before anything is written, with a suggested name that is free and valid."""
@@ -72,6 +73,7 @@ def test_a_model_folder_never_replaces_what_no_run_wrote(place, value):
     assert errors(place, WHOLE, dict(found.fix)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value", ["images/x.safetensors", "model/x.safetensors", "workspace-cache/run/x.safetensors", "runs/x.safetensors"]
 )
@@ -83,6 +85,7 @@ def test_a_single_file_is_not_put_among_what_is_read(place, value):
     assert errors(place, dict(found.fix)) == []
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_takes_no_single_file_either(place):
     """In an existing folder the file is named by the time, but not in one that is trained on."""
     (found,) = errors(place, {TO: "images"})
@@ -90,6 +93,7 @@ def test_a_folder_of_images_takes_no_single_file_either(place):
     assert errors(place, dict(found.fix)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["workspace/run", "workspace/run/save/x.safetensors", "models/x.safetensors", "x.safetensors"])
 def test_single_files_may_go_next_to_what_is_protected(place, value):
     """A file contains nothing, so the folders around it are safe."""
@@ -103,12 +107,14 @@ def test_dots_that_lead_out_of_a_protected_folder_are_resolved(place, value):
     assert objection(place, {TO: value}) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["workspace/run/model", "models/new", "new", "workspace/run/save/new"])
 def test_a_new_folder_is_fine(place, value):
     """This includes one in the workspace, next to the folders that the run fills."""
     assert errors(place, WHOLE, {TO: value}) == []
 
 
+@pytest.mark.slow
 def test_links_are_followed(place, tmp_path):
     """This covers a link to the images, a parent folder that is a link, and a link in the concept's path."""
     (place / "innocent").symlink_to(place / "images")
@@ -123,6 +129,7 @@ def test_links_are_followed(place, tmp_path):
     assert [item.code for item in errors(place, WHOLE, {TO: "circle/new"})] == ["output-protected"]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_a_link_into_a_protected_place_is_rejected(place):
     """Neither the link to the base model nor its target is replaced; a link elsewhere is reported."""
     (place / "model" / "weights.safetensors").write_bytes(b"weights")
@@ -134,6 +141,7 @@ def test_a_file_that_is_a_link_into_a_protected_place_is_rejected(place):
     assert "mine.safetensors" in notes["output-link"].message
 
 
+@pytest.mark.slow
 def test_the_file_of_a_base_model_is_not_overwritten(place):
     """The adapter that the run starts from and any other input are protected too."""
     (place / "base.safetensors").write_bytes(b"base")
@@ -146,6 +154,7 @@ def test_the_file_of_a_base_model_is_not_overwritten(place):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", ["notes.txt", ".git", "sub/deep/file"])
 def test_a_folder_with_other_files_is_rejected(place, left):
     """The folder is unchanged, and another name is suggested."""
@@ -155,6 +164,7 @@ def test_a_folder_with_other_files_is_rejected(place, left):
     assert (found.code, found.fix) == ("output-foreign", {TO: "mine-2"})
 
 
+@pytest.mark.slow
 def test_a_model_folder_of_a_run_may_be_replaced(place):
     """Files that others put there don't matter, unless one of the run's own files was changed."""
     made = place / "mine"
@@ -168,6 +178,7 @@ def test_a_model_folder_of_a_run_may_be_replaced(place):
     assert "model_index.json" in found.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", '{"made_by": "another"}', '{"made_by": "onetrainer_gradio", "kind": "model", "files": 5}']
 )
@@ -178,6 +189,7 @@ def test_a_marker_that_is_none_marks_nothing(place, text):
     assert [item.code for item in errors(place, WHOLE, {TO: "mine"})] == ["output-foreign"]
 
 
+@pytest.mark.slow
 def test_a_marked_cache_is_no_model_folder(place):
     """The marker records what a folder is."""
     (place / "mine").mkdir()
@@ -185,6 +197,7 @@ def test_a_marked_cache_is_no_model_folder(place):
     assert [item.code for item in errors(place, WHOLE, {TO: "mine"})] == ["output-foreign"]
 
 
+@pytest.mark.slow
 def test_files_and_folders_are_not_taken_for_each_other(place):
     """This covers a folder where a file is, and anything below a file."""
     (place / "file").write_text("x")
@@ -193,6 +206,7 @@ def test_files_and_folders_are_not_taken_for_each_other(place):
     assert objection(place, {TO: "file/new.safetensors"}).code == "folder-is-file"
 
 
+@pytest.mark.slow
 def test_a_name_that_no_file_can_have_is_rejected(place):
     """The error would come too late at the end of the run."""
     (found,) = errors(place, {TO: "models/" + "ä" * 130 + ".safetensors"})
@@ -200,6 +214,7 @@ def test_a_name_that_no_file_can_have_is_rejected(place):
     assert errors(place, dict(found.fix)) == []
 
 
+@pytest.mark.slow
 def test_concepts_that_are_off_or_in_a_file_are_protected_too(place, tmp_path):
     """So are validation images and the file of captions."""
     for name in ("off", "other"):
@@ -214,6 +229,7 @@ def test_concepts_that_are_off_or_in_a_file_are_protected_too(place, tmp_path):
     assert errors(place, WHOLE, prompts, {TO: "captions"})
 
 
+@pytest.mark.slow
 def test_a_file_system_without_case_is_seen_through(place, monkeypatch):
     """Two names of one folder are one folder, as with another case on such a disk, or a second mount."""
     (place / "Images").mkdir()
@@ -225,6 +241,7 @@ def test_a_file_system_without_case_is_seen_through(place, monkeypatch):
     assert [item.code for item in errors(place, WHOLE, {TO: "Images/new"})] == ["output-protected"]
 
 
+@pytest.mark.slow
 def test_home_and_current_directory_are_protected(place, tmp_path, monkeypatch):
     """A folder that is one of them, or contains one, is protected."""
     home, here = tmp_path / "home" / "me", tmp_path / "here" / "now"
@@ -237,6 +254,7 @@ def test_home_and_current_directory_are_protected(place, tmp_path, monkeypatch):
     assert errors(place, WHOLE, {TO: str(home / "models" / "new")}) == []
 
 
+@pytest.mark.slow
 def test_the_caches_of_the_hugging_face_hub_are_protected(place, tmp_path, monkeypatch):
     """This holds wherever the library has them; nothing is written into one."""
     home = tmp_path / "home" / "me"
@@ -257,6 +275,7 @@ def test_the_caches_of_the_hugging_face_hub_are_protected(place, tmp_path, monke
     assert not protected(tmp_path / "elsewhere")
 
 
+@pytest.mark.slow
 def test_the_installation_that_trains_is_protected(place):
     """OneTrainer's own folder is not replaced; its folder of models accepts a result."""
     (place / "OneTrainer" / "models").mkdir(parents=True)
@@ -265,6 +284,7 @@ def test_the_installation_that_trains_is_protected(place):
     assert errors(place, WHOLE, {TO: "OneTrainer/models/new"}, **named) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_is_held_to_the_same_rule(place):
     """The check uses absolute paths and the panel's folder from the options."""
     config = resolve_paths(config_with(WHOLE, {TO: "runs/new"}), place)
@@ -273,6 +293,7 @@ def test_a_run_that_starts_is_held_to_the_same_rule(place):
     assert Destinations.of_run(resolve_paths(config_with(WHOLE, {TO: "images"}), place), RunOptions()).objection() is not None
 
 
+@pytest.mark.slow
 def test_the_message_names_the_folder_itself_and_a_plain_name(place):
     """It doesn't name a list inside it, and the suggestion for the home folder doesn't begin with a tilde."""
     elsewhere = {"concepts.0.path": "/elsewhere", "base_model_name": "owner/model", "workspace_dir": "/w", "cache_dir": "/c"}
@@ -281,6 +302,7 @@ def test_the_message_names_the_folder_itself_and_a_plain_name(place):
     assert objection(place, WHOLE, {TO: "~"}).free == "models/model"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.alone
 def test_many_concepts_are_quick(place):

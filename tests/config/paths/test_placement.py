@@ -21,6 +21,7 @@ def codes(place, *changes: dict, **kwargs: object) -> list[tuple[str, str]]:
     return [(item.code, item.path) for item in found if item.severity == "error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workspace", ["images/workspace", "images", "./images/a/b", "link/workspace", "images/new/"])
 def test_a_workspace_in_a_concept_is_rejected_with_a_suggestion(place, workspace):
     """The next run would train on its samples; the suggestion avoids that."""
@@ -30,12 +31,14 @@ def test_a_workspace_in_a_concept_is_rejected_with_a_suggestion(place, workspace
     assert codes(place, DEEP, dict(found.fix)) == []
 
 
+@pytest.mark.slow
 def test_samples_in_subfolders_that_are_not_read_are_harmless(place):
     """A concept without subfolders doesn't read them; even then, the folder itself is no valid workspace."""
     assert codes(place, {"workspace_dir": "images/workspace"}) == []
     assert codes(place, {"workspace_dir": "images"}) == [("workspace-in-concept", "workspace_dir")]
 
 
+@pytest.mark.slow
 def test_concepts_that_are_not_trained_on_do_not_count(place):
     """A disabled concept doesn't count; one for validation does, since its loss would be measured on samples."""
     (place / "other").mkdir()
@@ -48,6 +51,7 @@ def test_concepts_that_are_not_trained_on_do_not_count(place):
     assert found == [("workspace-in-concept", "workspace_dir")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["samples", "save", "backup", "samples/0 - a cat"])
 def test_a_concept_in_what_the_run_writes_is_rejected(place, folder):
     """The run would train on its own output."""
@@ -58,6 +62,7 @@ def test_a_concept_in_what_the_run_writes_is_rejected(place, folder):
     assert ("concept-in-workspace", "concepts.0.path") in found
 
 
+@pytest.mark.slow
 def test_cache_and_concepts_are_apart(place):
     """Neither may contain the other, through links too, with or without subfolders; without caching there is no cache."""
     (place / "link").symlink_to(place / "images")
@@ -72,6 +77,7 @@ def test_cache_and_concepts_are_apart(place):
     assert codes(place, {"concepts.0.path": "project/image", "cache_dir": "project", "latent_caching": False}) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workspace", [".", "runs", "config/mine", "cache"])
 def test_the_panels_own_folders_are_no_workspace(place, workspace):
     """The workspace has folders with the same names."""
@@ -79,6 +85,7 @@ def test_the_panels_own_folders_are_no_workspace(place, workspace):
     assert (found.code, found.fix) == ("workspace-in-panel", {"workspace_dir": "workspace/run"})
 
 
+@pytest.mark.slow
 def test_a_cache_that_onetrainer_would_empty_of_other_files_is_rejected(place):
     """It deletes folders by name, so they have to contain only a cache, its own or ours."""
     theirs = place / "cache-of-mine" / "image" / ("0a" * 32) / "variation-0"
@@ -102,6 +109,7 @@ def test_a_cache_that_onetrainer_would_empty_of_other_files_is_rejected(place):
     assert codes(place, dict(found.fix), backend="onetrainer") == []
 
 
+@pytest.mark.slow
 def test_debug_images_are_not_trained_on(place):
     """The debug folder counts while debug mode is on."""
     inside = {"debug_dir": "images/debug"}

@@ -22,6 +22,8 @@ from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.service.datasets.concepts import ConceptStore
 from tests.engine.data.test_dataset import Averages
 
+pytestmark = pytest.mark.exhaustive
+
 NAMES = st.text(st.sampled_from("ab .-_é字\n'[%"), min_size=1, max_size=5).filter(lambda name: name not in (".", ".."))
 SUFFIXES = st.sampled_from([".png", ".PNG", ".jpg", ".Jpeg", ".webp", ".tif", ".gif", ".txt", ".TXT", "-masklabel.png", ".json"])
 SIDES = st.integers(1, 90)

@@ -48,6 +48,7 @@ def drawn(variation, index):
     return sample_image_augmentation((24, 32), image, resolution, 8, SEEDS.of_item(variation, index), bucketing=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype", "variation", "index"), ITEMS)
 def test_an_image_and_its_mask_are_changed_as_recorded(recorded, name, dtype, variation, index):
     """This covers size, crop, flip, rotation and colors; the mask changes too, at the latents' resolution."""

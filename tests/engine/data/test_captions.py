@@ -36,6 +36,7 @@ def test_special_tags_come_from_a_file(tmp_path):
     assert set(chosen(settings, (f"house, {file}",))) == {str(file)}
 
 
+@pytest.mark.slow
 def test_regular_expressions_are_evaluated_once_for_all_tags():
     """The evaluation has a time limit."""
     settings = DROPPED | {
@@ -46,6 +47,7 @@ def test_regular_expressions_are_evaluated_once_for_all_tags():
     assert set(chosen(settings, ("red hair, house, (blue sky)",))) == {"house"}
 
 
+@pytest.mark.slow
 def test_a_regular_expression_that_takes_too_long_ends_the_start(monkeypatch):
     """Training doesn't begin."""
     monkeypatch.setattr(patterns, "RUN_S", 0.3)

@@ -83,6 +83,7 @@ def opened(folder, encoder, *, reports=None, text_fixed=True, concept=None, **ch
     return data
 
 
+@pytest.mark.slow
 def test_everything_is_encoded_once(folder):
     """A second start with the same data encodes nothing."""
     encoder = Averages()
@@ -94,6 +95,7 @@ def test_everything_is_encoded_once(folder):
     assert len(list(data.batches(0))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "images", "texts"),
     [
@@ -114,6 +116,7 @@ def test_only_what_changed_is_encoded_again(folder, change, images, texts):
     assert (len(encoder.images), len(encoder.texts)) == (images, texts)
 
 
+@pytest.mark.slow
 def test_only_the_changed_image_or_caption_is_encoded_again(folder):
     """One image is new, one changed, one caption edited, one image removed."""
     opened(folder, Averages())
@@ -127,6 +130,7 @@ def test_only_the_changed_image_or_caption_is_encoded_again(folder):
     assert (len(encoder.images), len(encoder.texts)) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_damaged_or_vanished_entry_is_encoded_again(folder):
     """Clearing the cache during a run only costs time."""
     encoder = Averages()
@@ -143,6 +147,7 @@ def test_a_damaged_or_vanished_entry_is_encoded_again(folder):
     assert len(list(fresh.batches(0))) == 2
 
 
+@pytest.mark.slow
 def test_a_batch_holds_what_belongs_together(folder):
     """Latents, tokens, text, weight, path and caption of each image have the same index."""
     data = opened(folder, Averages(), concept={"loss_weight": 0.5})
@@ -156,6 +161,7 @@ def test_a_batch_holds_what_belongs_together(folder):
         assert batch.loss_weight_B.tolist() == [0.5, 0.5]
 
 
+@pytest.mark.slow
 def test_a_trained_text_encoder_gets_tokens_only(folder):
     """Its output changes with every step, so nothing is cached."""
     encoder = Averages()
@@ -164,6 +170,7 @@ def test_a_trained_text_encoder_gets_tokens_only(folder):
     assert "hidden" not in next(data.batches(0)).tensors
 
 
+@pytest.mark.slow
 def test_captions_vary_with_the_variation(folder):
     """For each variation, one of several lines is chosen, always the same one."""
     for number in range(4):
@@ -176,6 +183,7 @@ def test_captions_vary_with_the_variation(folder):
         assert [again.caption(item) for item in again.items(epoch)] == [data.caption(item) for item in data.items(epoch)]
 
 
+@pytest.mark.slow
 def test_random_flips_are_decided_by_image_and_variation(folder):
     """About half of many variations are flipped, always the same ones."""
     concept = {"image": {"enable_random_flip": True}, "image_variations": 20}
@@ -186,6 +194,7 @@ def test_random_flips_are_decided_by_image_and_variation(folder):
     assert [again.transform(item).augmentation.flipped for epoch in range(20) for item in again.items(epoch)] == flips
 
 
+@pytest.mark.slow
 def test_a_concept_can_have_a_resolution_of_its_own(folder):
     """The setting is ``enable_resolution_override``."""
     image = {"enable_resolution_override": True, "resolution_override": "64"}
@@ -193,6 +202,7 @@ def test_a_concept_can_have_a_resolution_of_its_own(folder):
     assert next(data.batches(0)).tensors["latents"].shape == (2, 3, 64, 64)
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_encoding(folder):
     """The stop check is called after each image."""
     asked = []

@@ -64,6 +64,7 @@ def test_captions_in_other_encodings_are_trained_and_named(tmp_path):
     assert [w.code for w in warnings] == ["caption_encoding"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_named_and_the_rest_is_trained(tmp_path):
     """This covers broken links, cycles, hidden files, other formats, and any broken images."""
     for name in ("a.png", "sub/b.png", ".hidden/c.png", "._a.png"):
@@ -83,6 +84,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_trained(tmp_path):
     assert "d.jfif" in named["skipped_formats"]
 
 
+@pytest.mark.slow
 def test_nothing_outside_the_allowed_folders_is_trained(tmp_path):
     """This covers images, captions, concept folders, and the file with all captions."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"

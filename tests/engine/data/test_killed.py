@@ -19,7 +19,7 @@ from tests.engine.data.test_dataset import Averages
 from tests.engine.data.test_masks import opened
 from tests.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 IMAGES = 40
 ROOT = Path(__file__).parents[3]

@@ -13,6 +13,8 @@ from onetrainer_gradio.engine.data.dataset import Collection, Dataset, Reports
 from onetrainer_gradio.engine.data.seeds import Loader, StageSeeds
 from tests.engine.data.test_dataset import Averages
 
+pytestmark = pytest.mark.slow
+
 INPAINTING = {"mask_input": True, "conditioning_input": True}
 
 

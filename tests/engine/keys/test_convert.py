@@ -27,6 +27,8 @@ def file_of(folder: Path, model_type: str, *components: str) -> Path:
     return source
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model_type", "component"),
     [
@@ -53,6 +55,7 @@ def test_every_format_leads_back_to_the_first(model_type, component, tmp_path):
     assert header["modelspec.hash_sha256"].startswith("0x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "model_type"), [(768, "STABLE_DIFFUSION_15"), (1024, "STABLE_DIFFUSION_20")])
 def test_the_width_of_the_text_encoder_shows_the_version(width, model_type, tmp_path):
     """The layers of SD1 and SD2 have the same names, but ComfyUI uses different names for their text encoders."""
@@ -66,6 +69,8 @@ def test_the_width_of_the_text_encoder_shows_the_version(width, model_type, tmp_
     )
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_backup_is_converted(tmp_path):
     """Its LoRA is in a folder."""
     (tmp_path / "backup" / "lora").mkdir(parents=True)
@@ -73,6 +78,7 @@ def test_a_backup_is_converted(tmp_path):
     assert convert_lora(tmp_path / "backup", tmp_path / "b.safetensors", "DIFFUSERS_LORA").tensors == 504 * 2
 
 
+@pytest.mark.slow
 def test_what_isnt_possible_is_an_error(tmp_path):
     """Nothing is replaced or guessed."""
     source = file_of(tmp_path, "STABLE_DIFFUSION_15", "unet")
@@ -106,6 +112,7 @@ def test_the_command_has_a_word_for_every_format():
     assert sorted(WORDS) == sorted(name.value.removesuffix("_LORA").lower() for name in LORA_FORMATS)
 
 
+@pytest.mark.slow
 def test_a_data_type_is_applied_to_every_tensor(tmp_path):
     """It works as for a run's result, whatever a backup's data type."""
     source = file_of(tmp_path, "STABLE_DIFFUSION_15", "unet")

@@ -69,6 +69,7 @@ def test_every_format_can_be_read_again(model_format):
         assert torch.allclose(change(read, module), change(small(), module), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_same_shape_has_onetrainers_counts():
     """353 layers: 1059 tensors for kohya, 706 for diffusers; the filter ``attentions`` leaves 192 of the UNet's.
 
@@ -120,6 +121,7 @@ def test_every_family_with_tables_has_the_name_of_its_facts():
         keys_of("HUNYUAN_VIDEO")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model_type", "model_format"), [case for case in CASES if case[1] != "INTERNAL"])
 def test_the_keys_are_those_of_onetrainer(model_type, model_format):
     """A LoRA for every layer of a published model has the keys that OneTrainer writes."""
@@ -129,6 +131,8 @@ def test_the_keys_are_those_of_onetrainer(model_type, model_format):
     assert [len(written), hashlib.sha256(text.encode()).hexdigest()] == ONETRAINER[model_type][model_format]
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model_type", "model_format"),
     [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] != "STABLE_DIFFUSION_15")) for case in CASES],
@@ -151,6 +155,7 @@ def test_a_file_is_read_as_what_was_written(model_type, model_format):
             assert all(torch.equal(read[name], expected[name]) for name in read)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["STABLE_DIFFUSION_3", "FLUX_DEV_1"])
 def test_joined_and_split_projections_change_the_weights_alike(model_type):
     """A LoRA that is joined for a native file and split again changes every layer equally, at a higher rank."""
@@ -162,6 +167,7 @@ def test_joined_and_split_projections_change_the_weights_alike(model_type):
     assert all(torch.allclose(change(again, module), change(lora, module), atol=1e-6) for module in modules)
 
 
+@pytest.mark.slow
 def test_a_lora_of_three_attention_projections_has_no_effect_on_the_fourth():
     """FLUX.1's single blocks fuse attention and feed-forward: layers without a LoRA get zeros."""
     keys = keys_of("FLUX_DEV_1")
@@ -174,6 +180,7 @@ def test_a_lora_of_three_attention_projections_has_no_effect_on_the_fourth():
     assert not change(split, f"{module}.proj_mlp").any()
 
 
+@pytest.mark.slow
 def test_the_halves_of_the_last_norm_change_places():
     """Native files have the reverse order of shift and scale in the final norm, and in SD3's last context norm."""
     lora = adapter("STABLE_DIFFUSION_3", "transformer", dora=True)
@@ -190,6 +197,7 @@ def test_the_halves_of_the_last_norm_change_places():
     assert torch.equal(up, lora[f"transformer.{same}.lora_up.weight"])
 
 
+@pytest.mark.slow
 def test_what_a_format_cant_hold_is_rejected_by_name():
     """ORIGINAL contains only the denoiser: no text encoder and no embeddings."""
     lora = adapter("FLUX_DEV_1")
@@ -200,6 +208,7 @@ def test_what_a_format_cant_hold_is_rejected_by_name():
         write_adapter(bundled, "ORIGINAL_LORA", keys_of("FLUX_DEV_1"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_format", [name for name in LORA_FORMATS if name != "ORIGINAL_LORA"])
 def test_bundled_embeddings_stay_in_the_file(model_format):
     """Their names are the same in every format, whatever the placeholder."""
@@ -236,6 +245,7 @@ def test_names_of_other_programs_are_read(key, internal):
     assert read[internal.replace("lora_down.weight", "alpha")] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key",
     ["lora_unet_conv_in.hada_t1", "lora_unet_conv_in.diff", "lora_unet_conv_in.oft_blocks", "lora_unet_conv_in.on_input"],
@@ -247,6 +257,7 @@ def test_unknown_types_of_adapters_are_rejected_by_name(key):
         read_adapter(lora | {key: torch.zeros(1)}, LoraKeys.published("STABLE_DIFFUSION_15"), "file")
 
 
+@pytest.mark.slow
 def test_diffusers_reads_lora_and_dora_per_output_alone():
     """Other types are written too, but diffusers can't load them."""
     keys = keys_of("STABLE_DIFFUSION_15")

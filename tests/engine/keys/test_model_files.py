@@ -99,6 +99,7 @@ def in_transformers(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tenso
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model_type", "unet", "text"),
     [("STABLE_DIFFUSION_15", "unet", "clip_l"), ("STABLE_DIFFUSION_21", "unet2", "clip_h")],
@@ -122,6 +123,7 @@ def test_stable_diffusion_is_read_by_diffusers(model_type, unet, text):
     same(in_transformers(read, text), state(text))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_stable_diffusion_xl_is_read_by_diffusers():
     """This covers both text encoders; the projection keeps its orientation, as in OneTrainer's files."""
@@ -148,6 +150,7 @@ def test_stable_diffusion_xl_is_read_by_diffusers():
     assert marked["v_pred"].numel() == 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["sd3", "sd35"])
 def test_stable_diffusion_3_is_read_by_diffusers(size):
@@ -163,6 +166,7 @@ def test_stable_diffusion_3_is_read_by_diffusers(size):
     assert not any(name.startswith("text_encoders.clip_l.") for name in tensors)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_flux_is_read_by_diffusers():
     """Both formats contain only the transformer."""
@@ -173,6 +177,7 @@ def test_flux_is_read_by_diffusers():
     same(single_file_utils.convert_flux_transformer_checkpoint_to_diffusers(tensors), state("flux"))
 
 
+@pytest.mark.slow
 def test_original_names_are_those_of_the_published_checkpoint():
     """Every tensor of a full-size Stable Diffusion 1.5 has the published name and shape."""
     components = {"unet": model("unet").state_dict(), "vae": model("vae").state_dict()}

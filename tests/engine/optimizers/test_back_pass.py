@@ -36,6 +36,7 @@ def trained(name, *, early, limit=None, accumulation=1, steps=4):
     return parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("name", EARLY)
 def test_the_weights_are_those_of_a_step_afterwards(name, accumulation):

@@ -54,6 +54,7 @@ def test_there_is_a_recipe_for_each_of_the_43():
     assert set(RECIPES) == set(Optimizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AVAILABLE)
 def test_it_trains(name):
     """The loss falls."""
@@ -64,6 +65,7 @@ def test_it_trains(name):
     assert loss(parameters).item() < before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", AVAILABLE)
 def test_it_resumes_bit_for_bit(name, dtype):
@@ -99,6 +101,7 @@ def test_schedule_free_weights_are_averaged_within_the_block_only():
     stepped(optimizer, parameters, STEPS, STEPS + 1)
 
 
+@pytest.mark.slow
 def test_adaptive_optimizers_report_the_rate_that_they_use():
     """It is the estimate times the configured rate."""
     config, parameters = chosen("PRODIGY"), weights()
@@ -125,6 +128,7 @@ def test_parameters_that_the_library_rejects_are_reported():
         made(config, weights())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(Optimizer))
 def test_a_missing_library_is_reported_with_the_command_that_installs_it(name, monkeypatch):
     """On a GPU only the library can be missing; without one, optimizers that need a GPU are rejected for that."""

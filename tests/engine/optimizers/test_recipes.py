@@ -57,6 +57,7 @@ def plain(value):
     return "inf" if isinstance(value, float) and math.isinf(value) else value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_the_arguments_are_onetrainers(name, case):
     """Names and values are the same, except for those that only our subclasses have."""

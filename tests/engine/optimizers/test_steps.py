@@ -19,6 +19,8 @@ from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.engine import optimizers
 from onetrainer_gradio.engine.methods.method import ParameterGroup
 
+pytestmark = pytest.mark.slow
+
 FILE = Path(__file__).parents[2] / "fixtures" / "onetrainer_optimizer_steps.safetensors"
 SHAPES = ((6, 4), (3, 2, 3, 3), (4, 3, 1, 1), (5,), (40, 20))
 STEPS = 6

@@ -16,6 +16,8 @@ from tests.engine.optimizers.toy import AVAILABLE, WORKING
 from tests.engine.recording import FakeControl, Recorder, after_step
 from tests.engine.test_toy_run import SAMPLE, _registered, model, toy  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 SPECIAL = [
     name
     for name in (
@@ -41,6 +43,7 @@ def final(config):
     return load_file(config.output_model_destination)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("early", [False, True], ids=["after", "during"])
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != SPECIAL[0])) for name in SPECIAL])
 def test_a_run_resumes_bit_for_bit(toy, train, tmp_path, name, early):  # noqa: F811
@@ -72,6 +75,7 @@ def test_a_run_resumes_bit_for_bit(toy, train, tmp_path, name, early):  # noqa: 
     assert all(step.grad_norm and step.grad_norm > 0 for step in recorder.steps)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(Optimizer.SCHEDULE_FREE_ADAMW not in AVAILABLE, reason="its library isn't installed")
 def test_samples_of_a_schedule_free_optimizer_change_nothing(toy, train):  # noqa: F811
     """They use the averaged weights; the losses equal those of a run without samples."""

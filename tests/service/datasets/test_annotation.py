@@ -54,6 +54,7 @@ def texts(folder: Path) -> dict[str, str]:
     return {path.stem: path.read_text() for path in sorted((folder / CATS).glob("*.txt"))}
 
 
+@pytest.mark.exhaustive
 def test_captions_are_previewed_and_then_written_where_they_are_missing(datasets: Datasets, tmp_path: Path, blip: str) -> None:
     """The preview writes nothing; the trigger word comes first; one undo reverts everything."""
     preview = done(datasets, model=blip, before="sks", preview=True, options={"max_tokens": 4})
@@ -72,6 +73,7 @@ def test_captions_are_previewed_and_then_written_where_they_are_missing(datasets
     assert texts(tmp_path) == {"3": "by hand"}
 
 
+@pytest.mark.exhaustive
 def test_a_stopped_job_is_resumed_where_it_stopped(datasets: Datasets, tmp_path: Path, blip: str) -> None:
     """Even when it replaces captions, finished work isn't repeated."""
     asked = {"task": "caption", "kind": "transformers", "model": blip, "replace": True, "options": {"max_tokens": 3}}
@@ -87,6 +89,7 @@ def test_a_stopped_job_is_resumed_where_it_stopped(datasets: Datasets, tmp_path:
     assert len(texts(tmp_path)) == 7
 
 
+@pytest.mark.exhaustive
 def test_masks_are_written_under_onetrainers_name(datasets: Datasets, tmp_path: Path) -> None:
     """It writes only missing masks; a preview is a separate image."""
     model = str(write_clipseg(tmp_path / "clipseg"))
@@ -104,6 +107,7 @@ def test_masks_are_written_under_onetrainers_name(datasets: Datasets, tmp_path: 
     assert len(datasets.moves.trash_entries(CATS)) == 1
 
 
+@pytest.mark.exhaustive
 def test_what_is_missing_fails_with_a_clear_error(datasets: Datasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example is a model that isn't on this machine, in offline mode."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -116,6 +120,7 @@ def test_what_is_missing_fails_with_a_clear_error(datasets: Datasets, tmp_path: 
     assert {model.kind for model in TASKS["caption"]} == {"transformers", "tagger"}
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_trains_has_the_gpu_alone(datasets: Datasets, tmp_path: Path, blip: str, decoder: ImageDecoder) -> None:
     """Captions are generated on the CPU in the meantime."""
     library = DatasetLibrary(tmp_path)

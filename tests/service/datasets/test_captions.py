@@ -132,6 +132,7 @@ def test_undo_leaves_what_was_changed_since(datasets: Datasets, tmp_path: Path) 
     assert (tmp_path / CATS / "a.txt").read_text() == "later"
 
 
+@pytest.mark.slow
 def test_saving_while_typing_is_one_change(datasets: Datasets, tmp_path: Path, decoder: ImageDecoder) -> None:
     """Quick autosaves of the same caption are undone together, even after a restart."""
     version = datasets.captions.read(CATS, "a.png")["version"]

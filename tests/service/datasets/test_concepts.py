@@ -56,6 +56,7 @@ def opened(data: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(content)))
 
 
+@pytest.mark.slow
 def test_a_folder_is_reported_with_captions_masks_sizes_and_what_is_broken(store: ConceptStore) -> None:
     """The result has everything that a concept's card shows."""
     (cats,) = store.statistics(config())["concepts"]
@@ -71,6 +72,7 @@ def test_a_folder_is_reported_with_captions_masks_sizes_and_what_is_broken(store
     assert cats["bytes"] > 0
 
 
+@pytest.mark.slow
 def test_buckets_are_at_the_resolution_of_the_settings(store: ConceptStore) -> None:
     """There is one table per edge length, in multiples of the model type; small images are counted."""
     (cats,) = store.statistics(config(resolution="512,256"))["concepts"]
@@ -82,6 +84,7 @@ def test_buckets_are_at_the_resolution_of_the_settings(store: ConceptStore) -> N
     assert fixed["buckets"] == [{"width": 768, "height": 512, "images": 4}]
 
 
+@pytest.mark.slow
 def test_the_total_counts_repeats_batches_and_what_fills_none(base: Path, store: ConceptStore) -> None:
     """Disabled concepts don't count; buckets of all concepts are filled together."""
     (base / "cats" / "e.png").unlink()
@@ -94,12 +97,14 @@ def test_the_total_counts_repeats_batches_and_what_fills_none(base: Path, store:
     assert (total["steps_per_epoch"], total["steps"], total["left"]) == (5, 50, 2)
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_no_part_of_an_epoch(store: ConceptStore) -> None:
     """The run skips it, so the total doesn't count it."""
     total = store.statistics(config({}, {"type": "VALIDATION"}))["total"]
     assert (total["concepts"], total["images"], total["per_epoch"], total["steps_per_epoch"]) == (1, 4, 4, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "problem"), [("", "No folder"), ("nowhere", "doesn't exist")])
 def test_a_folder_that_is_not_there_is_a_problem_of_its_card(store: ConceptStore, path: str, problem: str) -> None:
     """The other concepts are still reported."""
@@ -108,6 +113,7 @@ def test_a_folder_that_is_not_there_is_a_problem_of_its_card(store: ConceptStore
     assert statistics["concepts"][1]["images"] == 5
 
 
+@pytest.mark.slow
 def test_nothing_outside_the_allowed_folders_is_looked_at(base: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Neither a path nor a link to an image leads outside."""
     outside = tmp_path_factory.mktemp("outside")
@@ -126,6 +132,7 @@ def test_nothing_outside_the_allowed_folders_is_looked_at(base: Path, tmp_path_f
         store.preview(config({"path": "links"}), 0)
 
 
+@pytest.mark.slow
 def test_what_changed_in_a_folder_is_seen(base: Path, store: ConceptStore) -> None:
     """A new caption changes the fingerprint; without a change it stays the same."""
     first = store.statistics(config())["concepts"][0]
@@ -147,6 +154,7 @@ def test_captions_of_an_unchanged_folder_are_read_once(base: Path) -> None:
     assert reader.look(base / "cats", False) is not first
 
 
+@pytest.mark.slow
 def test_a_look_that_ran_out_of_time_continues_when_asked_again(base: Path) -> None:
     """Headers that were read are not read again and the next scan has more time, so each scan gets further."""
     now = 0.0
@@ -161,6 +169,8 @@ def test_a_look_that_ran_out_of_time_continues_when_asked_again(base: Path) -> N
     assert (statistics[0], statistics[-1]) == (False, True)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_the_first_image_that_can_be_read_is_the_thumbnail(base: Path, store: ConceptStore) -> None:
     """The thumbnail is a small WebP, generated once; an unknown id is not found."""
     (base / "cats" / "a.png").write_bytes(b"broken now")
@@ -177,6 +187,7 @@ def test_the_first_image_that_can_be_read_is_the_thumbnail(base: Path, store: Co
             store.thumbnail(wrong)
 
 
+@pytest.mark.slow
 def test_a_preview_draws_images_and_captions_by_the_settings(store: ConceptStore) -> None:
     """Each variant has the size of its bucket and its augmented caption; the same seed gives the same variants."""
     image = {"enable_random_flip": True, "enable_fixed_brightness": True, "random_brightness_max_strength": 0.5}
@@ -194,6 +205,7 @@ def test_a_preview_draws_images_and_captions_by_the_settings(store: ConceptStore
     assert store.preview(settings, 0, image_index=6)["file"] == "b.png"
 
 
+@pytest.mark.slow
 def test_changes_are_seen_in_the_pixels(base: Path, store: ConceptStore) -> None:
     """Flip, brightness, saturation and hue are measured on an image with two halves."""
     two = Image.new("RGB", (64, 64), (200, 0, 0))
@@ -219,6 +231,7 @@ def test_changes_are_seen_in_the_pixels(base: Path, store: ConceptStore) -> None
     assert near(corners(enable_fixed_rotate=True, random_rotate_max_angle=180), (200, 0, 0), (0, 0, 60))
 
 
+@pytest.mark.slow
 def test_captions_come_from_the_source_of_the_concept(base: Path, store: ConceptStore) -> None:
     """The source is a file next to the image, one file for all images, or the image's name."""
     (base / "all.txt").write_text("one\ntwo\n")
@@ -228,18 +241,21 @@ def test_captions_come_from_the_source_of_the_concept(base: Path, store: Concept
         assert store.preview(config({"text": text}), 0, image_index=0)["captions"] == captions
 
 
+@pytest.mark.slow
 def test_a_cached_run_sees_fewer_variants_than_the_preview(store: ConceptStore) -> None:
     """The preview mentions it only if latents are cached."""
     assert "generated before the run" in store.preview(config(latent_caching=True), 0)["notes"][0]
     assert store.preview(config(latent_caching=False), 0)["notes"] == []
 
 
+@pytest.mark.slow
 def test_a_model_type_that_is_not_known_here_has_a_preview(store: ConceptStore) -> None:
     """Images of a newer OneTrainer model type are previewed like any others."""
     newer = config({"image": {"enable_random_mask_rotate_crop": True}}, model_type="MODEL_OF_NEXT_YEAR")
     assert store.preview(newer, 0)["variants"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_folder_full_of_broken_files_is_reported_at_once(base: Path, store: ConceptStore) -> None:

@@ -42,6 +42,7 @@ def files(folder: Path) -> list[str]:
     return sorted(name for name in found if not name.startswith("."))
 
 
+@pytest.mark.slow
 def test_the_trash_holds_image_caption_and_mask_until_they_are_restored(datasets: Datasets, tmp_path: Path) -> None:
     """The files keep their relative paths, also in subfolders."""
     before = files(tmp_path / CATS)
@@ -66,6 +67,7 @@ def test_restoring_replaces_nothing(datasets: Datasets, tmp_path: Path) -> None:
             datasets.moves.restore(CATS, wrong)
 
 
+@pytest.mark.slow
 def test_a_caption_that_two_images_share_stays_with_the_other_one(datasets: Datasets, tmp_path: Path) -> None:
     """The caption moves with the last of its images."""
     datasets.moves.trash(CATS, ["twin.jpg"], EVERY)

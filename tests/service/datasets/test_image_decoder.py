@@ -48,6 +48,7 @@ def bomb(path, side, kind=2):
     return path
 
 
+@pytest.mark.exhaustive
 def test_thumbnails_and_previews(decoder, tmp_path):
     """They are upright and small, and one process decodes all of them."""
     exif = Image.Exif()
@@ -63,6 +64,7 @@ def test_thumbnails_and_previews(decoder, tmp_path):
     assert decoder._process is first
 
 
+@pytest.mark.exhaustive
 def test_a_process_that_exited_is_started_again(decoder, tmp_path):
     """It exits after a while without requests."""
     Image.new("L", (64, 64)).save(tmp_path / "x.png")
@@ -72,6 +74,7 @@ def test_a_process_that_exited_is_started_again(decoder, tmp_path):
     assert decoder.thumbnail(tmp_path / "x.png", 96, 192)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.alone
 def test_an_image_bomb_costs_neither_memory_nor_time(decoder, tmp_path):
     """For 13,300 pixels square, the header of a color image is rejected; a gray one fits into the limit."""
@@ -100,6 +103,7 @@ def test_what_cannot_be_shown_is_an_error_and_the_next_one_works(decoder, tmp_pa
     assert decoder.thumbnail(tmp_path / "x.png", 96, 192)
 
 
+@pytest.mark.exhaustive
 def test_an_image_of_extreme_sides_ends_at_the_memory_limit(decoder, tmp_path):
     """Scaling an image one pixel high would give hundreds of millions of pixels."""
     Image.new("L", (60000, 1)).save(tmp_path / "x.png")
@@ -108,6 +112,7 @@ def test_an_image_of_extreme_sides_ends_at_the_memory_limit(decoder, tmp_path):
     assert decoder.thumbnail(tmp_path / "x.png", 96, 192)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.alone
 def test_decoding_ends_at_its_time_limit(tmp_path):
     """The process is killed, and the next image gets a new one."""
@@ -122,6 +127,7 @@ def test_decoding_ends_at_its_time_limit(tmp_path):
     decoder.close()
 
 
+@pytest.mark.exhaustive
 def test_too_many_at_a_time_are_asked_to_come_again(decoder, tmp_path):
     """Waiting requests don't accumulate."""
     Image.new("L", (64, 64)).save(tmp_path / "x.png")

@@ -66,6 +66,7 @@ def test_a_page_has_everything_about_its_images(base: Path, index_of: IndexOf) -
     assert len(two["caption_version"]) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -112,6 +113,7 @@ def test_a_change_of_a_file_is_seen(base: Path, index_of: IndexOf) -> None:
     assert after["images"][0]["caption"] == "blue cat now"
 
 
+@pytest.mark.slow
 def test_new_files_are_seen_also_in_folders_that_were_quiet(base: Path, index_of: IndexOf) -> None:
     """An unchanged folder is not scanned again; one with a new, renamed or removed file is."""
     folder = base / FOLDER
@@ -159,6 +161,7 @@ def test_reading_takes_a_limited_time_and_continues(base: Path, index_of: IndexO
     assert index.page(FOLDER, Query(sort="pixels"))["complete"] is False
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_ten_thousand_images_are_listed_quickly_in_bounded_memory(tmp_path: Path, index_of: IndexOf) -> None:
     """First page, last page, a search and a sort by size each stay within a page's CPU time."""

@@ -69,6 +69,7 @@ def inspected(datasets: Datasets) -> dict[str, Any]:
     return datasets.inspector.report(CATS)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_each_problem_is_found_and_each_operation_removes_it(datasets: Datasets, tmp_path: Path) -> None:
     """It finds exact and similar duplicates, small, rotated, broken and
@@ -118,6 +119,7 @@ def test_all_kinds_are_dealt_with_after_one_inspection(datasets: Datasets, tmp_p
     assert {"copy.png", "other.png", "rotated.png", "rotated again.png", "scan.png"} <= left
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_is_ignored_is_not_reported_until_the_file_changes(
     datasets: Datasets, tmp_path: Path, decoder: ImageDecoder
@@ -133,6 +135,7 @@ def test_what_is_ignored_is_not_reported_until_the_file_changes(
     again.close()
 
 
+@pytest.mark.slow
 def test_an_unknown_operation_is_rejected(datasets: Datasets) -> None:
     with pytest.raises(ConfigValueError):
         datasets.inspector.fix(CATS, "ugly")
@@ -140,6 +143,7 @@ def test_an_unknown_operation_is_rejected(datasets: Datasets) -> None:
         datasets.inspector.start("dogs")
 
 
+@pytest.mark.slow
 def test_the_bucket_view_has_the_sizes_of_training(datasets: Datasets) -> None:
     """The view and the engine use the same functions; an image that is too wide is cropped at its sides."""
     rows = datasets.index.rows(CATS, ["one.png", "tiny.png", "broken.png"], Query())

@@ -203,6 +203,7 @@ def test_names_that_lead_elsewhere_are_rejected(name: str) -> None:
         safe_path(name)
 
 
+@pytest.mark.slow
 def test_a_caption_follows_its_image_to_another_name(place: Place) -> None:
     """No file is replaced; identical files are not added twice."""
     place.send("a.png", b"one")
@@ -220,6 +221,8 @@ def test_a_caption_follows_its_image_to_another_name(place: Place) -> None:
     }
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_an_upload_is_known_at_every_moment_of_its_end(place: Place) -> None:
     """A client that polls without a pause never gets the response that it doesn't exist."""
     for number in range(20):
@@ -232,6 +235,7 @@ def test_an_upload_is_known_at_every_moment_of_its_end(place: Place) -> None:
         assert state["state"] == "done"
 
 
+@pytest.mark.slow
 def test_an_archive_is_unpacked_without_its_outer_folder(place: Place) -> None:
     """It has images and captions; files that don't belong in a dataset are listed with a reason."""
     content = zipped(
@@ -243,6 +247,7 @@ def test_an_archive_is_unpacked_without_its_outer_folder(place: Place) -> None:
     assert place.files() == {"a.png": b"image", "a.txt": b"cat", "b/c.jpg": b"other"}
 
 
+@pytest.mark.slow
 def test_an_archive_never_writes_elsewhere(place: Place) -> None:
     """Parent folders, absolute paths and links are skipped."""
     content = zipped(
@@ -254,6 +259,7 @@ def test_an_archive_never_writes_elsewhere(place: Place) -> None:
     assert not (place.folder / "datasets" / "up.png").exists()
 
 
+@pytest.mark.slow
 def test_archives_made_to_fill_the_disk_or_memory_are_rejected(place: Place) -> None:
     """This covers too many files, too high a compression ratio, a file that is no zip, and a wrong declared size."""
     few = place.opened(entries=3)
@@ -296,6 +302,7 @@ def test_a_dataset_is_created_renamed_and_moved_to_the_trash(place: Place) -> No
     assert place.library.list() == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_large_file_needs_little_memory(place: Place) -> None:
     """For 300 MB in pieces, interrupted halfway, the process grows by less than 30 MB."""

@@ -46,6 +46,7 @@ def read(checkouts: Checkouts) -> Checkouts:
     return checkouts
 
 
+@pytest.mark.slow
 def test_a_checkout_that_is_added_is_remembered(data: Path, newer_one: Path) -> None:
     """The list outlives the panel; the id in URLs stays the same."""
     checkouts = Checkouts(data)
@@ -57,6 +58,7 @@ def test_a_checkout_that_is_added_is_remembered(data: Path, newer_one: Path) -> 
     assert checkouts.wait(PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_what_is_removed_is_not_found_again(data: Path, newer_one: Path) -> None:
     """The search doesn't add a removed checkout again; adding it manually does."""
     sources = Sources(search=lambda: [newer_one, data / "nothing"])
@@ -110,6 +112,7 @@ def test_a_folder_without_onetrainer_is_rejected(data: Path, tmp_path: Path, con
     assert checkouts.all() == ()
 
 
+@pytest.mark.slow
 def test_a_checkout_without_an_environment_is_kept_and_reports_it(data: Path, tmp_path: Path) -> None:
     """The problem is listed with it; once an interpreter is set or the environment exists, it can be used."""
     folder = set_up(tmp_path / "OneTrainer", python=False)
@@ -140,6 +143,7 @@ def test_a_panel_for_others_takes_checkouts_from_its_start_only(data: Path, newe
     assert [known.folder for known in checkouts.all()] == [newer_one]
 
 
+@pytest.mark.slow
 def test_its_settings_are_read_in_the_background_and_reported(data: Path, newer_one: Path) -> None:
     """The checkout's own Python reports newer and missing settings, other defaults and model types."""
     messages: list[str] = []
@@ -201,6 +205,7 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[type[BaseException]]:
     return deaths_seen
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(
     data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
@@ -241,6 +246,7 @@ def test_a_page_that_cannot_be_notified_keeps_none_from_being_read(
     assert [checkouts.reading(known).state for known in checkouts.all()] == ["ready", "ready"]
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_reported(data: Path, newer_one: Path) -> None:
     """A result in an unknown format is an error of that checkout."""
     read(Checkouts(data, Sources([newer_one])))
@@ -250,6 +256,7 @@ def test_a_damaged_cache_is_reported(data: Path, newer_one: Path) -> None:
     assert "unknown form" in checkouts.describe(checkouts.all()[0])["settings"]["error"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_an_update_of_the_checkout_is_noticed(data: Path, tmp_path: Path) -> None:
     """When its revision changes, the next look scans its settings again."""
@@ -270,6 +277,7 @@ def test_an_update_of_the_checkout_is_noticed(data: Path, tmp_path: Path) -> Non
     assert checkouts.newer(known).source == "OneTrainer 2222222"
 
 
+@pytest.mark.slow
 def test_lists_of_concepts_and_samples_can_be_read(data: Path, tmp_path: Path) -> None:
     """Relative paths start at the checkout, as in OneTrainer."""
     folder = set_up(tmp_path / "OneTrainer")
@@ -290,6 +298,7 @@ def test_lists_of_concepts_and_samples_can_be_read(data: Path, tmp_path: Path) -
             checkouts.read_list(known.id, kind, name)
 
 
+@pytest.mark.slow
 def test_a_run_can_note_which_checkout_it_used(data: Path, newer_one: Path) -> None:
     """The record has folder, interpreter, revision, version and libraries."""
     checkouts = read(Checkouts(data, Sources([newer_one])))

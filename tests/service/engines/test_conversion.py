@@ -38,6 +38,7 @@ class Instant(LoraConverter):
         return {"model_type": "FLUX_DEV_1", "tensors": 2, "warning": ""}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_process_converts_and_reports_why_not(tmp_path: Path):
     """The new file has the names of its format; a file that is no LoRA isn't converted."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from onetrainer_gradio.errors import UnsupportedError
 from onetrainer_gradio.service.engines.lower_memory import candidates, next_step
 from onetrainer_gradio.service.engines.memory import memory_changes
@@ -40,6 +42,7 @@ class Estimator:
         return bool(self.saving(changed))
 
 
+@pytest.mark.slow
 def test_the_first_change_that_saves_is_taken(tmp_path: Path) -> None:
     config = small_config(tmp_path, batch_size=4)
     step = next_step(config, Estimator(lambda changed: changed.batch_size == 1))  # type: ignore[arg-type]

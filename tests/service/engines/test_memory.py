@@ -23,6 +23,8 @@ from onetrainer_gradio.errors import BusyError, UnsupportedError
 from onetrainer_gradio.service.engines.memory import MemoryEstimator, NewestFirst
 from tests.fakes.estimates import GIB, Computed
 
+pytestmark = pytest.mark.slow
+
 
 def configured(**changes) -> TrainConfig:
     document = {
@@ -98,7 +100,6 @@ def test_a_start_waits_for_an_estimate_only_as_long_as_it_may():
     assert no_answer.asked == 0
 
 
-@pytest.mark.slow
 def test_the_newest_of_those_that_wait_is_next_and_the_oldest_of_too_many_ends():
     """After a change of settings, nobody waits for the estimates of earlier settings, however many there are."""
     turns, order = NewestFirst(max_waiting=3), []
@@ -121,6 +122,7 @@ def test_the_newest_of_those_that_wait_is_next_and_the_oldest_of_too_many_ends()
     assert order == [-1, -2, 5, 4, 3]
 
 
+@pytest.mark.exhaustive
 def test_an_estimate_takes_no_longer_than_its_limit(tmp_path: Path):
     """This holds if the existing process hangs: a second one doesn't get the whole time again."""
     limit_s = 1.0
@@ -141,7 +143,7 @@ def test_an_estimate_takes_no_longer_than_its_limit(tmp_path: Path):
     assert memory.started == 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_one_process_answers_and_ends_with_the_panel(tmp_path: Path):
     """It estimates the demo's model, reports a settings error, and leaves no process behind."""
     memory = MemoryEstimator()

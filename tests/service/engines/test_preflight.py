@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from onetrainer_gradio import backends
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.service.engines.preflight import Preflight
+
+pytestmark = pytest.mark.slow
 
 
 def found(folder: Path, changes: dict[str, object], backend: str = "builtin") -> list[tuple[str, str]]:

@@ -56,6 +56,7 @@ def ids(checkouts: Checkouts) -> tuple[str, str]:
     return f"onetrainer:{bare.id}", f"onetrainer:{ready.id}"
 
 
+@pytest.mark.slow
 def test_with_an_open_choice_the_first_that_can_trains(engines: Engines, checkouts: Checkouts) -> None:
     """The built-in engine is preferred, then a checkout; if none can, the built-in engine reports why."""
     _, ready = ids(checkouts)
@@ -66,6 +67,7 @@ def test_with_an_open_choice_the_first_that_can_trains(engines: Engines, checkou
     assert engines.present(configured(model_type="MODEL_NOBODY_KNOWS")).id == BUILTIN
 
 
+@pytest.mark.slow
 def test_a_setting_that_only_the_checkout_has_asks_for_it(engines: Engines, checkouts: Checkouts) -> None:
     """Without a choice, OneTrainer is used if the built-in engine would ignore a setting."""
     config = configured(**SMALL, sharpness=0.75)
@@ -76,6 +78,7 @@ def test_a_setting_that_only_the_checkout_has_asks_for_it(engines: Engines, chec
     assert "ignores it" in finding.message
 
 
+@pytest.mark.slow
 def test_a_choice_holds_until_the_next_one(engines: Engines, checkouts: Checkouts, tmp_path: Path) -> None:
     """It outlives the panel; if the chosen checkout is no longer registered, the choice is open again."""
     _, ready = ids(checkouts)
@@ -89,6 +92,7 @@ def test_a_choice_holds_until_the_next_one(engines: Engines, checkouts: Checkout
         engines.choose("best")
 
 
+@pytest.mark.slow
 def test_the_options_of_a_run_come_before_the_choice(engines: Engines, checkouts: Checkouts) -> None:
     """A checkout is selected by folder or id and must be registered, because its Python is executed."""
     _, ready = checkouts.all()
@@ -106,6 +110,7 @@ def test_the_options_of_a_run_come_before_the_choice(engines: Engines, checkouts
         engines.settled(config, RunOptions(checkout="/nowhere"))
 
 
+@pytest.mark.slow
 def test_each_engine_reports_why_it_cannot(engines: Engines, checkouts: Checkouts) -> None:
     """The model type is reported before details, and missing parts of a checkout before both."""
     bare, ready = ids(checkouts)
@@ -134,6 +139,8 @@ def test_what_the_checkout_lacks_is_reported_where_it_was_set(engines: Engines, 
     assert not [item for item in engines.findings(configured(), ready) if item.severity == "warning"]
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_the_table_of_types_and_methods_has_what_anything_knows(engines: Engines, checkouts: Checkouts) -> None:
     """Each row shows for each engine whether it can train the type with the method."""
     rows = {(row["model_type"], row["training_method"]): row for row in engines.matrix()}
@@ -181,6 +188,7 @@ def test_a_panel_that_was_started_with_another_backend_uses_it(tmp_path: Path, c
     assert engines.newer().settings == {}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_only_the_checkout_knows_arrives_there_as_it_was_set(make_service: MakeService, tmp_path: Path) -> None:
     """OneTrainer trains a model type and a setting newer than this release, without being selected."""

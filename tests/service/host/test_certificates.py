@@ -33,6 +33,7 @@ def files(folder, *, begins=NOW - DAY, ends=NOW + DAY, password=b"", names=("pan
     return certfile, keyfile
 
 
+@pytest.mark.slow
 def test_a_good_pair_is_read(tmp_path):
     found = read_certificate(*files(tmp_path, names=("panel.example.org", "*.lab.example.org")))
     assert len(found.fingerprint.split(":")) == 32
@@ -50,6 +51,7 @@ def test_one_file_may_have_both(tmp_path):
     assert read_certificate(both).keyfile == both
 
 
+@pytest.mark.slow
 def test_a_password_opens_an_encrypted_key(tmp_path):
     pair = files(tmp_path, password=b"sesame")
     assert read_certificate(*pair, "sesame").password == "sesame"
@@ -114,6 +116,7 @@ def test_it_stays_the_same_while_it_is_good(tmp_path):
     assert own_certificate(tmp_path, ["localhost"]) == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [368, 500])
 def test_it_is_renewed_before_it_expires(tmp_path, days):
     first = own_certificate(tmp_path, ["localhost"])
@@ -122,11 +125,13 @@ def test_it_is_renewed_before_it_expires(tmp_path, days):
     assert second.expires_at > first.expires_at
 
 
+@pytest.mark.slow
 def test_a_new_name_makes_a_new_one(tmp_path):
     first = own_certificate(tmp_path, ["localhost"])
     assert own_certificate(tmp_path, ["localhost", "gpu-box.lan"]).fingerprint != first.fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", ["key.pem", "certificate.pem"])
 def test_damaged_files_are_replaced(tmp_path, damaged):
     first = own_certificate(tmp_path, ["localhost"])

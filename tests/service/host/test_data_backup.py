@@ -89,6 +89,7 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_restored_folder_has_the_files_times_and_modes_of_the_backup(data: Path, tmp_path: Path) -> None:
     os.chmod(data / "runs" / "one" / "run.json", 0o640)
     os.utime(data / "datasets" / "cats" / "samples" / "a.png", ns=(1, 1_700_000_000_123_456_789))
@@ -103,6 +104,7 @@ def test_a_restored_folder_has_the_files_times_and_modes_of_the_backup(data: Pat
     assert leftovers(tmp_path) == leftovers(tmp_path / "new") == []
 
 
+@pytest.mark.slow
 def test_secrets_caches_processes_and_unfinished_files_are_left_out(data: Path, tmp_path: Path) -> None:
     report = back_up(data, tmp_path / "panel.tar")
     assert names(tmp_path / "panel.tar") == {
@@ -123,6 +125,7 @@ def test_secrets_caches_processes_and_unfinished_files_are_left_out(data: Path, 
     assert report.outside == ["/elsewhere/workspace"]
 
 
+@pytest.mark.slow
 @posix
 def test_a_file_that_only_its_owner_may_read_counts_as_a_secret(data: Path) -> None:
     """This covers future files too: the mode decides."""
@@ -138,6 +141,7 @@ def test_a_file_that_only_its_owner_may_read_counts_as_a_secret(data: Path) -> N
     assert "queue.sqlite" in contents_of(data).files
 
 
+@pytest.mark.slow
 def test_secrets_are_included_when_asked_for(data: Path, tmp_path: Path) -> None:
     back_up(data, tmp_path / "panel.tar", secrets=True)
     restore(tmp_path / "panel.tar", tmp_path / "new")
@@ -146,6 +150,7 @@ def test_secrets_are_included_when_asked_for(data: Path, tmp_path: Path) -> None
         assert (tmp_path / "panel.tar").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_samples_backups_and_datasets_can_be_left_out(data: Path, tmp_path: Path) -> None:
     assert set(BACKUP_PARTS) == set(PARTS)
     back_up(data, tmp_path / "panel.tar", without=["samples", "backups"])
@@ -157,6 +162,7 @@ def test_samples_backups_and_datasets_can_be_left_out(data: Path, tmp_path: Path
     assert restore(tmp_path / "panel.tar", tmp_path / "new").without == ("datasets",)
 
 
+@pytest.mark.slow
 def test_a_journal_ends_with_a_complete_line(data: Path, tmp_path: Path) -> None:
     back_up(data, tmp_path / "panel.tar")
     restore(tmp_path / "panel.tar", tmp_path / "new")
@@ -165,6 +171,7 @@ def test_a_journal_ends_with_a_complete_line(data: Path, tmp_path: Path) -> None
     assert lines.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_queue_is_that_of_the_last_transaction_while_another_is_open(data: Path, tmp_path: Path) -> None:
     """A copy of the file alone would contain half of the change, or omit the rollback journal."""
     busy = sqlite3.connect(data / "queue.sqlite", isolation_level=None)
@@ -181,6 +188,7 @@ def test_the_queue_is_that_of_the_last_transaction_while_another_is_open(data: P
     assert "half" not in facts
 
 
+@pytest.mark.slow
 def test_paths_to_the_former_folder_lead_to_the_new_one(data: Path, tmp_path: Path) -> None:
     target = tmp_path / "new ä"
     back_up(data, tmp_path / "panel.tar")
@@ -196,6 +204,7 @@ def test_paths_to_the_former_folder_lead_to_the_new_one(data: Path, tmp_path: Pa
     store.close()
 
 
+@pytest.mark.slow
 def test_paths_in_the_queue_change_too(data: Path, tmp_path: Path) -> None:
     database = sqlite3.connect(data / "queue.sqlite")
     config = json.dumps({"workspace_dir": f"{data}/workspace", "other": f"{data}2/x"})
@@ -210,6 +219,7 @@ def test_paths_in_the_queue_change_too(data: Path, tmp_path: Path) -> None:
     assert json.loads(text) == {"workspace_dir": f"{tmp_path}/new/workspace", "other": f"{data}2/x"}
 
 
+@pytest.mark.slow
 @posix
 def test_a_kept_model_is_stored_once_and_stays_a_hard_link(data: Path, tmp_path: Path) -> None:
     model = data / "workspace" / "model.safetensors"
@@ -223,6 +233,7 @@ def test_a_kept_model_is_stored_once_and_stays_a_hard_link(data: Path, tmp_path:
     assert kept.stat().st_size == 300_000
 
 
+@pytest.mark.slow
 @posix
 def test_links_are_reported_and_never_followed(data: Path, tmp_path: Path) -> None:
     (tmp_path / "private").mkdir()
@@ -233,6 +244,7 @@ def test_links_are_reported_and_never_followed(data: Path, tmp_path: Path) -> No
     assert b"private key" not in (tmp_path / "panel.tar").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["panel.tar", "panel.tar.gz"])
 def test_a_backup_can_be_compressed_and_streamed(data: Path, tmp_path: Path, name: str) -> None:
     back_up(data, tmp_path / name)
@@ -244,6 +256,7 @@ def test_a_backup_can_be_compressed_and_streamed(data: Path, tmp_path: Path, nam
     assert restore(stream, tmp_path / "streamed").files == restore(tmp_path / name, tmp_path / "file").files
 
 
+@pytest.mark.slow
 def test_the_file_exists_only_when_it_is_complete(data: Path, tmp_path: Path) -> None:
     def full(done: int, total: int) -> None:
         raise OSError(28, "No space left on device")
@@ -260,6 +273,7 @@ def interrupt(done: int, total: int) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_what_a_killed_backup_left_is_removed_by_the_next(data: Path, tmp_path: Path) -> None:
     left = tmp_path / ".panel.tar.0123abcd.tmp"
     left.write_bytes(b"half")
@@ -268,6 +282,7 @@ def test_what_a_killed_backup_left_is_removed_by_the_next(data: Path, tmp_path: 
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_a_backup_replaces_no_file_and_is_not_made_inside_the_folder(data: Path, tmp_path: Path) -> None:
     (tmp_path / "panel.tar").write_text("mine")
     with pytest.raises(PathExistsError, match="--overwrite"):
@@ -281,6 +296,7 @@ def test_a_backup_replaces_no_file_and_is_not_made_inside_the_folder(data: Path,
         back_up(data, tmp_path / "nothing" / "panel.tar")
 
 
+@pytest.mark.slow
 def test_too_little_space_is_reported_before_anything_is_written(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +309,7 @@ def test_too_little_space_is_reported_before_anything_is_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "panel.tar"]
 
 
+@pytest.mark.slow
 def test_a_file_that_gets_shorter_meanwhile_is_left_out_and_reported(data: Path, tmp_path: Path) -> None:
     (data / "a_big.bin").write_bytes(os.urandom(4 << 20))
 
@@ -307,6 +324,7 @@ def test_a_file_that_gets_shorter_meanwhile_is_left_out_and_reported(data: Path,
     restore(tmp_path / "panel.tar", tmp_path / "new")
 
 
+@pytest.mark.slow
 def test_a_restore_needs_an_empty_folder(data: Path, tmp_path: Path) -> None:
     back_up(data, tmp_path / "panel.tar")
     before = everything(data)
@@ -320,6 +338,7 @@ def test_a_restore_needs_an_empty_folder(data: Path, tmp_path: Path) -> None:
         restore(tmp_path / "nothing.tar", tmp_path / "new")
 
 
+@pytest.mark.slow
 def test_a_restore_into_a_folder_that_cannot_be_replaced_moves_the_files_into_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +354,7 @@ def test_a_restore_into_a_folder_that_cannot_be_replaced_moves_the_files_into_it
     assert leftovers(mount) == []
 
 
+@pytest.mark.slow
 def test_a_killed_restore_leaves_nothing_for_good(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next restore deletes what it had extracted, next to the folder and in a mount point."""
     back_up(data, tmp_path / "panel.tar")
@@ -422,6 +442,7 @@ def test_a_file_that_differs_from_the_list_is_not_restored(tmp_path: Path, entri
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_or_incomplete_backup_is_not_restored(data: Path, tmp_path: Path) -> None:
     back_up(data, tmp_path / "panel.tar")
     content = (tmp_path / "panel.tar").read_bytes()
@@ -449,6 +470,7 @@ def test_a_backup_of_a_newer_version_is_rejected(tmp_path: Path) -> None:
         restore(archive, tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_the_commands_report_what_they_did(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = str(tmp_path / "panel.tar")
     assert main(["backup", archive, "--data", str(data), "--without", "datasets"]) == 0
@@ -464,6 +486,7 @@ def test_the_commands_report_what_they_did(data: Path, tmp_path: Path, capsys: p
     assert "isn't empty" in capsys.readouterr().err
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @posix
 def test_a_backup_is_whole_while_the_queue_and_a_journal_are_written_all_the_time(data: Path, tmp_path: Path) -> None:
@@ -524,6 +547,7 @@ def test_an_ended_program_leaves_no_half_file(data: Path, tmp_path: Path) -> Non
     assert list(target.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_trained_during_the_backup_has_no_process_afterwards(data: Path, tmp_path: Path) -> None:
     """A panel on the restored folder must not stop the run of the original."""
     write_json(data / "runs" / "one" / "supervisor.json", {"pid": os.getpid()})

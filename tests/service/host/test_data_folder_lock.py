@@ -24,6 +24,7 @@ def other_process():
     process.wait(10)
 
 
+@pytest.mark.slow
 def test_a_second_process_is_rejected_with_the_address_of_the_first(tmp_path, other_process):
     body = {**ProcessIdentity.of(other_process.pid).as_dict(), "address": "http://127.0.0.1:7860/"}
     (tmp_path / "panel.json").write_text(json.dumps(body))
@@ -47,6 +48,7 @@ def test_a_folder_that_takes_nothing_is_reported(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_of_two_that_come_at_once_one_is_rejected(tmp_path, other_process):
     """Checking for another process and registering one's own is atomic."""
     refused = []

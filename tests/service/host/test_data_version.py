@@ -83,6 +83,7 @@ def test_a_migration_makes_a_copy_of_what_it_changes_first(data: Path) -> None:
     assert read_json(copy / "runs" / "b" / "run.json") == {"name": "b"}
 
 
+@pytest.mark.slow
 def test_an_interrupted_migration_starts_again_from_its_copy(data: Path) -> None:
     with pytest.raises(StorageError, match="No space left"):
         prepare_version(data, BROKEN)
@@ -93,6 +94,7 @@ def test_an_interrupted_migration_starts_again_from_its_copy(data: Path) -> None
     assert [copy.name[:9] for copy in (data / "migrations").iterdir()] == ["version-1"]
 
 
+@pytest.mark.slow
 def test_a_copy_that_a_kill_left_after_the_migration_is_never_used_again(data: Path) -> None:
     """If someone goes back to the copy, continues, and upgrades again, the later work is migrated, not the old copy."""
     prepare_version(data, LATER)
@@ -105,6 +107,7 @@ def test_a_copy_that_a_kill_left_after_the_migration_is_never_used_again(data: P
     assert read_json(data / "runs" / "a" / "run.json") == {"name": "newer!"}
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_panel_of_an_earlier_version_uses_is_not_migrated(data: Path) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
@@ -125,6 +128,7 @@ def test_a_damaged_version_is_an_error_and_not_version_0(data: Path, document: s
         prepare_version(data)
 
 
+@pytest.mark.slow
 def test_a_newer_folder_is_rejected_before_anything_is_touched(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_json(data / VERSION_FILE, {"version": 99, "written_by": "onetrainer_gradio 9.0"})
     with QueueClosed(data) as store:
@@ -157,6 +161,7 @@ class QueueClosed:
         self._store.close()
 
 
+@pytest.mark.slow
 def test_settings_saved_configurations_and_the_queue_of_an_unversioned_folder_still_work(tmp_path: Path) -> None:
     """This version opens what a service without versions wrote; only the version file is new."""
     first = TrainerService(ServiceSettings(data_folder=tmp_path, runs_queue=False))

@@ -38,11 +38,11 @@ def test_other_texts_stay(text):
     assert redacted(text) == text
 
 
-def test_every_record_is_looked_through(caplog):
+def test_every_record_is_looked_through(log_records):
     """Messages and arguments of any type are searched, from every logger; arguments keep their types."""
     undo = redact_logs("my own password")
     try:
-        with caplog.at_level(logging.DEBUG):
+        with log_records.at_level(logging.DEBUG):
             logging.getLogger("tests.access").info('%s - "%s %s" %d', "client", "GET", f"/?token={SECRET}", 200)
             logging.getLogger("a").debug("< %s: %s", "Authorization", f"Bearer {SECRET}")
             logging.getLogger("b").debug(ValueError(f"token={SECRET}"))
@@ -50,8 +50,8 @@ def test_every_record_is_looked_through(caplog):
             logging.getLogger("d").debug("%s", f"Cookie: onetrainer_gradio_1={SECRET}".encode())
     finally:
         undo()
-    assert SECRET not in caplog.text
-    assert "my own password" not in caplog.text
+    assert SECRET not in log_records.text
+    assert "my own password" not in log_records.text
     # threads of servers from other tests may log at the same time
-    (access,) = [record for record in caplog.records if record.name == "tests.access"]
+    (access,) = [record for record in log_records.records if record.name == "tests.access"]
     assert access.args == ("client", "GET", f"/?token={HIDDEN}", 200)

@@ -46,6 +46,7 @@ def test_a_reading_has_the_machine_and_its_cards(tmp_path: Path) -> None:
     json.dumps([now, info, monitor.resources()], allow_nan=False)
 
 
+@pytest.mark.slow
 def test_history_keeps_ten_minutes_by_the_second_and_the_rest_by_the_minute(tmp_path: Path) -> None:
     """Old measurements are dropped; of each older minute the mean is kept."""
     clock, gpus = Clock(), Gpus()

@@ -27,6 +27,7 @@ def test_calls_of_one_kind_do_not_hold_up_another():
     assert asyncio.run(scenario()) == "stopped"
 
 
+@pytest.mark.slow
 def test_too_many_waiting_calls_are_rejected():
     """Beyond the limit a call fails immediately with an error; the others run."""
     release = threading.Event()

@@ -81,6 +81,7 @@ def wait_until(done: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_lost_folder_comes_back_as_it_was_pushed(data: Path, hub: FakeHub) -> None:
     copy_of(data).push()
     repository = hub.repositories[COPY]
@@ -100,6 +101,7 @@ def test_a_lost_folder_comes_back_as_it_was_pushed(data: Path, hub: FakeHub) -> 
     assert [path for path in data.parent.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_pushed_again_in_one_commit(data: Path, hub: FakeHub) -> None:
     copy = copy_of(data)
     copy.push()
@@ -119,6 +121,8 @@ def test_only_what_changed_is_pushed_again_in_one_commit(data: Path, hub: FakeHu
     assert copy.state()["files"] == len(files) - 2
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_restored_folder_is_pushed_on_and_a_foreign_copy_is_never_replaced(data: Path, hub: FakeHub, tmp_path: Path) -> None:
     copy_of(data).push()
     before = dict(hub.repositories[COPY].files)
@@ -135,6 +139,8 @@ def test_a_restored_folder_is_pushed_on_and_a_foreign_copy_is_never_replaced(dat
     assert "note.json" in hub.repositories[COPY].files
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_push_that_a_kill_or_an_error_interrupts_does_not_lock_the_folder_out(data: Path, hub: FakeHub) -> None:
     """Whether the repository has its commit or not, the next panel pushes again."""
     copy_of(data).push()
@@ -160,6 +166,7 @@ def test_a_push_that_a_kill_or_an_error_interrupts_does_not_lock_the_folder_out(
     copy_of(data).push()
 
 
+@pytest.mark.slow
 def test_nothing_is_pushed_to_a_public_repository(data: Path, hub: FakeHub) -> None:
     """A repository of the same name may exist for another purpose."""
     hub.add(COPY, {"README.md": "for everyone"})
@@ -168,6 +175,8 @@ def test_nothing_is_pushed_to_a_public_repository(data: Path, hub: FakeHub) -> N
     assert set(hub.repositories[COPY].files) == {"README.md"}
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_an_incompletely_restored_folder_never_replaces_its_copy(
     data: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +204,7 @@ def test_an_incompletely_restored_folder_never_replaces_its_copy(
     assert hub.repositories[COPY].files == before
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_not_blamed_on_the_hub(data: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -205,6 +215,7 @@ def test_a_file_that_cannot_be_read_is_not_blamed_on_the_hub(data: Path, hub: Fa
     assert LIST not in hub.repositories[COPY].files
 
 
+@pytest.mark.slow
 def test_a_folder_with_files_is_not_replaced_and_a_missing_copy_changes_nothing(data: Path, hub: FakeHub, tmp_path: Path) -> None:
     copy_of(data).push()
     assert pull(HubClient(lambda: "hf_writer"), COPY, data) == 0
@@ -212,6 +223,7 @@ def test_a_folder_with_files_is_not_replaced_and_a_missing_copy_changes_nothing(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_samples_are_omitted_first_and_beyond_the_limit_nothing_is_pushed(data: Path, hub: FakeHub) -> None:
     (data / "workspace" / "samples" / "big.png").write_bytes(b"x" * 200_000)
     copy = copy_of(data, limit=100_000)
@@ -223,6 +235,8 @@ def test_samples_are_omitted_first_and_beyond_the_limit_nothing_is_pushed(data: 
         copy.push()
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_the_history_is_squashed_when_it_has_as_much_as_the_limit(data: Path, hub: FakeHub) -> None:
     copy = copy_of(data, limit=200_000)
     for number in range(4):
@@ -232,6 +246,8 @@ def test_the_history_is_squashed_when_it_has_as_much_as_the_limit(data: Path, hu
     assert len(hub.repositories[COPY].commits) == 2  # what was squashed, and the push after it
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_failure_is_a_warning_and_is_retried(data: Path, hub: FakeHub) -> None:
     hub.fault("/commit/", status=503, times=20)
     copy = copy_of(data, settles_s=0.01, retries_s=(0.05,))
@@ -249,6 +265,7 @@ def test_a_failure_is_a_warning_and_is_retried(data: Path, hub: FakeHub) -> None
         copy.close()
 
 
+@pytest.mark.slow
 def test_a_push_that_is_asked_for_waits_for_nothing(data: Path, hub: FakeHub) -> None:
     copy = copy_of(data, settles_s=600.0)
     copy.open()
@@ -259,6 +276,7 @@ def test_a_push_that_is_asked_for_waits_for_nothing(data: Path, hub: FakeHub) ->
         copy.close()
 
 
+@pytest.mark.slow
 def test_a_push_that_keeps_failing_is_reported_once(data: Path) -> None:
     """Single retries and a single connection failure aren't reported."""
     pushes: list[str] = []
@@ -284,6 +302,7 @@ def test_a_push_that_keeps_failing_is_reported_once(data: Path) -> None:
         copy.close()
 
 
+@pytest.mark.slow
 def test_a_token_without_permission_and_an_unreachable_hub_are_reported(
     data: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -297,6 +316,8 @@ def test_a_token_without_permission_and_an_unreachable_hub_are_reported(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -332,6 +353,7 @@ def test_the_environment_sets_where_and_how_much() -> None:
         parse([], {"ONETRAINER_GRADIO_PUSH_LIMIT_GB": "much"})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_run_survives_a_machine_that_loses_its_disk(make_service, tmp_path: Path, hub: FakeHub) -> None:
     """A run trains and backs up, the disk is lost, the next start restores the copy, and the run resumes from its backup."""

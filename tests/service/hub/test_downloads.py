@@ -101,6 +101,7 @@ def finished(downloads: Downloads, name: str = NAME) -> dict:
     return downloads.wait(start(downloads, name)["id"], 30)
 
 
+@pytest.mark.slow
 def test_only_what_training_needs_arrives_in_the_cache_that_training_reads(make, hub, cache):
     """Variants, other formats, the safety checker and single files are skipped; the library finds the model offline."""
     model = add_model(hub)
@@ -126,6 +127,7 @@ def test_only_what_training_needs_arrives_in_the_cache_that_training_reads(make,
     assert not list(cache.rglob("*.incomplete"))
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off_continues_where_it_was(make, hub):
     """A range request gets the rest, and nothing is downloaded twice."""
     add_model(hub)
@@ -134,6 +136,7 @@ def test_a_download_that_breaks_off_continues_where_it_was(make, hub):
     assert hub.ranges[:2] == ["bytes=100000-", "bytes=200000-"]
 
 
+@pytest.mark.slow
 def test_a_paused_download_resumes_also_in_another_panel(make, hub, cache):
     """The model can't be found until it is complete."""
     add_model(hub, size=3_000_000)
@@ -154,6 +157,8 @@ def test_a_paused_download_resumes_also_in_another_panel(make, hub, cache):
     assert any(int(each[6:-1]) >= 100_000 for each in hub.ranges)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_download_that_runs_when_the_panel_ends_continues_with_the_next(make, hub, cache):
     add_model(hub, size=3_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=2_000_000)
@@ -164,6 +169,7 @@ def test_a_download_that_runs_when_the_panel_ends_continues_with_the_next(make, 
     assert make().wait(started["id"], 30)["state"] == "done"
 
 
+@pytest.mark.slow
 def test_wrong_bytes_are_downloaded_again_and_never_kept(make, hub, cache):
     """One wrong checksum is repaired; a persistent one is reported, and no file remains."""
     add_model(hub)
@@ -182,6 +188,7 @@ def test_wrong_bytes_are_downloaded_again_and_never_kept(make, hub, cache):
     assert downloads.wait(failed["id"], 30)["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_busy_hub_is_asked_again(make, hub):
     """429 with a delay, and 503, are retried."""
     add_model(hub)
@@ -190,6 +197,8 @@ def test_a_busy_hub_is_asked_again(make, hub):
     assert finished(make())["state"] == "done"
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_hub_that_stays_away_is_a_failure_that_can_be_resumed(make, hub):
     add_model(hub)
     hub.fault("unet/diffusion", status=503, times=100)
@@ -201,6 +210,8 @@ def test_a_hub_that_stays_away_is_a_failure_that_can_be_resumed(make, hub):
     assert downloads.wait(failed["id"], 30)["state"] == "done"
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_gated_and_unknown_repositories_are_named(make, hub):
     """The error comes before the download; with accepted conditions, it works."""
     add_model(hub, gated="auto")
@@ -226,6 +237,7 @@ def test_without_the_hub_the_reason_is_named(make, monkeypatch):
         start(make())
 
 
+@pytest.mark.slow
 def test_too_little_space_is_reported_before(make, hub, monkeypatch):
     add_model(hub)
     monkeypatch.setattr(module, "_SPARE_BYTES", 1 << 60)
@@ -234,6 +246,8 @@ def test_too_little_space_is_reported_before(make, hub, monkeypatch):
     assert hub.hits("/resolve/") == 0
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_removed_download_leaves_nothing(make, hub, cache):
     add_model(hub, size=3_000_000)
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=2_000_000)
@@ -247,6 +261,8 @@ def test_a_removed_download_leaves_nothing(make, hub, cache):
         downloads.get(started["id"])
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_removed_download_deletes_nothing_of_other_programs(make, hub, cache):
     """Other programs' partial files, contents of their snapshots, and files that another download needs stay."""
     model = add_model(hub, size=3_000_000)
@@ -269,6 +285,7 @@ def test_a_removed_download_deletes_nothing_of_other_programs(make, hub, cache):
     assert encoder.read_bytes() == model.files["text_encoder/model.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_removed_download_leaves_what_another_one_needs(make, hub, cache):
     add_model(hub)
     hub.fault("unet/diffusion_pytorch_model.safetensors", times=1000, status=404)
@@ -282,6 +299,7 @@ def test_a_removed_download_leaves_what_another_one_needs(make, hub, cache):
     downloads.remove(second["id"])
 
 
+@pytest.mark.slow
 def test_only_two_run_at_once(make, hub):
     for number in range(3):
         add_model(hub, f"maker/m{number}")
@@ -297,6 +315,7 @@ def test_only_two_run_at_once(make, hub):
         downloads.resume(ids[2])
 
 
+@pytest.mark.slow
 def test_a_run_that_needs_the_model_meanwhile_waits_for_it(make, hub, cache):
     """The library waits for the file's lock and doesn't download it again."""
     add_model(hub, size=1_000_000)
@@ -316,6 +335,8 @@ def test_a_run_that_needs_the_model_meanwhile_waits_for_it(make, hub, cache):
     assert hub.hits("GET /maker/tiny-sd/resolve") == 5  # each file once
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_changed_repository_is_downloaded_as_it_is_now(make, hub):
     """A new commit during a pause replaces the changed files."""
     model = add_model(hub)
@@ -346,6 +367,7 @@ def test_a_checksum_that_would_lead_elsewhere_is_rejected(tmp_path):
     downloads.close()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_unexpected_error_ends_a_download_as_failed(make, hub):
     """Otherwise it would stay active forever; it can be resumed."""
@@ -363,6 +385,7 @@ def test_an_unexpected_error_ends_a_download_as_failed(make, hub):
     assert downloads.wait(failed["id"], 30)["state"] == "done"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "expected"),

@@ -28,6 +28,7 @@ def models(trainable=("STABLE_DIFFUSION_15", "STABLE_DIFFUSION_XL_10_BASE"), tok
     return HubModels(HubClient(lambda: token), lambda name: (name in trainable, f"{name} isn't supported"), lambda: cache)
 
 
+@pytest.mark.slow
 def test_models_are_found_by_name_the_trainable_ones_first(hub):
     """LoRAs, and files that no model type can be loaded from, aren't base models."""
     add_model(hub, "maker/xl-one", downloads=5).tags = ["diffusers", "diffusers:StableDiffusionXLPipeline", "license:mit"]
@@ -62,6 +63,8 @@ def test_a_description_has_the_size_of_what_training_needs(hub):
     assert described["missing"] == []
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_model_counts_as_local_only_if_it_is_whole(hub, tmp_path):
     """An interrupted download isn't a local model."""
     add_model(hub)
@@ -80,6 +83,7 @@ def test_a_model_counts_as_local_only_if_it_is_whole(hub, tmp_path):
     downloads.close()
 
 
+@pytest.mark.slow
 def test_errors_name_the_reason(hub, monkeypatch):
     with pytest.raises(ConfigValueError, match="nothing to search"):
         models().search("  ")
@@ -108,6 +112,8 @@ def test_the_disk_of_this_machine_is_not_taken_for_the_connection(error, kind):
         raise error
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_search_without_a_connection_fails_at_once(monkeypatch):
     """The library alone would retry for half a minute."""
     requests = []

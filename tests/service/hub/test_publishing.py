@@ -83,6 +83,7 @@ def test_a_run_is_published_privately_with_card_samples_and_settings(finished, h
     assert service.publishing.list(run_id)[0]["url"] == f"{hub.url}/ada/my-cat"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_nothing_published_contains_a_path_or_secret(finished, hub, tmp_path):
     """No file contains the token, a local path, or settings that a program wrote into the header."""
@@ -96,6 +97,7 @@ def test_nothing_published_contains_a_path_or_secret(finished, hub, tmp_path):
     assert not settings.keys() & {"concepts", "samples", "secrets", "workspace_dir", "output_model_destination"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_text_with_a_local_path_or_token_is_rejected(finished, tmp_path):
     service, run_id = finished
@@ -104,6 +106,7 @@ def test_a_text_with_a_local_path_or_token_is_rejected(finished, tmp_path):
             service.publishing.start(PublishOptions(run_id, description=text))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_preview_shows_card_and_files_and_uploads_nothing(finished, hub):
     service, run_id = finished
@@ -125,6 +128,7 @@ def test_a_preview_shows_card_and_files_and_uploads_nothing(finished, hub):
     assert all(request.startswith("GET") for request in hub.requests)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_an_existing_repository_changes_only_as_a_new_revision(finished, hub):
     service, run_id = finished
@@ -137,6 +141,7 @@ def test_an_existing_repository_changes_only_as_a_new_revision(finished, hub):
     assert len(hub.repositories["ada/my-cat"].commits) == 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_is_to_be_private_is_not_published_in_a_public_repository(finished, hub):
     """This holds with and without files in the repository; a private repository stays private."""
@@ -154,6 +159,7 @@ def test_what_is_to_be_private_is_not_published_in_a_public_repository(finished,
     assert publish(service, run_id, repository="ada/hidden", private=False)["private"] is True
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_without_a_token_or_permission_the_reason_is_named(finished, hub):
     service, run_id = finished
@@ -173,6 +179,7 @@ def test_without_a_token_or_permission_the_reason_is_named(finished, hub):
     assert hub.repositories == {}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_member_publishes_to_the_organization(finished, hub):
     service, run_id = finished
@@ -196,6 +203,7 @@ def test_a_hub_that_is_not_there_is_named(finished, monkeypatch):
         service.publishing.start(PublishOptions(run_id))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_rejected_upload_leaves_no_commit(finished, hub):
     service, run_id = finished
@@ -206,6 +214,7 @@ def test_a_rejected_upload_leaves_no_commit(finished, hub):
     assert publish(service, run_id)["state"] == "done"  # an empty repository doesn't count as existing
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_stopped_publication_leaves_no_commit(finished, hub):
     """The upload ends, and the repository has no commit."""
@@ -255,6 +264,7 @@ def test_the_configuration_of_a_component_is_published_without_the_path_that_it_
         assert public_content(tmp_path / name) == tmp_path / name
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_published_folder_contains_no_path(finished, hub, tmp_path):
     service, run_id = finished

@@ -112,6 +112,7 @@ def end(recorder: Recorder, reason: str, error: ErrorInfo | None = None) -> None
     recorder.close()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_reported_once_with_steps_loss_and_sample(panel: Panel) -> None:
     run, recorder = panel.run()
     recorder(
@@ -148,6 +149,7 @@ def test_a_finished_run_is_reported_once_with_steps_loss_and_sample(panel: Panel
     assert [message["notification"]["id"] for message in panel.fed] == [listed["id"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reason", "error", "kind", "words"),
     [
@@ -171,6 +173,7 @@ def test_an_end_is_reported_with_its_cause(panel: Panel, reason: str, error: Err
     assert words in listed["text"]
 
 
+@pytest.mark.slow
 def test_what_follows_an_end_is_part_of_it(panel: Panel) -> None:
     panel.restart(follow_up=lambda run: f"{run.record.name} resumes at 03:12, attempt 2 of 3.")
     _, recorder = panel.run()
@@ -179,6 +182,7 @@ def test_what_follows_an_end_is_part_of_it(panel: Panel) -> None:
     assert "cat resumes at 03:12, attempt 2 of 3." in panel.listed()[0]["text"]
 
 
+@pytest.mark.slow
 def test_nothing_is_reported_twice_by_the_next_panel_and_nothing_is_missed(panel: Panel) -> None:
     _, first = panel.run("first")
     _, second = panel.run("second")
@@ -192,6 +196,7 @@ def test_nothing_is_reported_twice_by_the_next_panel_and_nothing_is_missed(panel
     assert [each["title"] for each in panel.listed()] == ["Run “second” failed", "Run “first” finished"]
 
 
+@pytest.mark.slow
 def test_runs_that_ended_before_the_first_notification_are_no_news(panel: Panel) -> None:
     """After an upgrade, old runs send no messages; a run that is still training is reported."""
     _, old = panel.run("old")
@@ -230,6 +235,7 @@ def look_for(panel: Panel, seconds: float) -> None:
         panel.center.look()
 
 
+@pytest.mark.slow
 def test_a_stalled_run_is_reported_once_for_each_stall(panel: Panel) -> None:
     run, recorder = panel.run()
     look_for(panel, 100)
@@ -246,6 +252,7 @@ def test_a_stalled_run_is_reported_once_for_each_stall(panel: Panel) -> None:
     assert not run.ended()
 
 
+@pytest.mark.slow
 def test_a_run_that_stays_paused_waits_for_someone(panel: Panel) -> None:
     panel.center.change_settings({"paused_s": 60})
     _, recorder = panel.run()
@@ -292,6 +299,7 @@ def test_a_disk_is_reported_when_it_fills_up_again_only(panel: Panel, monkeypatc
     assert panel.kinds() == ["disk_low", "disk_low"]
 
 
+@pytest.mark.slow
 def test_each_channel_gets_the_kinds_that_were_chosen(panel: Panel) -> None:
     failures = panel.center.add_channel("json://a", {"kinds": ["failed"], "label": "Failures"})
     panel.center.add_channel("json://b", {"kinds": ["finished"], "sample": False})
@@ -325,6 +333,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_the_threads_report_an_end_when_the_feed_does(panel: Panel) -> None:
     """They don't wait for the next check, and they don't count as a viewer."""
     panel.center.add_channel("json://a", {})

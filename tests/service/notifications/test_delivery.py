@@ -107,6 +107,7 @@ def test_a_service_that_recovers_gets_it_once(service: Service) -> None:
     assert len(service.sent) == 2
 
 
+@pytest.mark.slow
 def test_adding_never_waits_for_a_slow_service(service: Service) -> None:
     channel = service.preferences.add("json://host/key", "JSON", {})
     service.go_on.clear()
@@ -118,6 +119,7 @@ def test_adding_never_waits_for_a_slow_service(service: Service) -> None:
     service.go_on.set()
 
 
+@pytest.mark.slow
 def test_a_new_panel_sends_what_waited_and_not_what_was_being_sent(service: Service, tmp_path: Path) -> None:
     channel = service.preferences.add("json://host/key", "JSON", {})
     service.add(channel.id, "before")
@@ -137,6 +139,7 @@ def test_a_new_panel_sends_what_waited_and_not_what_was_being_sent(service: Serv
     assert [request["title"] for request in service.sent] == ["Run after"]
 
 
+@pytest.mark.slow
 def test_a_send_that_ends_with_the_panel_is_not_repeated(service: Service) -> None:
     channel = service.preferences.add("json://host/key", "JSON", {})
     service.answers = [Outcome(ok=False, reason=ENDED)]
@@ -160,6 +163,7 @@ def test_what_is_a_day_old_is_not_sent(service: Service) -> None:
     assert service.sent == []
 
 
+@pytest.mark.slow
 def test_a_channel_without_address_turned_off_or_removed_gets_nothing(service: Service) -> None:
     gone = service.preferences.add("json://host/key", "JSON", {})
     off = service.preferences.add("json://host/key", "JSON", {})

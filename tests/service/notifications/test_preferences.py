@@ -55,6 +55,7 @@ def test_an_invalid_preference_changes_nothing(store: PreferenceStore, changes: 
     assert store.preferences() == Preferences()
 
 
+@pytest.mark.slow
 def test_channels_are_bounded(store: PreferenceStore) -> None:
     for _ in range(MAX_CHANNELS):
         store.add(ADDRESS, "JSON", {})

@@ -37,6 +37,7 @@ def test_a_webhook_gets_title_text_and_sample(sample: Path) -> None:
     assert [item["filename"] for item in body["attachments"]] == ["sample.png"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_mail_arrives_with_the_sample(sample: Path) -> None:
     with mail_sink() as sink:
@@ -47,6 +48,7 @@ def test_a_mail_arrives_with_the_sample(sample: Path) -> None:
     assert "sample.png" in mail
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_failure_names_the_cause_and_no_part_of_the_address(tmp_path: Path) -> None:
     with http_sink() as sink:
@@ -58,6 +60,7 @@ def test_a_failure_names_the_cause_and_no_part_of_the_address(tmp_path: Path) ->
         assert secret not in outcome.reason
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_service_that_does_not_answer_is_given_up() -> None:
     """The process is killed and leaves nothing behind."""
@@ -69,6 +72,7 @@ def test_a_service_that_does_not_answer_is_given_up() -> None:
     assert time.monotonic() - began < 8
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_a_panel_that_is_open_to_others_contacts_no_private_address(host: str) -> None:
@@ -102,6 +106,7 @@ def test_only_public_addresses_pass(address: object, public: bool) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == (0 if public else 7)
 
 
+@pytest.mark.slow
 def test_addresses_are_recognized_without_sending() -> None:
     assert sender.answer({"check": True, "address": "discord://1234567/abcdefgh"})["service"] == "Discord"
     unknown = sender.answer({"check": True, "address": "carrierpigeon://secretword"})

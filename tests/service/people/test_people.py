@@ -128,6 +128,7 @@ def test_guessing_passwords_is_slowed_down(people):
     assert people.sign_in("Ada", PASSWORD, "", "b"), "others still get in"
 
 
+@pytest.mark.slow
 def test_nothing_secret_is_in_the_file(people, tmp_path, clock):
     """It contains neither passwords nor secrets of sessions, tokens and links, and only its owner can read it."""
     account = people.accounts.add("Ada", Role.OWNER, PASSWORD)
@@ -163,6 +164,7 @@ def test_names_are_unique_in_any_case(people):
         people.accounts.add("ADA", Role.OWNER, PASSWORD)
 
 
+@pytest.mark.slow
 def test_the_last_owner_stays(people):
     """The last owner can't be removed, disabled or made a viewer until there is another owner."""
     ada = people.accounts.add("Ada", Role.OWNER, PASSWORD)
@@ -189,6 +191,7 @@ def test_a_change_that_is_not_allowed_changes_nothing(people):
     assert people.accounts.get(owner.id) == owner
 
 
+@pytest.mark.slow
 def test_a_changed_role_counts_at_once_for_sessions_and_tokens(people):
     people.accounts.add("Owner", Role.OWNER, PASSWORD)
     ada = people.accounts.add("Ada", Role.OWNER, PASSWORD)
@@ -202,6 +205,7 @@ def test_a_changed_role_counts_at_once_for_sessions_and_tokens(people):
     assert people.of_token(token, accounts=True) is None
 
 
+@pytest.mark.slow
 def test_removing_an_account_ends_everything_of_it(people):
     people.accounts.add("Owner", Role.OWNER, PASSWORD)
     ada = people.accounts.add("Ada", Role.OPERATOR, PASSWORD)
@@ -227,6 +231,7 @@ def with_app(people, clock) -> tuple[pyotp.TOTP, list[str]]:
     return app, people.accounts.turn_on_totp(ada.id, offer["secret"], app.at(clock.now))
 
 
+@pytest.mark.slow
 def test_an_authenticator_app_is_asked_for_and_each_code_counts_once(people, clock):
     app, _ = with_app(people, clock)
     clock.now += 30
@@ -249,6 +254,7 @@ def test_guessing_codes_is_slowed_down(people, clock):
         people.sign_in("Ada", PASSWORD, "000000", "a")
 
 
+@pytest.mark.slow
 def test_a_recovery_code_counts_once(people, clock):
     _, codes = with_app(people, clock)
     assert len(set(codes)) == RECOVERY_CODES
@@ -270,6 +276,7 @@ def test_a_token_has_the_lower_one_of_its_scope_and_the_role(people, scope, role
     assert secret not in str(token.as_dict())
 
 
+@pytest.mark.slow
 def test_a_token_expires_can_be_revoked_and_shows_its_last_use(people, clock):
     account = people.accounts.add("Ada", Role.OWNER, PASSWORD)
     token, secret = people.tokens.add(account.id, "ci", Scope.READ, 1)
@@ -291,6 +298,7 @@ def test_a_token_for_ever_is_not_made(people, days):
 # links
 
 
+@pytest.mark.slow
 def test_a_link_opens_a_session_until_it_expires_or_is_revoked(people, clock):
     link, secret = people.links.add("Ada", "class", "run", Role.VIEWER, 1, "run-1")
     opened, session = people.open_link(secret, "a")
@@ -307,6 +315,7 @@ def test_a_link_opens_a_session_until_it_expires_or_is_revoked(people, clock):
     assert people.open_link(secret, "a") is None
 
 
+@pytest.mark.slow
 def test_the_link_to_a_deleted_run_is_revoked(people):
     _, secret = people.links.add("Ada", "class", "run", Role.VIEWER, 1, "run-1")
     _, session = people.open_link(secret, "a")
@@ -341,6 +350,7 @@ def test_a_link_to_a_run_shows_no_sample_of_another():
 # the audit log and the file
 
 
+@pytest.mark.slow
 def test_the_audit_log_only_grows(people, tmp_path):
     who = Identity(Role.OWNER, Kind.ACCOUNT, "Ada", "1")
     for number in range(5):
@@ -358,11 +368,11 @@ def test_the_audit_log_only_grows(people, tmp_path):
     assert people.audit.page(AuditQuery(who="Eve"))["entries"] == []
 
 
-def test_an_entry_that_cannot_be_written_is_in_the_panels_log(people, caplog):
+def test_an_entry_that_cannot_be_written_is_in_the_panels_log(people, log_records):
     """The recorded action has already happened, so it isn't reported as failed."""
     people.store.change(lambda database: database.execute("DROP TABLE audit"))
     people.audit.note(Identity(Role.OWNER, Kind.ACCOUNT, "Ada"), "DELETE /api/runs/{run_id}")
-    assert "The audit log misses an entry (Ada DELETE /api/runs/{run_id})" in caplog.text
+    assert "The audit log misses an entry (Ada DELETE /api/runs/{run_id})" in log_records.text
 
 
 def test_an_exported_log_is_whole_and_runs_nothing_in_a_spreadsheet(people):

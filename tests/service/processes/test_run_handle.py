@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from onetrainer_gradio.backends.keep_loaded import KEEP_LOADED
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
@@ -15,6 +17,8 @@ from onetrainer_gradio.service.processes.run_handle import ThreadRun
 from onetrainer_gradio.service.runs.record import Run, RunRecord, RunStore
 from tests.fakes.configs import small_config
 from tests.waiting import until
+
+pytestmark = pytest.mark.slow
 
 BACKEND = "tests.service.processes.test_run_handle:run"
 WAITS = "waits"

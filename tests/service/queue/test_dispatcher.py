@@ -81,6 +81,7 @@ def test_queued_runs_train_one_after_another(make_service: MakeService, tmp_path
     assert all(run.options().queue_item == each for run, each in zip(runs, ids, strict=True))
 
 
+@pytest.mark.exhaustive
 def test_the_next_run_starts_when_the_device_is_free_and_not_at_the_next_look(make_service, tmp_path, monkeypatch):
     monkeypatch.setattr("onetrainer_gradio.service.queue.dispatcher.LOOK_EVERY_S", 600.0)
     service = make_service()
@@ -102,6 +103,7 @@ def test_a_paused_queue_starts_nothing_also_after_a_restart(make_service: MakeSe
     finished(again, item_id)
 
 
+@pytest.mark.exhaustive
 def test_a_held_run_and_one_for_later_let_others_pass(make_service: MakeService, tmp_path):
     service = make_service()
     held = add(service, tmp_path, "held", held=True)
@@ -115,6 +117,7 @@ def test_a_held_run_and_one_for_later_let_others_pass(make_service: MakeService,
     assert starts(service)[0] == "last"
 
 
+@pytest.mark.exhaustive
 def test_a_run_waits_for_another_and_is_held_if_that_fails(make_service: MakeService, tmp_path):
     service = make_service()
     service.queue.pause()
@@ -158,6 +161,7 @@ def test_a_failed_run_is_tried_again_from_its_backup(make_service: MakeService, 
     assert [run.resumed_step() for run in runs] == [4, 4, None]
 
 
+@pytest.mark.exhaustive
 def test_a_run_killed_in_its_last_save_is_tried_again_to_save_its_result(make_service: MakeService, tmp_path, monkeypatch):
     """Its step limit is reached and its result is missing: the retry trains nothing and saves the model of the last backup."""
     monkeypatch.setattr("onetrainer_gradio.service.queue.dispatcher.RETRY_FIRST_S", 0.1)
@@ -178,6 +182,7 @@ def test_a_run_killed_in_its_last_save_is_tried_again_to_save_its_result(make_se
     assert result.read_bytes() == b"weights"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("who", ["queue", "automatic resume", "person"])
 def test_a_run_killed_once_its_result_is_written_is_resumed_to_its_end(who, make_service: MakeService, tmp_path, monkeypatch):
     """Its result is complete but not recorded: resuming it gives a finished run with the result, without an error."""
@@ -205,6 +210,7 @@ def test_a_run_killed_once_its_result_is_written_is_resumed_to_its_end(who, make
         service.check(small_config(tmp_path), second.options().model_copy(update={"resumes_run": second.id}))
 
 
+@pytest.mark.exhaustive
 def test_a_run_killed_once_its_result_is_recorded_has_completed(make_service: MakeService, tmp_path):
     """Only the record of its end was missing: nothing waits for a person, nothing is resumed, and a warning has the cause."""
     service = make_service(in_process=False)
@@ -220,6 +226,7 @@ def test_a_run_killed_once_its_result_is_recorded_has_completed(make_service: Ma
     assert len(service.runs.ids()) == 1
 
 
+@pytest.mark.exhaustive
 def test_a_run_suspended_in_its_last_step_finishes_when_it_is_released(make_service: MakeService, tmp_path):
     """All its steps are done and its result is complete, but it waits in the queue; it finishes and isn't held."""
     service = make_service()
@@ -283,6 +290,7 @@ def test_a_manual_start_conflicts_while_a_queued_run_trains(make_service: MakeSe
     service.stop_training()
 
 
+@pytest.mark.exhaustive
 def test_several_devices_train_side_by_side(make_service: MakeService, tmp_path):
     """Two runs for one device run one after the other; a third one for another device doesn't wait.
 
@@ -319,6 +327,7 @@ def test_several_devices_train_side_by_side(make_service: MakeService, tmp_path)
     assert run_c.state()["end_reason"] == "completed"
 
 
+@pytest.mark.exhaustive
 def test_runs_on_several_devices_are_found_after_a_restart(make_service: MakeService, tmp_path):
     service = make_service(in_process=False, machine=TWO_GPUS)
     a = add(service, tmp_path / "a", "a", "hold=1")
@@ -356,6 +365,7 @@ def test_a_suspended_run_waits_and_resumes_where_it_was(make_service: MakeServic
     assert run.state()["progress"]["global_step"] == 10
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_was_started_without_the_queue_can_be_suspended(make_service: MakeService, tmp_path):
     service = make_service()
     run_id = service.start(small_config(tmp_path), RunOptions(name="manual", tags=("steps=10", "hold=4")))
@@ -454,6 +464,7 @@ def test_gpu_memory_is_waited_for_with_a_limit_and_a_clear_state():
     assert memory.wait(["cuda:1"], before) is None
 
 
+@pytest.mark.exhaustive
 def test_the_next_run_waits_for_the_memory_of_the_last_one(tmp_path, monkeypatch):
     """Nothing starts while the memory isn't free; resuming the queue starts it anyway."""
     gpus = Gpus()

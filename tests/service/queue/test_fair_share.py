@@ -109,6 +109,7 @@ def shared(tmp_path: Path):
     made.store.close()
 
 
+@pytest.mark.slow
 def test_the_list_has_the_fair_order_with_its_reason_also_after_a_restart(shared):
     """An owner turns it on once, and it stays on; when it is off, runs start in the order they were added."""
     ids = [shared.add("Ada", "a1"), shared.add("Ada", "a2"), shared.add("Bob", "b1")]
@@ -131,6 +132,7 @@ def test_the_list_has_the_fair_order_with_its_reason_also_after_a_restart(shared
         shared.queue.set_fair_share(-1)
 
 
+@pytest.mark.slow
 def test_a_run_stays_that_of_who_added_it_and_a_copy_is_that_of_who_copies(shared):
     """Editing another person's run doesn't count as the editor's usage."""
     item_id = shared.add("Ada", "a1")
@@ -142,6 +144,7 @@ def test_a_run_stays_that_of_who_added_it_and_a_copy_is_that_of_who_copies(share
     assert (copy["added_by"], options["started_by"], options["account"]) == ("Bob", "Bob", "bob")
 
 
+@pytest.mark.slow
 def test_nothing_is_added_over_a_quota_except_by_the_panel_itself(shared):
     """An automatic resume waits in the queue instead of being lost."""
     item_id = shared.add("Ada", "a1")

@@ -19,6 +19,7 @@ from onetrainer_gradio.service.queue.items import ItemChoices
 from onetrainer_gradio.service.queue.run_queue import RunQueue, choices_of
 
 
+@pytest.mark.slow
 def test_runs_wait_in_the_order_in_which_they_were_added(plain):
     plain.add("one", "two", "three")
     page = plain.queue.list()
@@ -26,12 +27,14 @@ def test_runs_wait_in_the_order_in_which_they_were_added(plain):
     assert (page["waiting"], page["running"], page["paused"], page["total"]) == (3, 0, False, 3)
 
 
+@pytest.mark.slow
 def test_a_higher_priority_comes_first(plain):
     plain.add("one", "two")
     plain.add("urgent", priority=5)
     assert plain.names() == ["urgent", "one", "two"]
 
 
+@pytest.mark.slow
 def test_an_item_has_what_its_owner_chose_and_its_frozen_settings(plain):
     item_id, *_ = plain.add("one", notes="for Ann", tags=("a", "b"), not_before=5e9, max_steps=7, on_failure="retry", retries=2)
     item = plain.queue.get(item_id, with_config=True)
@@ -46,6 +49,7 @@ def test_options_are_the_choices_where_the_owner_chose_nothing(plain):
     assert (item["name"], item["tags"], item["max_steps"]) == ("from options", ("x",), 3)
 
 
+@pytest.mark.slow
 def test_the_list_comes_in_pages(plain):
     plain.add(*"abcde")
     first = plain.queue.list(2)
@@ -55,6 +59,7 @@ def test_the_list_comes_in_pages(plain):
     assert third["next_cursor"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "expected"),
     [
@@ -71,6 +76,7 @@ def test_a_run_moves_to_a_place_or_by_some_places(plain, how, expected):
     assert "".join(plain.names()) == expected
 
 
+@pytest.mark.slow
 def test_a_run_moves_before_or_after_another(plain):
     a, _b, _c, d = plain.add(*"abcd")
     plain.queue.move(d, before=a)
@@ -79,6 +85,7 @@ def test_a_run_moves_before_or_after_another(plain):
     assert "".join(plain.names()) == "adbc"
 
 
+@pytest.mark.slow
 def test_a_run_gets_the_priority_of_its_new_neighbors(plain):
     high, higher = plain.add("high", "higher", priority=5)
     low, lower = plain.add("low", "lower")
@@ -88,6 +95,7 @@ def test_a_run_gets_the_priority_of_its_new_neighbors(plain):
     assert plain.names() == ["lower", "higher", "low", "high"]
 
 
+@pytest.mark.slow
 def test_a_move_needs_exactly_one_target(plain):
     a, b = plain.add("a", "b")
     with pytest.raises(ConfigValueError):
@@ -98,6 +106,7 @@ def test_a_move_needs_exactly_one_target(plain):
         plain.queue.move(a, before="q-none")
 
 
+@pytest.mark.slow
 def test_an_edit_changes_choices_and_counts_revisions(plain):
     (item_id,) = plain.add("one")
     before = plain.queue.get(item_id)
@@ -106,6 +115,7 @@ def test_an_edit_changes_choices_and_counts_revisions(plain):
     assert after["revision"] > before["revision"]
 
 
+@pytest.mark.slow
 def test_an_edit_on_an_old_revision_changes_nothing(plain):
     (item_id,) = plain.add("one")
     old = plain.queue.get(item_id)["revision"]
@@ -115,6 +125,7 @@ def test_an_edit_on_an_old_revision_changes_nothing(plain):
     assert plain.names() == ["new"]
 
 
+@pytest.mark.slow
 def test_an_edit_of_settings_is_checked_and_leaves_other_settings(plain):
     (item_id,) = plain.add("one")
     plain.queue.edit(item_id, ItemChoices(), changes={"learning_rate": 5e-5})
@@ -125,6 +136,7 @@ def test_an_edit_of_settings_is_checked_and_leaves_other_settings(plain):
     assert (item["name"], item["config"]["learning_rate"]) == ("one", 5e-5)
 
 
+@pytest.mark.slow
 def test_a_device_replaces_the_one_in_the_settings(plain):
     (item_id,) = plain.add("one", device="cuda:1")
     item = plain.queue.get(item_id, with_config=True)
@@ -132,6 +144,7 @@ def test_a_device_replaces_the_one_in_the_settings(plain):
     assert plain.queue.edit(item_id, ItemChoices(device="cpu"))["devices"] == ("cpu",)
 
 
+@pytest.mark.slow
 def test_a_copy_follows_its_original_and_is_held(plain):
     a, _b = plain.add("a", "b")
     copy = plain.queue.duplicate(a)
@@ -141,6 +154,7 @@ def test_a_copy_follows_its_original_and_is_held(plain):
     assert config == plain.queue.get(a, with_config=True)["config"]
 
 
+@pytest.mark.slow
 def test_a_removed_run_is_gone(plain):
     a, _b = plain.add("a", "b")
     plain.queue.remove(a)
@@ -149,6 +163,7 @@ def test_a_removed_run_is_gone(plain):
         plain.queue.remove(a)
 
 
+@pytest.mark.slow
 def test_a_pause_survives_another_process(plain):
     plain.queue.pause()
     other = RunQueue(plain.store.__class__(plain.folder / "queue.sqlite"), plain.freeze)
@@ -158,6 +173,7 @@ def test_a_pause_survives_another_process(plain):
     other.store.close()
 
 
+@pytest.mark.slow
 def test_runs_cannot_wait_for_each_other(plain):
     a, b = plain.add("a", "b")
     plain.queue.edit(b, ItemChoices(after=a))
@@ -169,6 +185,7 @@ def test_runs_cannot_wait_for_each_other(plain):
         plain.queue.edit(a, ItemChoices(after="2026-01-01_00-00-00-0000"))
 
 
+@pytest.mark.slow
 def test_a_full_queue_takes_no_more(plain, monkeypatch):
     monkeypatch.setattr(run_queue, "MAX_ITEMS", 2)
     plain.add("a", "b")
@@ -177,6 +194,7 @@ def test_a_full_queue_takes_no_more(plain, monkeypatch):
     assert plain.names() == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_sweep_shows_its_runs_before_it_adds_them(plain):
     values = {"learning_rate": "1e-4, 3e-4", "lora_rank": [8, 16, 32]}
     shown = plain.queue.preview_sweep(None, None, ItemChoices(name="try"), values)
@@ -193,6 +211,7 @@ def test_a_sweep_shows_its_runs_before_it_adds_them(plain):
     assert (config["learning_rate"], config["lora_rank"]) == (3e-4, 32)
 
 
+@pytest.mark.slow
 def test_a_sweep_with_a_wrong_value_adds_nothing(plain):
     shown = plain.queue.preview_sweep(None, None, None, {"epochs": [1, 5000]})
     assert not shown["valid"]
@@ -204,6 +223,7 @@ def test_a_sweep_with_a_wrong_value_adds_nothing(plain):
     assert plain.names() == []
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_sweep_do_not_continue_each_other(plain):
     plain.config = plain.config.model_copy(update={"continue_last_backup": True})
     added = plain.queue.add_sweep(None, None, None, {"epochs": [1, 2]})
@@ -218,6 +238,7 @@ def test_wrong_choices_are_named():
     assert {finding.path for finding in caught.value.findings()} == {"priority", "device", "on_failure", "color"}
 
 
+@pytest.mark.slow
 def test_many_clients_at_once_lose_nothing(plain):
     """Each client adds, moves and removes its own runs; every run that wasn't removed exists once."""
 

@@ -71,6 +71,7 @@ def test_every_change_has_a_new_revision_for_all_processes(store, tmp_path):
     other.close()
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_kept_and_pauses_the_queue(store, tmp_path):
     put(store, "a")
     store.close()
@@ -104,6 +105,7 @@ def test_a_full_disk_is_reported_and_loses_nothing(store):
     assert names(store) == ["a"]
 
 
+@pytest.mark.slow
 def test_ended_items_are_limited(store):
     def work(queue: Transaction) -> None:
         for number in range(ENDED_KEPT + 20):

@@ -16,7 +16,7 @@ from onetrainer_gradio.service.trainer import TrainerService
 from tests.service.conftest import MakeService
 from tests.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 STEPS = 20
 
 

@@ -61,6 +61,7 @@ def test_the_newest_result_is_the_final_model_else_the_newest_save_that_is_left(
     assert newest_result(journal) is None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_backup_may_be_thrown_away_while_it_is_listed(journal: Journal, tmp_path: Path) -> None:
     """Older backups may be deleted while the list of a run's files is read; the existing files are listed."""
@@ -99,6 +100,7 @@ def test_a_file_saved_twice_is_listed_once(journal: Journal, tmp_path: Path) -> 
     assert len(run_files(journal)) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_is_given_out_as_a_zip_in_pieces(journal: Journal) -> None:
     """The zip is complete, its pieces are small, and no temporary file is written."""
     file = find_file(journal, "1")
@@ -110,6 +112,7 @@ def test_a_folder_is_given_out_as_a_zip_in_pieces(journal: Journal) -> None:
         assert archive.read("backup/unet/weights") == b"w" * 3_000_000
 
 
+@pytest.mark.slow
 def test_of_a_models_folder_only_what_the_run_wrote_is_given_out(journal: Journal, tmp_path: Path) -> None:
     """The folder contained another file before the run, and gets one afterwards."""
     folder = tmp_path / "own"
@@ -143,6 +146,7 @@ def sample(path: Path) -> SampleGenerated:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_all_files_of_a_run_are_one_zip(journal: Journal, tmp_path: Path) -> None:
     """Samples with the same name get the folder of their prompt, or a number; nothing is compressed."""
     for folder in ("0 - cat", "1 - dog", "other/1 - DOG"):
@@ -165,6 +169,7 @@ def test_all_files_of_a_run_are_one_zip(journal: Journal, tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [{"ids": ["2"]}, {"ids": ["3", "../x"]}, {"kind": "save"}])
 def test_a_zip_of_what_is_not_there_is_an_error(journal: Journal, asked: dict[str, Any]) -> None:
     """The error comes before the first byte, not during the download."""
@@ -172,6 +177,7 @@ def test_a_zip_of_what_is_not_there_is_an_error(journal: Journal, asked: dict[st
         archive_chunks(journal, **asked)
 
 
+@pytest.mark.slow
 def test_a_file_that_goes_while_the_zip_is_made_is_omitted(journal: Journal, tmp_path: Path) -> None:
     """An older backup may be removed in the meantime, and a link in a folder never leads out of it."""
     (tmp_path / "backup" / "link").symlink_to(tmp_path / "secret")

@@ -14,6 +14,8 @@ from onetrainer_gradio.service.runs.backups import BackupPruning, PruneRule, bac
 from onetrainer_gradio.service.runs.record import Run, RunStore, new_run_id
 from tests.service.runs.test_record import create
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:

@@ -84,6 +84,7 @@ def test_a_lost_run_reports_what_is_known() -> None:
     assert "power" in message(end_of_lost_run(rebooted=True, in_process=True))
 
 
+@pytest.mark.slow
 def test_counters_of_both_kinds_of_control_groups_are_found(tmp_path: Path) -> None:
     """Version 2, version 1 and the whole machine are read; missing counters are omitted."""
     files = {

@@ -20,7 +20,7 @@ from onetrainer_gradio.service.runs.journal import Journal
 from onetrainer_gradio.service.runs.run_folder import process_file
 from tests.waiting import until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="speaks of process groups")
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="speaks of process groups"), pytest.mark.slow]
 
 CHILD_LEFT = (
     "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); print('left', flush=True)"

@@ -69,6 +69,7 @@ def test_files_carry_commands_between_processes(folder: CommandFolder) -> None:
     assert list(control.received()) == sent
 
 
+@pytest.mark.slow
 def test_two_takers_share_the_commands(folder: CommandFolder) -> None:
     """With several readers, each command is taken once."""
     for _ in range(50):

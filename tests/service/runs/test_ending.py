@@ -27,6 +27,7 @@ def lines(folder: Path) -> list[tuple[str, str]]:
     return [(entry.body["type"], entry.body.get("command_id", entry.body.get("reason"))) for entry in entries]
 
 
+@pytest.mark.slow
 def test_the_first_who_finishes_a_run_counts(folder: Path) -> None:
     """Supervisor and panel may both try: there is one end and one answer for each command."""
     send(folder, Pause(id="taken"))
@@ -42,6 +43,7 @@ def test_the_first_who_finishes_a_run_counts(folder: Path) -> None:
     assert lines(folder) == [("command_completed", "taken"), ("command_completed", "waiting"), ("run_ended", "lost")]
 
 
+@pytest.mark.slow
 def test_what_was_answered_is_not_answered_again(folder: Path) -> None:
     """Only the commands without an answer get one."""
     send(folder, Pause(id="a"))
@@ -59,6 +61,7 @@ def test_an_ended_run_takes_no_commands(folder: Path) -> None:
     assert CommandFolder(folder).received() == []
 
 
+@pytest.mark.slow
 def test_senders_racing_with_the_end_get_an_answer_or_a_refusal(folder: Path) -> None:
     """However the race ends, an accepted command is answered before the end."""
     refused: list[str] = []
@@ -102,6 +105,7 @@ def test_an_end_written_under_the_old_key_keeps_its_suggestion(folder: Path) -> 
 KILLED = ErrorInfo(type="WorkerDiedError", message="The training process ended with signal SIGKILL.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("saved_at", "final", "stop", "end", "killed", "reason"),
     [

@@ -77,6 +77,7 @@ def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path)
 
 
+@pytest.mark.slow
 def test_each_of_three_runs_keeps_its_own_result(runs: Runs) -> None:
     """The output path has the newest result, and every run still has its own."""
     for number, content in ((1, b"first"), (2, b"other"), (3, b"third")):
@@ -85,6 +86,7 @@ def test_each_of_three_runs_keeps_its_own_result(runs: Runs) -> None:
     assert runs.destination.read_bytes() == b"third"
 
 
+@pytest.mark.slow
 def test_a_file_is_recorded_with_size_place_time_and_hash(runs: Runs) -> None:
     """The record in the run's folder shows which run a file's bytes belong to."""
     runs.saved(1, b"weights")
@@ -150,6 +152,7 @@ def test_a_touched_file_is_recognized_by_its_hash(runs: Runs) -> None:
     assert runs.content(1) == b"weights"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts what the process reads")
 def test_a_touched_file_is_read_once_however_often_its_run_is_shown(runs: Runs) -> None:
     """Each state of a run includes the location of its model."""
@@ -172,6 +175,7 @@ def test_without_hard_links_a_small_model_is_copied_at_once(runs: Runs) -> None:
     assert not list((runs.folder / "runs" / "unlinked").glob("*"))
 
 
+@pytest.mark.slow
 def test_without_hard_links_a_large_model_is_copied_before_it_is_replaced(runs: Runs) -> None:
     """The run that replaces it copies it into the folder of the run that created it."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
@@ -186,6 +190,7 @@ def test_without_hard_links_a_large_model_is_copied_before_it_is_replaced(runs: 
     assert (runs.content(1), runs.content(2)) == (b"weights", b"another")
 
 
+@pytest.mark.slow
 def test_what_someone_else_put_there_is_not_taken_for_the_runs_own(runs: Runs) -> None:
     """If it was replaced from outside before the next run, nothing is copied, and the run reports what happened."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
@@ -197,6 +202,7 @@ def test_what_someone_else_put_there_is_not_taken_for_the_runs_own(runs: Runs) -
         runs.content(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, DiskFullError), (errno.EIO, StorageError)])
 def test_a_model_that_can_not_be_copied_is_not_replaced(runs: Runs, code: int, kind: type[Exception]) -> None:
     """The run ends with an error that names the other run, before training anything."""
@@ -213,6 +219,7 @@ def test_a_model_that_can_not_be_copied_is_not_replaced(runs: Runs, code: int, k
     assert runs.content(1) == b"weights"
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_copy_that_failed(runs: Runs) -> None:
     """A file that changes during the copy is not kept as complete."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
@@ -223,6 +230,7 @@ def test_nothing_is_left_of_a_copy_that_failed(runs: Runs) -> None:
     assert [path.name for path in runs.run(1).rglob("*") if path.name not in ("files.jsonl", "journal.jsonl", "files")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", [os.link, no_links], ids=["link", "copy"])
 def test_a_model_that_is_a_folder_is_kept_file_by_file(runs: Runs, link: Callable[[Path, Path], None]) -> None:
     """An example is a full fine-tune in the diffusers format."""
@@ -244,6 +252,7 @@ def test_a_model_that_is_a_folder_is_kept_file_by_file(runs: Runs, link: Callabl
     assert record.files["unet/weights.safetensors"].sha256 == hashlib.sha256(b"first").hexdigest()
 
 
+@pytest.mark.slow
 def test_a_path_through_a_link_is_the_same_destination(runs: Runs) -> None:
     """The next run may use a different path to the folder."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
@@ -254,6 +263,7 @@ def test_a_path_through_a_link_is_the_same_destination(runs: Runs) -> None:
     assert runs.content(1) == b"weights"
 
 
+@pytest.mark.slow
 def test_another_name_of_the_output_file_is_the_same_destination(runs: Runs) -> None:
     """In a file system that ignores case, both names lead to one file."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
@@ -264,6 +274,7 @@ def test_another_name_of_the_output_file_is_the_same_destination(runs: Runs) -> 
     assert runs.content(1) == b"weights"
 
 
+@pytest.mark.slow
 def test_damaged_notes_are_ignored(runs: Runs) -> None:
     """Damaged notes don't keep a run from starting."""
     runs.saved(1, b"weights", link=no_links, small_bytes=0)
@@ -288,6 +299,7 @@ def test_samples_and_backups_are_recorded_but_not_kept_twice(runs: Runs) -> None
     assert record.files["lora/lora.safetensors"].sha256 == hashlib.sha256(b"state").hexdigest()
 
 
+@pytest.mark.slow
 def test_after_a_kill_everything_is_kept_and_recorded_later(runs: Runs) -> None:
     """After a kill between the model and its record, the next process completes the record."""
     runs.destination.parent.mkdir(parents=True)
@@ -308,6 +320,7 @@ def test_after_a_kill_everything_is_kept_and_recorded_later(runs: Runs) -> None:
     assert record.sha256 == hashlib.sha256(b"weights").hexdigest()
 
 
+@pytest.mark.slow
 def test_a_half_kept_folder_is_kept_again(runs: Runs) -> None:
     """After a kill while files were linked or copied, nothing counts until it is complete."""
     model = runs.folder / "models" / "whole"

@@ -97,6 +97,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
 
 
+@pytest.mark.slow
 def test_each_start_becomes_a_run_and_the_workspace_stays_as_it_is(
     store: RunStore, imports: WorkspaceImport, workspace: Path, tmp_path: Path
 ) -> None:
@@ -129,6 +130,7 @@ def test_each_start_becomes_a_run_and_the_workspace_stays_as_it_is(
     assert snapshot(workspace) == before
 
 
+@pytest.mark.slow
 def test_an_import_is_repeated_without_losing_labels(store: RunStore, imports: WorkspaceImport, workspace: Path) -> None:
     """A run that continued in the meantime is read again under the same ID; its name and tags stay."""
     added = imports.add(workspace, [f"mine{SECOND}"])["added"]
@@ -141,6 +143,7 @@ def test_an_import_is_repeated_without_losing_labels(store: RunStore, imports: W
     assert (run.name, run.state()["progress"]["global_step"]) == ("better", 40)
 
 
+@pytest.mark.slow
 def test_deleting_an_imported_run_leaves_the_workspace(store: RunStore, imports: WorkspaceImport, workspace: Path) -> None:
     """Only the panel's folder is deleted."""
     before = snapshot(workspace)
@@ -150,6 +153,7 @@ def test_deleting_an_imported_run_leaves_the_workspace(store: RunStore, imports:
     assert not any(item["added"] for item in imports.preview(workspace))
 
 
+@pytest.mark.slow
 def test_runs_of_this_panel_are_not_added_twice(store: RunStore, imports: WorkspaceImport, workspace: Path) -> None:
     """A workspace that the panel trains in already has its own runs."""
     run = create(store, "2026-01-02_03-04-05-0000")
@@ -162,6 +166,7 @@ def test_runs_of_this_panel_are_not_added_twice(store: RunStore, imports: Worksp
     assert result["added"] == []
 
 
+@pytest.mark.slow
 def test_a_damaged_workspace_is_read_as_far_as_it_goes(store: RunStore, imports: WorkspaceImport, workspace: Path) -> None:
     """Truncated event files, invalid JSON and links that lead elsewhere are no errors."""
     file = next((workspace / "tensorboard" / f"mine{FIRST}").iterdir())

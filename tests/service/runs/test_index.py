@@ -71,6 +71,7 @@ def all_pages(index: RunIndex, query: RunQuery, limit: int = 3) -> list[str]:
     raise AssertionError("the pages don't end")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", SORTS)
 def test_every_order_gives_each_run_once_over_all_pages(index: RunIndex, sort: str) -> None:
     """This includes equal and missing values; runs without a value come last in both directions."""
@@ -272,6 +273,7 @@ def seen(store: RunStore) -> list[str]:
     return ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_whatever_became_of_the_file_the_list_is_whole(store: RunStore, tmp_path: Path, damage: str) -> None:
     """Files that aren't ours are left unchanged."""
@@ -289,6 +291,7 @@ def test_whatever_became_of_the_file_the_list_is_whole(store: RunStore, tmp_path
         database.close()
 
 
+@pytest.mark.slow
 def test_damage_while_the_panel_is_on_costs_nothing(store: RunStore) -> None:
     """The file is overwritten, or deleted with its folder, while the index is open."""
     seen(store)
@@ -324,6 +327,7 @@ def test_an_index_that_another_process_holds_is_left_alone(store: RunStore) -> N
     database.close()
 
 
+@pytest.mark.slow
 def test_a_folder_that_takes_no_file_gives_an_index_in_memory(store: RunStore) -> None:
     """An example is a file in place of the cache folder."""
     shutil.rmtree(index_of(store).parent)
@@ -334,6 +338,7 @@ def test_a_folder_that_takes_no_file_gives_an_index_in_memory(store: RunStore) -
 # runs that are added, removed and changed
 
 
+@pytest.mark.slow
 def test_folders_that_come_and_go_while_the_panel_is_off_or_on_are_followed(store: RunStore, tmp_path: Path) -> None:
     """A person adds, removes and renames them."""
     ids = seen(store)
@@ -352,6 +357,7 @@ def test_folders_that_come_and_go_while_the_panel_is_off_or_on_are_followed(stor
     assert new_run_id(1_500_000_000) in again.ids()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_replaced_or_written_to_is_read_again(store: RunStore) -> None:
     """Its row follows the folder: a new record, a removed line, another run under its name."""
     newest, older = seen(store)[:2]
@@ -367,6 +373,7 @@ def test_a_run_that_was_replaced_or_written_to_is_read_again(store: RunStore) ->
     assert again.page(1)["runs"][0]["name"] == "name"
 
 
+@pytest.mark.slow
 def test_a_run_that_trains_is_found_by_what_it_is_now(store: RunStore) -> None:
     """An active run is read for each page; once it has ended, it isn't listed as active."""
     run = create(store, new_run_id(1_800_000_000))
@@ -416,6 +423,7 @@ def test_runs_are_created_and_deleted_while_others_list_them(store: RunStore) ->
     assert len(listed) == 6 + 12
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_kill_while_rows_are_written_leaves_a_usable_index(tmp_path: Path) -> None:
     """The kill comes at several moments; SQLite rolls back the rest."""
@@ -447,6 +455,7 @@ def test_a_kill_while_rows_are_written_leaves_a_usable_index(tmp_path: Path) -> 
         index.close()
 
 
+@pytest.mark.slow
 def test_the_line_names_what_was_trained(store: RunStore) -> None:
     """Model type, method, base model and size are in the list and can be searched."""
     config = small_config(store.folder.parent)
@@ -457,6 +466,7 @@ def test_the_line_names_what_was_trained(store: RunStore) -> None:
     assert store.page(9, None, RunQuery(search=str(config.training_method)))["matches"] == 6
 
 
+@pytest.mark.slow
 def test_the_number_of_samples_of_ended_runs_is_known(store: RunStore) -> None:
     """Their folders aren't read; an active run isn't counted."""
     create(store, new_run_id(1_800_000_000))

@@ -75,6 +75,7 @@ def test_no_tear_loses_more_than_its_line(journal: Journal, cut: int) -> None:
     assert messages[-1] == "9"
 
 
+@pytest.mark.slow
 def test_positions_far_in_a_long_journal(journal: Journal) -> None:
     """The index of offsets gives the right line for every position of a long journal."""
     lines = [
@@ -162,6 +163,7 @@ def test_two_processes_append_without_mixing_lines(journal: Journal) -> None:
     assert [number for number in numbers if number < 1000] == list(range(200))
 
 
+@pytest.mark.slow
 def test_threads_append_and_read_at_once(journal: Journal) -> None:
     """A concurrent reader always gets a complete beginning of the journal."""
     threads = [threading.Thread(target=_append_many, args=(journal.path, start)) for start in (0, 1000, 2000)]

@@ -36,6 +36,7 @@ def listed(store: RunStore, query: RunQuery) -> list[str]:
     return [line["id"] for line in store.page(50, None, query)["runs"]]
 
 
+@pytest.mark.slow
 def test_labels_replace_what_the_run_was_started_with_and_survive_the_panel(store: RunStore, changes: RunChanges) -> None:
     """Name, tags and note are in the line, in the state and in the search; the record of the start is unchanged."""
     run = ended(store, 1, tags=("a",))
@@ -51,6 +52,7 @@ def test_labels_replace_what_the_run_was_started_with_and_survive_the_panel(stor
     assert (line["name"], line["tags"]) == ("name", ["a"])
 
 
+@pytest.mark.slow
 def test_an_archived_run_is_listed_only_on_request(store: RunStore, changes: RunChanges) -> None:
     """Archiving only changes which lists show a run."""
     first, second = ended(store, 1), ended(store, 2)
@@ -76,6 +78,7 @@ def test_labels_that_are_damaged_or_too_long_change_nothing(store: RunStore) -> 
     assert tidy_tags(["a\nb", " a b "]) == ("a b",)
 
 
+@pytest.mark.slow
 def test_many_runs_change_at_once_and_a_failure_keeps_none_of_the_others(store: RunStore, changes: RunChanges) -> None:
     """A run that doesn't exist, or is still training, is named with the reason."""
     runs = [ended(store, number) for number in range(3)]
@@ -96,6 +99,7 @@ def test_many_runs_change_at_once_and_a_failure_keeps_none_of_the_others(store: 
     assert store.ids() == [active.id]
 
 
+@pytest.mark.slow
 def test_a_deletion_names_the_runs_that_continue_the_deleted_one(store: RunStore, changes: RunChanges) -> None:
     """Their curves lose the earlier part."""
     first = ended(store, 1)
@@ -104,6 +108,7 @@ def test_a_deletion_names_the_runs_that_continue_the_deleted_one(store: RunStore
     assert changes.preview_delete([first.id, second.id])["continued_by"] == []
 
 
+@pytest.mark.slow
 def test_the_list_has_what_it_can_be_filtered_by(store: RunStore, changes: RunChanges) -> None:
     """It has values with the number of runs, the most frequent ones first."""
     for number in range(3):

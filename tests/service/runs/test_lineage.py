@@ -41,6 +41,7 @@ def series(store: RunStore, run: Run, columns: tuple[str, ...] = ("loss",), buck
     return chain_series(chain_of(store, run.id), columns, buckets, first, last)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_begins_where_its_backup_was_made(store: RunStore) -> None:
     """What the earlier run did after the backup isn't in the curve, because the later run repeated it."""
     first = trained(store, 1, range(1, 11), loss=1.0)
@@ -65,6 +66,7 @@ def test_a_run_that_resumes_nothing_is_its_own_chain(store: RunStore) -> None:
     assert joined["resumes"] == []
 
 
+@pytest.mark.slow
 def test_a_run_resumed_from_an_early_backup_hides_every_later_step(store: RunStore) -> None:
     """The third run resumes from before the second one began, so its curve has nothing of the second."""
     first = trained(store, 1, range(1, 11), loss=1.0)
@@ -76,6 +78,7 @@ def test_a_run_resumed_from_an_early_backup_hides_every_later_step(store: RunSto
     assert joined["chain"][1]["rows"] == 0
 
 
+@pytest.mark.slow
 def test_a_chain_is_thinned_as_a_whole(store: RunStore) -> None:
     """The number of buckets applies to the chain, and each run has its share."""
     first = trained(store, 1, range(1, 901))
@@ -86,6 +89,7 @@ def test_a_chain_is_thinned_as_a_whole(store: RunStore) -> None:
     assert (joined["x"][0], joined["x_last"][-1]) == (2, 2000)
 
 
+@pytest.mark.slow
 def test_a_stretch_of_a_chain_may_lie_in_one_run(store: RunStore) -> None:
     """The first and last step select across runs."""
     first = trained(store, 1, range(1, 11))
@@ -95,6 +99,7 @@ def test_a_stretch_of_a_chain_may_lie_in_one_run(store: RunStore) -> None:
     assert series(store, second, first=1000)["x"] == []
 
 
+@pytest.mark.slow
 def test_runs_with_other_parameter_groups_share_a_curve(store: RunStore) -> None:
     """A column that one run doesn't have is null there."""
     first = trained(store, 1, range(1, 3), groups=("unet",))
@@ -104,6 +109,7 @@ def test_runs_with_other_parameter_groups_share_a_curve(store: RunStore) -> None
     assert "lr/text" in joined["all_columns"]
 
 
+@pytest.mark.slow
 def test_a_deleted_run_ends_the_chain(store: RunStore) -> None:
     """The rest is shown, and a chain that leads back to itself ends."""
     first = trained(store, 1, range(1, 11))
@@ -118,6 +124,7 @@ def test_a_deleted_run_ends_the_chain(store: RunStore) -> None:
         chain_of(store, first.id)
 
 
+@pytest.mark.slow
 def test_a_run_that_has_not_loaded_its_backup_shows_what_came_before(store: RunStore) -> None:
     """Until the resume step is known, the curve of the earlier run is complete."""
     first = trained(store, 1, range(1, 4))
@@ -127,6 +134,7 @@ def test_a_run_that_has_not_loaded_its_backup_shows_what_came_before(store: RunS
     assert (joined["resumes"], joined["chain"][1]["first_step"]) == ([], None)
 
 
+@pytest.mark.slow
 def test_a_run_that_continues_the_last_backup_belongs_to_its_chain(store: RunStore) -> None:
     """Nobody named the resumed run, but its backup does."""
     first = trained(store, 1, range(1, 6))

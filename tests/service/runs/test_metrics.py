@@ -91,6 +91,7 @@ def test_the_header_keeps_rows_aligned(tmp_path: Path) -> None:
     assert len(rest) == 8 * len(column_names(("unet",)))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_no_spike_is_lost_however_few_the_buckets(tmp_path: Path) -> None:
     """One outlier in forty thousand steps is visible in ten buckets."""
@@ -130,6 +131,7 @@ def test_an_empty_run_has_an_empty_chart(tmp_path: Path) -> None:
     assert (series["rows"], series["x"], series["first_step"]) == (0, [], None)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @given(losses=st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=100), buckets=st.integers(1, 50))
 def test_buckets_agree_with_a_plain_minimum_and_maximum(losses: list[float], buckets: int) -> None:

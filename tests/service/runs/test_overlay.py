@@ -95,6 +95,7 @@ def test_blocks_have_the_extremes_and_grow_with_the_run(tmp_path: Path, blocks: 
     assert not list((tmp_path / "cache").iterdir())
 
 
+@pytest.mark.slow
 def test_a_spike_survives_at_any_length(store: RunStore, overlay: Overlay) -> None:
     """One step of 300,000 is higher than all others and one is NaN; the response has the first and skips the second."""
     losses = np.full(300_000, 0.5)
@@ -106,6 +107,7 @@ def test_a_spike_survives_at_any_length(store: RunStore, overlay: Overlay) -> No
     assert len(curves["x"]) == 50
 
 
+@pytest.mark.slow
 def test_a_zoom_shows_every_step(store: RunStore, overlay: Overlay) -> None:
     """A short range of a long run is returned step by step, within the requested limits."""
     losses = np.arange(200_000, dtype=float)
@@ -118,6 +120,7 @@ def test_a_zoom_shows_every_step(store: RunStore, overlay: Overlay) -> None:
     assert wide["x"][-1] <= 150_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", ["step", "epoch", "time"])
 def test_a_chain_is_one_curve_on_each_axis(store: RunStore, overlay: Overlay, axis) -> None:
     """The second run continues after step 60, an hour later; its curve begins where the first one ends."""
@@ -132,6 +135,7 @@ def test_a_chain_is_one_curve_on_each_axis(store: RunStore, overlay: Overlay, ax
     assert (len(alone["x"]), alone["resumes"]) == (40, [])
 
 
+@pytest.mark.slow
 def test_all_metrics_come_at_once(store: RunStore, overlay: Overlay) -> None:
     """Speed is computed, a learning rate has its group's name, validation has its own points; NaN is a gap."""
     run = trained(store, 1, np.full(10, 1.0))
@@ -148,6 +152,7 @@ def test_all_metrics_come_at_once(store: RunStore, overlay: Overlay) -> None:
     assert curves["last"]["loss"] == 1
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_answer_is_bounded(store: RunStore, overlay: Overlay) -> None:
     """It stays below 100 kB for any length and number of runs; too many runs are an error, deleted ones are named."""
@@ -166,6 +171,7 @@ def test_the_answer_is_bounded(store: RunStore, overlay: Overlay) -> None:
         overlay.series([f"{number}" for number in range(MAX_RUNS + 1)], View())
 
 
+@pytest.mark.slow
 def test_a_run_without_steps_has_an_empty_curve(store: RunStore, overlay: Overlay) -> None:
     """It isn't missing, because it failed before its first step."""
     run = create(store, new_run_id(1))

@@ -52,6 +52,7 @@ def test_a_run_is_found_again_as_it_was_created(store: RunStore) -> None:
     assert "secrets" not in again.config()
 
 
+@pytest.mark.slow
 def test_a_new_run_is_the_newest_whatever_the_clock_shows(store: RunStore) -> None:
     """In autumn the clock goes back an hour, and a machine may start with yesterday's date."""
     first = store.new_id(1_000_000.5)
@@ -68,6 +69,7 @@ def test_a_new_run_is_the_newest_whatever_the_clock_shows(store: RunStore) -> No
         assert store.new_id(2_000_000) == new_run_id(2_000_000)
 
 
+@pytest.mark.slow
 def test_ids_sort_by_time_and_hold_no_path(store: RunStore) -> None:
     """The newest run comes first; only a well-formed id is looked up."""
     older, newer = new_run_id(1_000_000.25), new_run_id(1_000_000.5)
@@ -81,6 +83,7 @@ def test_ids_sort_by_time_and_hold_no_path(store: RunStore) -> None:
             store.get(wrong)
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_record_is_listed_as_damaged(store: RunStore) -> None:
     """A folder that lost its record is listed with the reason, dated by its name, and can be deleted; a file is no run."""
     run = create(store)
@@ -96,6 +99,7 @@ def test_a_folder_without_a_record_is_listed_as_damaged(store: RunStore) -> None
     assert store.ids() == [run.id]
 
 
+@pytest.mark.slow
 def test_what_a_damaged_record_still_contains_is_kept(store: RunStore) -> None:
     """Keys with the right type stay; the rest comes from the run's line in the list and from its configuration."""
     run = create(store, tags=("a",), max_steps=7)
@@ -113,6 +117,7 @@ def test_what_a_damaged_record_still_contains_is_kept(store: RunStore) -> None:
     assert Run(run.folder).record.workspace == str(store.folder.parent / "workspace")
 
 
+@pytest.mark.slow
 def test_a_start_that_fails_leaves_no_folder(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a full disk, neither the run's folder nor a part of it remains."""
     full = OSError(errno.ENOSPC, "No space left on device")
@@ -131,6 +136,7 @@ def test_what_a_killed_panel_left_of_a_new_folder_is_removed(store: RunStore) ->
     assert sorted(path.name for path in store.folder.iterdir()) == [".new-mine", ".newest"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_runs_that_nobody_uses_are_not_held(store: RunStore) -> None:
     """A long list needs little memory; a run in use is the same object for all users."""
@@ -143,6 +149,7 @@ def test_runs_that_nobody_uses_are_not_held(store: RunStore) -> None:
     assert store.get(first.id) is first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damaged",
     [
@@ -165,6 +172,7 @@ def test_a_damaged_run_costs_no_other(store: RunStore, damaged: dict[str, object
     assert whole.id in [line["id"] for line in again.list()]
 
 
+@pytest.mark.slow
 def test_a_record_of_a_newer_version_can_be_read(store: RunStore) -> None:
     """Unknown keys are ignored."""
     run = create(store)
@@ -172,6 +180,7 @@ def test_a_record_of_a_newer_version_can_be_read(store: RunStore) -> None:
     assert Run(run.folder).record == run.record
 
 
+@pytest.mark.slow
 def test_the_state_follows_journal_and_metrics(store: RunStore) -> None:
     """The next state contains everything that was written since the last one."""
     run = create(store)
@@ -190,6 +199,7 @@ def test_the_state_follows_journal_and_metrics(store: RunStore) -> None:
     assert (summary["active"], summary["global_step"], summary["total_steps"]) == (True, 398, 200)
 
 
+@pytest.mark.slow
 def test_a_running_run_cannot_be_deleted_an_ended_one_can(store: RunStore) -> None:
     """Deleting removes the run's folder and keeps the workspace."""
     run = create(store)
@@ -205,6 +215,7 @@ def test_a_running_run_cannot_be_deleted_an_ended_one_can(store: RunStore) -> No
         store.get(run.id)
 
 
+@pytest.mark.slow
 def test_the_log_is_read_in_parts(store: RunStore) -> None:
     """It is read from an offset on, or the last lines; a position leads to the next part."""
     run = create(store)
@@ -228,6 +239,7 @@ def test_a_chart_names_its_run_and_all_columns(store: RunStore) -> None:
     assert isinstance(PLAN, RunPlanned)
 
 
+@pytest.mark.slow
 def test_a_long_journal_is_folded_to_the_same_state(store: RunStore) -> None:
     """A viewer that is far behind skips old progress and gets the same state as the others."""
     run = create(store)
@@ -247,6 +259,7 @@ def test_a_long_journal_is_folded_to_the_same_state(store: RunStore) -> None:
     assert (late.state()["phase_done"], late.state()["seq"]) == (2502, 2504)
 
 
+@pytest.mark.slow
 def test_the_line_of_an_ended_run_is_kept(store: RunStore) -> None:
     """A long list of old runs is fast, and an active run is always read again."""
     run = create(store)
@@ -260,6 +273,7 @@ def test_the_line_of_an_ended_run_is_kept(store: RunStore) -> None:
     assert RunStore(store.folder).list() == [fresh]
 
 
+@pytest.mark.slow
 def test_warnings_count_in_the_list(store: RunStore) -> None:
     """The list shows that a run has warnings without opening it."""
     run = create(store)
@@ -280,6 +294,7 @@ def test_a_console_log_that_is_no_file_is_empty(store: RunStore) -> None:
     assert run.log_bytes()[0] == 0
 
 
+@pytest.mark.slow
 def test_what_killed_saves_left_goes_and_what_others_call_alike_stays(store: RunStore) -> None:
     """When its run is opened again, an unfinished model next to the output file is removed without a new training."""
     run = create(store)

@@ -111,6 +111,7 @@ def test_what_was_left_is_answered_before_the_end(tmp_path: Path) -> None:
     assert "ended" in bodies[1]["reason"]
 
 
+@pytest.mark.slow
 def test_a_command_and_the_end_do_not_wait_for_each_other(tmp_path: Path) -> None:
     """A command holds the folder's lock while it is recorded; the end waits for that lock."""
     recorder = Recorder(tmp_path, lambda: [Stop(id="a")])
@@ -162,6 +163,7 @@ print(recorder.ended)
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the limit on file sizes is a thing of Unix")
 @pytest.mark.parametrize("space", ["later", "never"])

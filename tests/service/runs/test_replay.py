@@ -50,6 +50,7 @@ def sample(step: int, index: int, began: float = 1000.0) -> Event:
     )
 
 
+@pytest.mark.slow
 def test_a_step_has_its_values_events_and_samples(store: RunStore, replay: Replay) -> None:
     """Later values aren't included; a sample of this step is, although it is written after it."""
     run = trained(store, 1, np.linspace(1.0, 0.1, 100))
@@ -71,6 +72,7 @@ def test_a_step_has_its_values_events_and_samples(store: RunStore, replay: Repla
     assert len(replay.at(run.id)["events"]) <= MAX_EVENTS
 
 
+@pytest.mark.slow
 def test_a_chain_is_replayed_as_one_run(store: RunStore, replay: Replay) -> None:
     """A step before the resume belongs to the earlier run, with its settings; samples that the later run repeated don't count."""
     first = trained(store, 1, np.full(80, 1.0))

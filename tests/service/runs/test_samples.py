@@ -54,6 +54,7 @@ def write_sample(run: Run, number: int, kind: str = "default", content: bytes | 
     return path
 
 
+@pytest.mark.slow
 def test_samples_of_all_runs_come_newest_first_in_pages(runs: RunStore, samples: SampleStore) -> None:
     """A page leads to the next one; every sample is returned once."""
     older, newer = create(runs, new_run_id(1e6)), create(runs, new_run_id(2e6))
@@ -75,6 +76,7 @@ def test_samples_of_all_runs_come_newest_first_in_pages(runs: RunStore, samples:
         samples.list(run_id="nothing")
 
 
+@pytest.mark.slow
 def test_only_the_runs_of_a_page_are_read(runs: RunStore, samples: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """An ended run's line in the list has its number of samples; without such lines few journals are read."""
     made = [create(runs, new_run_id(1e6 * number)) for number in range(1, 6)]
@@ -96,6 +98,7 @@ def test_only_the_runs_of_a_page_are_read(runs: RunStore, samples: SampleStore, 
     assert (len(page["samples"]), page["total"]) == (2, None)
 
 
+@pytest.mark.slow
 def test_an_ended_run_is_read_once(runs: RunStore, samples: SampleStore) -> None:
     """Its samples are listed again without reading its files; those of a deleted run are not listed."""
     run = create(runs)
@@ -110,6 +113,7 @@ def test_an_ended_run_is_read_once(runs: RunStore, samples: SampleStore) -> None
     assert samples.list() == {"samples": [], "next": None, "total": 0}
 
 
+@pytest.mark.slow
 def test_new_samples_appear_and_kinds_can_be_chosen(runs: RunStore, samples: SampleStore) -> None:
     """The index grows with the journal."""
     run = create(runs)
@@ -141,6 +145,8 @@ def test_an_id_that_names_no_sample_leads_nowhere(runs: RunStore, samples: Sampl
             samples.get(wrong)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_thumbnails_are_small_and_made_once(runs: RunStore, samples: SampleStore) -> None:
     """A thumbnail is a WebP in one of a few widths, kept until the image changes."""
     run = create(runs)
@@ -156,6 +162,7 @@ def test_thumbnails_are_small_and_made_once(runs: RunStore, samples: SampleStore
         assert image.size == (400, 300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"no picture", b"", png(8, 8, (1, 0, 0))[:11] + b"\4" + png(8, 8, (1, 0, 0))[12:]])
 def test_a_broken_or_missing_image_is_reported(runs: RunStore, samples: SampleStore, content: bytes) -> None:
     """The metadata stay; the image is reported as missing or unreadable."""
@@ -170,6 +177,7 @@ def test_a_broken_or_missing_image_is_reported(runs: RunStore, samples: SampleSt
     assert samples.get(sample_id)["prompt"] == "prompt 1"
 
 
+@pytest.mark.slow
 def test_images_that_are_kept_at_once_are_all_kept(runs: RunStore, samples: SampleStore, tmp_path: Path) -> None:
     """Each gets its own number, and the same image is kept once."""
     run = create(runs, new_run_id(1e6))

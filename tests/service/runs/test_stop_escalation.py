@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from onetrainer_gradio.commands import Stop
 from onetrainer_gradio.service.runs.stop_escalation import MAX_EXTENSIONS, StopEscalation, StopTimeouts
 
@@ -70,6 +72,7 @@ def test_the_clock_starts_again_while_a_backup_is_written() -> None:
     assert escalate(escalation, [179, 180], "stopping") == [(180, "interrupt")]
 
 
+@pytest.mark.slow
 def test_a_backup_that_hangs_is_given_up() -> None:
     """The clock restarts a limited number of times, so a stop ends whatever the disk does."""
     escalation = StopEscalation(TIMES)

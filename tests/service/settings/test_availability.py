@@ -16,6 +16,8 @@ from onetrainer_gradio.service.settings.availability import Availability
 from onetrainer_gradio.service.settings.configs import ConfigStore
 from tests.backends.onetrainer.standin import set_up
 
+pytestmark = pytest.mark.slow
+
 SD15, _ = from_document({"training_method": "LORA", "model_type": "STABLE_DIFFUSION_15"})
 PATIENCE_S = 30.0
 
@@ -28,6 +30,7 @@ def availability(folder: Path, checkout: Path | None = None) -> tuple[Availabili
     return Availability(engines, ConfigStore(folder)), engines
 
 
+@pytest.mark.exhaustive
 def test_presets_that_only_another_engine_trains_are_named_with_the_reason(tmp_path: Path) -> None:
     """Without a OneTrainer installation, these are presets of models that the built-in engine doesn't support, never the demo."""
     found = {item["name"]: item["why"] for item in availability(tmp_path)[0].presets()}
@@ -49,7 +52,6 @@ def test_choices_are_asked_together_with_the_other_settings(tmp_path: Path) -> N
             asked.choices(TrainConfig(), [path])
 
 
-@pytest.mark.slow
 def test_an_installation_makes_choices_available(tmp_path: Path) -> None:
     """OneTrainer's models are available while either engine may be used, and unavailable if the built-in one is selected."""
     asked, engines = availability(tmp_path, set_up(tmp_path / "OneTrainer"))

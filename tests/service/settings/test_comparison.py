@@ -23,6 +23,7 @@ def differences(comparison: Comparison, left: str, right: str) -> list[Differenc
     return comparison.compare(Source.parse(left), Source.parse(right))[2]
 
 
+@pytest.mark.slow
 def test_each_differing_path_comes_with_both_values(store: ConfigStore, tmp_path: Path) -> None:
     """Saved configurations, presets, defaults, the opened settings and the form are compared with each other without changes."""
     comparison = Comparison(store, RunStore(tmp_path / "runs"))
@@ -41,6 +42,7 @@ def test_each_differing_path_comes_with_both_values(store: ConfigStore, tmp_path
     assert store.current().config["epochs"] == 8
 
 
+@pytest.mark.slow
 def test_a_document_can_be_a_side(store: ConfigStore, tmp_path: Path) -> None:
     """An unsaved document is compared as it would be opened: migrated, with defaults."""
     comparison = Comparison(store, RunStore(tmp_path / "runs"))
@@ -49,6 +51,7 @@ def test_a_document_can_be_a_side(store: ConfigStore, tmp_path: Path) -> None:
     assert Difference("unet.learning_rate", 0.5, 0.25) in comparison.compare(old, new)[2]
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_the_form(make_service: MakeService, tmp_path: Path) -> None:
     """Only real differences are listed: the run's absolute paths equal the form's relative ones."""
     service = make_service()

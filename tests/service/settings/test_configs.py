@@ -30,6 +30,7 @@ def store(tmp_path: Path) -> ConfigStore:
     return ConfigStore(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_edit_raises_the_revision_and_outlives_a_restart(store: ConfigStore, tmp_path: Path) -> None:
     """After a restart, the edit is there with its revision and name."""
     store.save("mine")
@@ -39,6 +40,7 @@ def test_an_edit_raises_the_revision_and_outlives_a_restart(store: ConfigStore, 
     assert (again.current().config["epochs"], again.name(), again.revision()) == (7, "mine", document.revision)
 
 
+@pytest.mark.slow
 def test_what_differs_from_the_source_is_named(store: ConfigStore) -> None:
     """The page marks the changed fields; reverting a change removes the mark."""
     store.save("mine")
@@ -50,6 +52,7 @@ def test_what_differs_from_the_source_is_named(store: ConfigStore) -> None:
     assert store.save("mine").changed == ()
 
 
+@pytest.mark.slow
 def test_two_editors_do_not_overwrite_each_other(store: ConfigStore) -> None:
     """A change names the revision it is based on; the later of two is rejected."""
     revision = store.revision()
@@ -68,6 +71,7 @@ def test_a_bad_value_changes_nothing(store: ConfigStore) -> None:
     assert store.current() == before
 
 
+@pytest.mark.slow
 def test_saved_configurations_can_be_listed_read_loaded_and_deleted(store: ConfigStore) -> None:
     """A name leads to what was saved under it."""
     store.patch({"epochs": 3})
@@ -87,6 +91,7 @@ def test_saved_configurations_can_be_listed_read_loaded_and_deleted(store: Confi
         store.delete("My config")
 
 
+@pytest.mark.slow
 def test_presets_are_listed_and_cannot_be_deleted(store: ConfigStore) -> None:
     """Every preset can be loaded; none can be deleted."""
     names = [item["name"] for item in store.list() if item["kind"] == "preset"]
@@ -112,6 +117,7 @@ def test_a_plain_name_stays_as_it_is() -> None:
     assert clean_name("Mein Häuschen (v2) – neu") == "Mein Häuschen (v2) – neu"
 
 
+@pytest.mark.slow
 def test_secrets_never_come_near_a_file(store: ConfigStore, tmp_path: Path) -> None:
     """A token in an imported file is neither saved, nor exported, nor part of the settings being edited."""
     store.import_json(json.dumps({"epochs": 5, "secrets": {"huggingface_token": "hf_verysecret"}}))
@@ -125,6 +131,7 @@ def test_secrets_never_come_near_a_file(store: ConfigStore, tmp_path: Path) -> N
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and "hf_verysecret" in path.read_text()]
 
 
+@pytest.mark.slow
 def test_an_import_reports_unknown_keys_and_rejects_what_is_no_configuration(store: ConfigStore) -> None:
     """Loading a file is lenient if nothing is lost, and strict otherwise."""
     document = store.import_json(b'\xef\xbb\xbf{"epochs": 5, "epochz": 6}', name="theirs")
@@ -138,6 +145,7 @@ def test_an_import_reports_unknown_keys_and_rejects_what_is_no_configuration(sto
     assert store.current().config["epochs"] == 5
 
 
+@pytest.mark.slow
 def test_concepts_of_a_file_are_taken_in(store: ConfigStore, tmp_path: Path) -> None:
     """An unpacked configuration becomes packed, and can be exported either way."""
     (tmp_path / "training_concepts").mkdir()
@@ -147,6 +155,7 @@ def test_concepts_of_a_file_are_taken_in(store: ConfigStore, tmp_path: Path) -> 
     assert store.export(packed=False)["concepts"] is None
 
 
+@pytest.mark.slow
 def test_lists_are_read_inside_the_allowed_folders_only(tmp_path: Path) -> None:
     """A document can't make the panel read a file outside; the check reports that the path is outside."""
     outside = tmp_path / "outside.json"
@@ -162,6 +171,7 @@ def test_lists_are_read_inside_the_allowed_folders_only(tmp_path: Path) -> None:
     assert ConfigStore(tmp_path / "free").replace(document).config["concepts"][0]["name"] == "secret"
 
 
+@pytest.mark.slow
 def test_a_name_can_be_opened_as_what_it_is(store: ConfigStore) -> None:
     """A saved configuration takes precedence over a preset of the same name, unless the preset is requested."""
     name = next(name for name in preset_files() if "/" not in name)
@@ -171,6 +181,7 @@ def test_a_name_can_be_opened_as_what_it_is(store: ConfigStore) -> None:
     assert store.load(name, "preset").config["epochs"] != 7
 
 
+@pytest.mark.slow
 def test_validation_finds_what_the_start_would(store: ConfigStore, tmp_path: Path) -> None:
     """Errors have paths for the current document, another one, and an unreadable one."""
     good = small_config(tmp_path / "good")
@@ -180,6 +191,7 @@ def test_validation_finds_what_the_start_would(store: ConfigStore, tmp_path: Pat
     assert store.validate({"epochs": "many"})[0]["path"] == "epochs"
 
 
+@pytest.mark.slow
 def test_defaults_are_those_of_the_model_and_method(store: ConfigStore) -> None:
     """The defaults contain the requested model and method; an unknown model type is an error with its path."""
     assert store.defaults("STABLE_DIFFUSION_15", "FINE_TUNE")["training_method"] == "FINE_TUNE"
@@ -188,6 +200,7 @@ def test_defaults_are_those_of_the_model_and_method(store: ConfigStore) -> None:
     assert error.value.path == "model_type"
 
 
+@pytest.mark.slow
 def test_viewers_are_notified_of_each_change_and_who_made_it(tmp_path: Path) -> None:
     """Two open pages stay in sync."""
     messages: list[tuple[int, str]] = []
@@ -201,6 +214,7 @@ def test_viewers_are_notified_of_each_change_and_who_made_it(tmp_path: Path) -> 
     assert messages == [(2, "anna"), (3, "bert")]
 
 
+@pytest.mark.slow
 def test_an_unreadable_draft_does_not_keep_the_panel_from_starting(tmp_path: Path) -> None:
     """A damaged file is replaced by the defaults."""
     for text in ("{torn", '{"config": {"epochs": "many"}, "revision": 1}', '{"config": 5, "revision": 1}', "[]"):
@@ -215,6 +229,7 @@ def test_an_unreadable_draft_does_not_keep_the_panel_from_starting(tmp_path: Pat
     assert ConfigStore(tmp_path).current().config["epochs"] == 7
 
 
+@pytest.mark.slow
 def test_a_draft_that_cannot_be_moved_aside_stays(tmp_path: Path) -> None:
     """If nothing can be written, the start fails, and the edits are kept."""
     ConfigStore(tmp_path).patch({"epochs": 77})
@@ -225,6 +240,7 @@ def test_a_draft_that_cannot_be_moved_aside_stays(tmp_path: Path) -> None:
     assert ConfigStore(tmp_path).current().config["epochs"] == 77
 
 
+@pytest.mark.slow
 def test_a_preset_asked_for_at_the_start_moves_the_former_draft_aside(tmp_path: Path) -> None:
     """Starting with the demo loses no earlier edits."""
     ConfigStore(tmp_path).patch({"epochs": 77})
@@ -234,6 +250,7 @@ def test_a_preset_asked_for_at_the_start_moves_the_former_draft_aside(tmp_path: 
     assert moved_aside["config"]["epochs"] == 77
 
 
+@pytest.mark.slow
 def test_a_renamed_preset_is_found_by_its_former_name(tmp_path: Path) -> None:
     """A draft of an earlier version keeps its edits, and a script can still open the preset."""
     current = tmp_path / "config" / "current.json"
@@ -262,6 +279,7 @@ def test_differences_are_paths(before: object, after: object, paths: list[str]) 
     assert different_paths(before, after) == paths
 
 
+@pytest.mark.slow
 def test_an_optimizer_comes_back_as_it_was_set(store: ConfigStore) -> None:
     """Switching to another optimizer and back restores edits; an optimizer that was never set begins with its defaults."""
     store.patch({"optimizer.optimizer": "ADAMW"})
@@ -271,6 +289,7 @@ def test_an_optimizer_comes_back_as_it_was_set(store: ConfigStore) -> None:
     assert store.patch({"optimizer.optimizer": "ADAMW"}).config["optimizer"]["weight_decay"] == 0.07
 
 
+@pytest.mark.slow
 def test_what_a_preset_set_for_an_optimizer_comes_back_too(store: ConfigStore) -> None:
     """Values from an opened document, not only edits, survive a switch to another optimizer."""
     store.replace({"optimizer": {"optimizer": "ADAMW", "eps": 1e-5}})
@@ -278,12 +297,14 @@ def test_what_a_preset_set_for_an_optimizer_comes_back_too(store: ConfigStore) -
     assert store.patch({"optimizer.optimizer": "ADAMW"}).config["optimizer"]["eps"] == 1e-5
 
 
+@pytest.mark.slow
 def test_values_sent_with_a_switch_go_over_what_is_remembered(store: ConfigStore) -> None:
     """One change can set an optimizer and its parameters."""
     document = store.patch({"optimizer.optimizer": "LION", "optimizer.beta1": 0.5})
     assert (document.config["optimizer"]["beta1"], document.config["optimizer"]["beta2"]) == (0.5, 0.99)
 
 
+@pytest.mark.slow
 def test_the_defaults_of_an_optimizer_can_be_asked_for(store: ConfigStore) -> None:
     """Its parameters are the defaults again, and the previous values are forgotten."""
     store.patch({"optimizer.optimizer": "ADAMW"})
@@ -304,6 +325,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_few(store: ConfigStore) ->
     assert len(caught.value.expected) < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file_name", "name"),
     [

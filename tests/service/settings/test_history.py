@@ -38,6 +38,7 @@ def names(store: ConfigStore) -> tuple[list[str], list[str]]:
 KEPT = (["dog", "cat"], ["my own prompt"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in preset_files() if "/" in name][::6])
 def test_opening_a_preset_keeps_concepts_samples_and_what_it_does_not_set(store: ConfigStore, name: str) -> None:
     """A preset changes only what it sets; one undo restores everything."""
@@ -53,6 +54,7 @@ def test_opening_a_preset_keeps_concepts_samples_and_what_it_does_not_set(store:
     assert (redone.config, redone.name, redone.changed) == (opened.config, opened.name, opened.changed)
 
 
+@pytest.mark.slow
 def test_an_import_without_lists_and_a_reset_keep_them_too(store: ConfigStore) -> None:
     """A file without concepts doesn't remove them, and neither does null."""
     before = store.current().config
@@ -70,6 +72,7 @@ def test_an_import_without_lists_and_a_reset_keep_them_too(store: ConfigStore) -
     assert store.undo().config["epochs"] == 77
 
 
+@pytest.mark.slow
 def test_reset_goes_back_to_an_imported_file(store: ConfigStore) -> None:
     """This works if the file is no longer in the list; its lists are restored too."""
     store.import_json(json.dumps({"epochs": 5, "concepts": [{"name": "theirs", "path": "/x"}]}), name="theirs.json")
@@ -78,6 +81,7 @@ def test_reset_goes_back_to_an_imported_file(store: ConfigStore) -> None:
     assert (reset.config["epochs"], reset.name, names(store)[0]) == (5, "theirs.json", ["theirs"])
 
 
+@pytest.mark.slow
 def test_two_presets_do_not_mix(store: ConfigStore, tmp_path: Path) -> None:
     """As in OneTrainer, the values of the first preset are replaced, except for the user's edits."""
     store.load(OTHER)
@@ -89,6 +93,7 @@ def test_two_presets_do_not_mix(store: ConfigStore, tmp_path: Path) -> None:
     assert mixed["unet"] == alone["unet"] | {"learning_rate": 0.5}
 
 
+@pytest.mark.slow
 def test_an_edit_goes_with_what_belongs_to_it(store: ConfigStore, tmp_path: Path) -> None:
     """A number keeps its unit and an optimizer its parameters; a preset that sets one of them sets all."""
     library = tmp_path / "mine"
@@ -110,6 +115,7 @@ def test_an_edit_goes_with_what_belongs_to_it(store: ConfigStore, tmp_path: Path
     assert names(store) == KEPT
 
 
+@pytest.mark.slow
 def test_a_preset_over_a_file_of_ones_own_keeps_the_file(store: ConfigStore) -> None:
     """Saved and imported values belong to the user: a preset changes only what it sets."""
     store.patch({"batch_size": 33, "debug_dir": "mine"})
@@ -121,6 +127,7 @@ def test_a_preset_over_a_file_of_ones_own_keeps_the_file(store: ConfigStore) -> 
     assert store.undo().name == "mine"
 
 
+@pytest.mark.slow
 def test_a_preset_with_lists_brings_them_only_where_the_user_has_none(store: ConfigStore, tmp_path: Path) -> None:
     """The demo's concepts fill empty lists and leave with the next preset, and never replace the user's."""
     demo = DEMO_PRESET
@@ -134,6 +141,7 @@ def test_a_preset_with_lists_brings_them_only_where_the_user_has_none(store: Con
     assert (names(fresh)[0], names(fresh)[1] != theirs[1]) == (theirs[0], True)
 
 
+@pytest.mark.slow
 def test_history_outlives_a_restart(store: ConfigStore, tmp_path: Path) -> None:
     """This includes the position: an undone change can be redone after a restart."""
     start = store.current().config
@@ -153,6 +161,7 @@ def test_history_outlives_a_restart(store: ConfigStore, tmp_path: Path) -> None:
         again.undo()
 
 
+@pytest.mark.slow
 def test_an_edit_after_an_undo_ends_the_redo(store: ConfigStore) -> None:
     """There is only one line of history."""
     store.patch({"epochs": 3})
@@ -164,6 +173,7 @@ def test_an_edit_after_an_undo_ends_the_redo(store: ConfigStore) -> None:
     assert store.undo().config["epochs"] != 4
 
 
+@pytest.mark.slow
 def test_each_undoes_its_own_changes_and_leaves_those_of_others(store: ConfigStore) -> None:
     """Two people edit; without a name, the last change of all is undone."""
     before = store.current().config
@@ -184,6 +194,7 @@ def test_each_undoes_its_own_changes_and_leaves_those_of_others(store: ConfigSto
     assert store.current("bert").redo == {"kind": "edit", "paths": ["lora_rank"]}
 
 
+@pytest.mark.slow
 def test_an_undo_within_a_list_that_others_changed_touches_nothing_else(store: ConfigStore) -> None:
     """An index in a list is valid only while the list is unchanged."""
     store.patch({"concepts.1.name": "lynx"}, by="anna")
@@ -192,6 +203,7 @@ def test_an_undo_within_a_list_that_others_changed_touches_nothing_else(store: C
     assert names(store)[0] == ["new", "newer"]
 
 
+@pytest.mark.slow
 def test_an_undo_names_the_revision_it_was_made_on(store: ConfigStore) -> None:
     """A page that hasn't received the last change can't undo it."""
     revision = store.revision()
@@ -202,6 +214,7 @@ def test_an_undo_names_the_revision_it_was_made_on(store: ConfigStore) -> None:
     assert store.current().config["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_saving_is_no_step_and_keeps_its_name(store: ConfigStore) -> None:
     """Undo after a save reverts the edit before it; the name stays, and undoing an opening restores the name."""
     store.patch({"epochs": 3})
@@ -216,6 +229,7 @@ def test_saving_is_no_step_and_keeps_its_name(store: ConfigStore) -> None:
     assert store.undo().name == "yours"
 
 
+@pytest.mark.slow
 def test_undo_of_what_was_opened_before_a_save_leaves_the_name(store: ConfigStore) -> None:
     """The values are reverted; the settings keep the saved name and are compared with that file."""
     before = store.current().config
@@ -227,6 +241,7 @@ def test_undo_of_what_was_opened_before_a_save_leaves_the_name(store: ConfigStor
     assert store.redo().changed == ()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_long_lists_are_not_noted_again_with_each_preset(store: ConfigStore, tmp_path: Path) -> None:
     """The history stores what a change replaced, and a preset replaces no concepts."""
@@ -243,6 +258,7 @@ def test_long_lists_are_not_noted_again_with_each_preset(store: ConfigStore, tmp
 NO_CHANGE = b'{"number": 3, "kind": "edit", "by": "", "of": 0, "change": 5}'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"{torn", b"\xff\xfe\x00", b"[" * 50_000, NO_CHANGE], ids=repr)
 def test_a_damaged_step_is_skipped(store: ConfigStore, tmp_path: Path, damage: bytes) -> None:
     """Whatever the history file contains, the panel starts, and the other steps are available."""
@@ -261,6 +277,7 @@ def test_a_damaged_step_is_skipped(store: ConfigStore, tmp_path: Path, damage: b
     assert ConfigStore(tmp_path).undo().config["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_a_history_that_is_taken_away_meanwhile_begins_again(store: ConfigStore, tmp_path: Path) -> None:
     """Neither an error nor an empty step results."""
     (tmp_path / "config" / "history.jsonl").write_bytes(b"")
@@ -271,6 +288,7 @@ def test_a_history_that_is_taken_away_meanwhile_begins_again(store: ConfigStore,
         store.undo()
 
 
+@pytest.mark.slow
 def test_a_history_that_cannot_be_written_stops_no_edit(tmp_path: Path) -> None:
     """The edits are saved."""
     (tmp_path / "config" / "history.jsonl").mkdir(parents=True)
@@ -282,6 +300,7 @@ def test_a_history_that_cannot_be_written_stops_no_edit(tmp_path: Path) -> None:
     assert ConfigStore(tmp_path).current().config["epochs"] == 4
 
 
+@pytest.mark.slow
 def test_a_preset_asked_for_at_the_start_can_be_undone(store: ConfigStore, tmp_path: Path) -> None:
     """Starting with the demo is a step, however often."""
     before = store.current().config

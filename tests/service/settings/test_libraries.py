@@ -25,6 +25,7 @@ def presets(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_of_presets_is_offered_read_only_and_remembered(tmp_path: Path, presets: Path) -> None:
     """Its presets are listed under its name, can be opened, and are available after a restart."""
     store = ConfigStore(tmp_path / "data")

@@ -33,6 +33,7 @@ def test_a_value_that_cannot_be_used_is_named_until_it_is_corrected_or_its_page_
     edits.refuse()
 
 
+@pytest.mark.slow
 def test_a_start_waits_for_an_edit_on_its_way() -> None:
     """Start right after the last keystroke uses the new value, or is rejected for it; the wait is limited."""
     edits = OpenEdits()
@@ -77,6 +78,7 @@ def test_what_a_page_reports_is_bounded() -> None:
     assert max(len(finding.message) for finding in caught.value.findings()) < 400
 
 
+@pytest.mark.slow
 def test_a_start_of_the_current_settings_is_rejected_and_one_of_other_settings_is_not(
     make_service: MakeService, tmp_path: Path
 ) -> None:

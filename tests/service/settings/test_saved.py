@@ -57,6 +57,7 @@ def test_a_copy_gets_a_name_of_its_own(saved: SavedConfigs, name: str, copy: str
     assert saved.free_name(name) == f"{copy} 2"
 
 
+@pytest.mark.slow
 def test_the_settings_in_the_form_follow_a_new_name(tmp_path: Path) -> None:
     """Renaming the open configuration renames it in the form, and changes no setting."""
     store = ConfigStore(tmp_path)
@@ -71,6 +72,7 @@ def test_the_settings_in_the_form_follow_a_new_name(tmp_path: Path) -> None:
         store.rename("SDXL/LoRA 8 GB", "mine")
 
 
+@pytest.mark.slow
 def test_presets_of_any_kind_are_duplicated_into_saved_ones(tmp_path: Path) -> None:
     """A copy of a preset opens as the original does; an invalid name is an error that names it."""
     folder = tmp_path / "presets"
@@ -89,6 +91,7 @@ def test_presets_of_any_kind_are_duplicated_into_saved_ones(tmp_path: Path) -> N
         store.duplicate("Mine/a", kind="saved")
 
 
+@pytest.mark.slow
 def test_exports_hold_lists_only_when_packed(tmp_path: Path) -> None:
     """A saved configuration is exported as settings only or with concepts and samples; the form doesn't change."""
     store = ConfigStore(tmp_path)
