@@ -33,11 +33,11 @@ WITHOUT_MARKS = re.compile(r"not \w+( and not \w+)*")
 
 
 @cache
-def _left_out(path, marks):
+def _omitted(path, marks):
     """Return whether the file, or each file of tests in the folder, has one of the marks as a whole."""
     if path.is_dir():
         files = list(path.rglob("test_*.py"))
-        return bool(files) and all(_left_out(file, marks) for file in files)
+        return bool(files) and all(_omitted(file, marks) for file in files)
     found = " ".join(MARKS_OF_FILE.findall(path.read_text("utf-8")))
     return any(re.search(rf"\bmark\.{mark}\b", found) for mark in marks)
 
@@ -54,7 +54,7 @@ def pytest_ignore_collect(collection_path, config):
     if not marks or collection_path == Path(__file__).parent:
         return None
     if collection_path.is_dir() or collection_path.match("test_*.py"):
-        return True if _left_out(collection_path, marks) else None
+        return True if _omitted(collection_path, marks) else None
     return None
 
 

@@ -164,13 +164,11 @@ def test_every_type_that_is_trained_here_has_a_size():
 
 
 PAIRS = [(model_type, method) for model_type in FAMILIES for method in METHODS]
-CHOSEN = ("STABLE_DIFFUSION_XL_10_BASE", "LORA")
-PARAMETERS = [pytest.param(*pair, marks=exhaustive_unless(pair == CHOSEN)) for pair in PAIRS]
 
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-@pytest.mark.parametrize(("model_type", "method"), PARAMETERS)
+@pytest.mark.parametrize(("model_type", "method"), PAIRS)
 def test_every_family_steps_at_full_size(model_type: str, method: str):
     """It does forward, backward and optimizer with the published architecture and number of parameters."""
     full = method == "FINE_TUNE"
@@ -193,7 +191,6 @@ OTHER_CHOSEN = ("STABLE_DIFFUSION_15", "embedding")
 OTHER_PARAMETERS = [pytest.param(*pair, marks=exhaustive_unless(pair == OTHER_CHOSEN)) for pair in OTHER_PAIRS]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(("model_type", "method"), OTHER_PARAMETERS)
 def test_every_other_method_steps_at_full_size(model_type: str, method: str):
