@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from onetrainer_gradio.ui.gradio_import import shorten_import
 from tests.alone import turn
 from tests.log_records import recorded_log
 
@@ -23,6 +24,9 @@ os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
 # No test loses the power supply, and the disk takes milliseconds each time. Processes that tests start do write through.
 os.fsync = lambda descriptor: None
 
+
+# As the panel imports it: each process that collects tests would otherwise write Gradio's stub files.
+shorten_import()
 
 # Python's 700 are for small programs: syntax trees, schemas and models are made of millions of objects that all stay.
 gc.set_threshold(50_000, 20, 20)
@@ -107,6 +111,19 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if any(item.get_closest_marker(name) for name in ("browser", "alone", "timed")):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give all browser tests to one process: each would start its own Chromium and panel, and load the page once more."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneBrowser(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "tests/browser" if file.startswith("tests/browser/") else file
+
+    return OneBrowser(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)

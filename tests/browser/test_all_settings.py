@@ -12,11 +12,10 @@ import pytest
 from playwright.sync_api import expect
 
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE, is_shown
-from onetrainer_gradio.config.families.models import FAMILIES, MODELS
+from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import from_document
 from tests.browser.conftest import Panel, Visitor
 from tests.browser.test_settings import field, group
-from tests.core import core
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -87,30 +86,13 @@ def expected_rows(document: dict[str, Any], prefix: str = "") -> set[str]:
 PAIRS = [(model_type.value, method.value) for model_type, model in MODELS.items() for method in model.methods]
 
 
-def kinds(pair: tuple[str, str]) -> frozenset[str]:
-    """Return what a pair is an example of: its family with the method, and each setting that it shows."""
-    model_type, method = pair
-    family = next(each.__name__ for each in FAMILIES if any(facts.type == model_type for facts in each.MODELS))
-    return frozenset({f"{family} {method}", *expected_rows({"model_type": model_type, "training_method": method})})
-
-
-CHOSEN = core(PAIRS, kinds)
-
-
 @pytest.mark.exhaustive
-def test_the_chosen_pairs_have_every_family_with_every_method_and_every_setting() -> None:
-    """So `.ci/run` covers each setting, and each family with each of its methods."""
-    assert len(PAIRS) == 88
-    assert frozenset().union(*map(kinds, CHOSEN)) == frozenset().union(*map(kinds, PAIRS))
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("pairs", [CHOSEN, pytest.param(PAIRS, marks=pytest.mark.exhaustive)], ids=["chosen", "all"])
-def test_every_setting_that_applies_has_its_row(visitor: Visitor, panel: Panel, pairs: list[tuple[str, str]]) -> None:
+def test_every_setting_that_applies_has_its_row(visitor: Visitor, panel: Panel) -> None:
     """At expert level the groups together show each setting that applies, once, and no other, for every type and method."""
+    assert len(PAIRS) == 88
     page = expert(visitor)
     group(page, "model")
-    for pair, found in zip(pairs, page.evaluate(ROWS, pairs), strict=True):
+    for pair, found in zip(PAIRS, page.evaluate(ROWS, PAIRS), strict=True):
         rows = found["rows"]
         assert (found["config"]["model_type"], found["config"]["training_method"]) == pair
         assert len(rows) == len(set(rows)), pair

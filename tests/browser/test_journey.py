@@ -56,9 +56,11 @@ def test_from_the_first_look_to_the_finished_file(visitor: Visitor, demo: Panel,
 
     second = visitor.open("samples", demo)
     seen = second.locator(".og-tile").count()
+    page.bring_to_front()  # Chromium draws a page in the background once a second, and a click waits for two frames
     page.get_by_role("button", name="Sample now").click()
     expect(page.locator(".og-outcome")).to_contain_text("Samples generated", timeout=45_000)
     expect(second.locator(".og-tile").nth(seen)).to_be_visible()
+    second.bring_to_front()
     second.get_by_text("Generate a sample").click()
     second.get_by_label("Prompt", exact=True).fill("a blue circle")
     second.get_by_label("Width").fill("64")
@@ -66,6 +68,7 @@ def test_from_the_first_look_to_the_finished_file(visitor: Visitor, demo: Panel,
     second.get_by_role("button", name="Generate", exact=True).click()
     expect(second.get_by_text("a blue circle").first).to_be_visible(timeout=30_000)
 
+    page.bring_to_front()
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".og-outcome")).to_have_text("Paused", timeout=30_000)
     expect(second.locator(".og-topbar .og-badge")).to_have_text("Paused")

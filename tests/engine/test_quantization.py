@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from torch import nn
@@ -15,9 +17,12 @@ from onetrainer_gradio.engine.methods.adapters import ADAPTERS
 from onetrainer_gradio.engine.methods.adapters.layer import Layer
 from onetrainer_gradio.engine.quantization import Corrections, full_state, is_quantized, quantize, quantized_kind, weight_of
 
-pytestmark = pytest.mark.slow
+# its import takes seconds, because it compiles: only the process that runs the tests imports it
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes isn't installed"),
+]
 
-BITSANDBYTES = pytest.importorskip("bitsandbytes", reason="bitsandbytes isn't installed")
 KINDS = ["FLOAT_8", "INT_W8A8", "FLOAT_W8A8", "NFLOAT_4", "INT_8"]
 CLOSE = {"FLOAT_8": 0.02, "INT_W8A8": 0.01, "FLOAT_W8A8": 0.02, "NFLOAT_4": 0.06, "INT_8": 0.01}
 
