@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -113,17 +114,21 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+# Files that share something costly, which each process would make again: a Chromium and a panel, or the parsed sources.
+TOGETHER = (re.compile(r"tests/browser/"), re.compile(r"tests/test_(architecture|covered|docs|language|suggestions)\.py"))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give all browser tests to one process: each would start its own Chromium and panel, and load the page once more."""
+    """Give files of `TOGETHER` to the same process."""
     from xdist.scheduler import LoadFileScheduling
 
-    class OneBrowser(LoadFileScheduling):
+    class Together(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "tests/browser" if file.startswith("tests/browser/") else file
+            return next((each.pattern for each in TOGETHER if each.match(file)), file)
 
-    return OneBrowser(config, log) if config.getvalue("dist") == "loadfile" else None
+    return Together(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -141,6 +146,16 @@ def _back_where_it_was():
     before = os.getcwd()
     yield
     os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def _frozen_imports():
+    """Freeze what a test imports: each run ends with a garbage collection, which would walk through it."""
+    before = len(sys.modules)
+    yield
+    if len(sys.modules) > before + 100:
+        gc.collect()
+        gc.freeze()
 
 
 FOLDERS = itertools.count()

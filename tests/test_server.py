@@ -244,6 +244,7 @@ def test_requests_that_wait_do_not_hold_up_the_end(panels, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # in .ci/run, tests/chaos/test_kills.py kills the panel
 def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
     """SIGTERM ends the panel with a message that the run continues; a new panel shows the run and stops it."""
     from onetrainer_gradio.config.files.documents import to_document

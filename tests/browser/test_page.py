@@ -93,7 +93,8 @@ def test_a_tab_can_be_chosen_before_gradio(newcomer: Visitor, panel: Panel) -> N
     page.locator(READY["system"]).first.wait_for()
 
 
-@pytest.mark.parametrize("width", [390, pytest.param(1440, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("width", [390, 1440])
 def test_every_tab_fits_its_window_and_names_its_controls(visitor: Visitor, panel: Panel, width: int) -> None:
     """Nothing scrolls sideways on a phone or a desktop, all tabs can be reached,
     and every control has a name, with and without a run.

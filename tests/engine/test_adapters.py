@@ -243,6 +243,7 @@ def lora_over(layer, alpha, dropout=0.0):
         (nn.Conv2d(3, 8, 1, bias=False), (2, 3, 4, 4)),
     ],
 )
+@pytest.mark.exhaustive
 def test_outputs_and_gradients_equal_pefts(module, shape, alpha):
     """This covers Linear, and Conv2d with stride, padding and without bias, at full and at quarter strength."""
     layer = of_peft(module, alpha)

@@ -90,7 +90,9 @@ def test_a_model_in_diffusers_layout_is_saved_and_loaded(configured, train, tmp_
     assert sum(again.losses) < sum(before.losses)
 
 
-@pytest.mark.parametrize("model_format", ["ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"])
+@pytest.mark.parametrize(
+    "model_format", ["ORIGINAL_SINGLE_FILE", pytest.param("LEGACY_SAFETENSORS", marks=pytest.mark.exhaustive)]
+)
 def test_a_single_file_is_saved_and_loaded(configured, train, plain, tmp_path, model_format):
     """Training continues from the file with the original names, with the same losses as from the folder it was made from."""
     target = tmp_path / "model.safetensors"

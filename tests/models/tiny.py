@@ -232,9 +232,10 @@ def write_model(model_type: str, folder: Path) -> Path:
     """
     pipeline, components = MODELS[model_type]()
     index: dict[str, Any] = {"_class_name": pipeline, "_diffusers_version": "0.30.0"}
+    of_transformers = frozenset(transformers.__all__)
     for name, (kind, settings) in components.items():
         place = folder / name
-        index[name] = ["transformers" if kind in dir(transformers) else "diffusers", kind]
+        index[name] = ["transformers" if kind in of_transformers else "diffusers", kind]
         if "write" in settings:
             settings["write"](place)
         elif name == "scheduler":
