@@ -45,9 +45,10 @@ class Asset:
 @cache
 def assets() -> dict[str, Asset]:
     """Return all files by name, as they are served."""
-    found = (path for path in sorted(_FOLDER.rglob("*")) if path.suffix in _MEDIA_TYPES and path.name not in scripts())
+    ours = scripts()
+    found = (path for path in sorted(_FOLDER.rglob("*")) if path.suffix in _MEDIA_TYPES and path.name not in ours)
     others = {path.relative_to(_FOLDER).as_posix(): path.read_bytes() for path in found}
-    served = {name: text.encode() for name, text in bundled(scripts(), BUNDLES).items()} | others
+    served = {name: text.encode() for name, text in bundled(ours, BUNDLES).items()} | others
     return {
         name: Asset(body, gzip.compress(body, 9, mtime=0), _MEDIA_TYPES[PurePath(name).suffix]) for name, body in served.items()
     }
