@@ -130,7 +130,9 @@ def test_run_equals_the_recorded_one(case, images, model, tmp_path):
     if "error" in row:
         pytest.skip(f"OneTrainer failed: {row['error']}")
     if case.changes.get("train_dtype") == "BFLOAT_16" and not onednn_computes_bfloat16():
-        pytest.skip("torch computes bfloat16 without oneDNN on this processor, with other last bits than recorded (docs/findings.md)")
+        pytest.skip(
+            "torch computes bfloat16 without oneDNN on this processor, with other last bits than recorded (docs/findings.md)"
+        )
     ours = repeat(case, model(case.model_type), images, tmp_path, row)
     compare(ours, row)
 
