@@ -33,8 +33,8 @@ def unused_omitted() -> Iterator[None]:
     """Within the block, models are imported as if the unused libraries weren't there.
 
     Afterwards they are there again: a program that trained may load a LoRA with diffusers, which takes peft. So modules of
-    diffusers that copied the flag get it back. The modules of transformers that were imported in the block stay without
-    distributed tensors, unless the program uses torch.distributed.
+    diffusers that copied the flag get it back, and lose it again in the next block. The modules of transformers that were
+    imported in the block stay without distributed tensors, unless the program uses torch.distributed.
     """
     lazy_dynamo.postpone()
     for name in POSTPONED:
@@ -51,11 +51,17 @@ def unused_omitted() -> Iterator[None]:
     backend = utils.USE_PEFT_BACKEND
     try:
         with _set(flags):
+            _set_backend(False)
             yield
     finally:
-        for name, module in list(sys.modules.items()):
-            if name.startswith("diffusers.") and vars(module).get(PEFT_BACKEND) is False:
-                setattr(module, PEFT_BACKEND, backend)
+        _set_backend(backend)
+
+
+def _set_backend(there: bool) -> None:
+    """Set the flag in the modules of diffusers that have copied it."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("diffusers.") and PEFT_BACKEND in vars(module):
+            setattr(module, PEFT_BACKEND, there)
 
 
 @contextmanager

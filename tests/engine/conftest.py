@@ -53,6 +53,13 @@ def _imported_for_runs(request):
         request.getfixturevalue("_imported")
 
 
+@pytest.fixture
+def as_in_runs():
+    """Omit peft, which diffusers imports for a forward pass: several seconds in each process that tests."""
+    with unused_omitted():
+        yield
+
+
 @pytest.fixture(scope="session")
 def recorded() -> dict[str, Any]:
     """Return what the recorded run did, step by step."""

@@ -259,6 +259,7 @@ def test_outputs_and_gradients_equal_pefts(module, shape, alpha):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # in .ci/run, it equals the numbers of OneTrainer above
 def test_dropout_is_between_the_matrices():
     """While training, half of the rank is dropped and the rest doubled; in evaluation nothing is."""
     layer = of_peft(nn.Linear(6, 5), 4)

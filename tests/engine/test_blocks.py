@@ -18,6 +18,8 @@ from onetrainer_gradio.engine.layer_offload import LayerOffload
 from onetrainer_gradio.engine.methods.adapters.layer import Layer
 from onetrainer_gradio.engine.methods.adapters.lora import Lora
 
+pytestmark = pytest.mark.usefixtures("as_in_runs")
+
 CPU = torch.device("cpu")
 META = torch.device("meta")
 

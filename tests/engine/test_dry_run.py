@@ -21,6 +21,8 @@ from onetrainer_gradio.engine.dry_run import estimate
 from onetrainer_gradio.engine.families import FAMILIES
 from tests.core import exhaustive_unless
 
+pytestmark = pytest.mark.usefixtures("as_in_runs")
+
 DEMO = str(DEMO_FOLDER / "model")
 GIB = 1 << 30
 METHODS = ("LORA", "FINE_TUNE")

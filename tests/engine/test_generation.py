@@ -11,7 +11,7 @@ import pytest
 from onetrainer_gradio.config import SampleConfig
 from onetrainer_gradio.errors import ConfigValueError, ModelNotFoundError, SamplingError, UnsupportedError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_in_runs")]
 
 SAMPLE = SampleConfig(prompt="a red cross", width=32, height=32, diffusion_steps=3, cfg_scale=3.0)
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.engine.conftest import GOLDEN
 
-pytestmark = pytest.mark.slow  # each of these trains or builds the whole panel
+# each of these trains or builds the whole panel
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_in_runs")]
 
 # GroupNorm with one channel per group removes what these add: their true gradient is 0, and Adam makes
 # full steps from the rounding errors that differ between processors.

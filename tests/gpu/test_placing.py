@@ -24,17 +24,20 @@ def places(model: Any) -> dict[str, str]:
 @contextmanager
 def loaded(config: Any) -> Iterator[Any]:
     """Return a loaded and planned run with a filled cache."""
-    from onetrainer_gradio.engine import training
-    from onetrainer_gradio.engine.reporter import RunReporter
+    from onetrainer_gradio.engine.lean_imports import unused_omitted
 
-    run = training.load(config, RunOptions(), RunReporter(Recorder(), FakeControl()))
-    try:
-        run.plan()
-        yield run
-    finally:
-        run.close()
-        del run
-        training.release_memory()
+    with unused_omitted():
+        from onetrainer_gradio.engine import training
+        from onetrainer_gradio.engine.reporter import RunReporter
+
+        run = training.load(config, RunOptions(), RunReporter(Recorder(), FakeControl()))
+        try:
+            run.plan()
+            yield run
+        finally:
+            run.close()
+            del run
+            training.release_memory()
 
 
 def test_components_go_to_the_temp_device_and_back(device, configured):
