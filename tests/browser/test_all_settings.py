@@ -151,6 +151,7 @@ def test_a_layer_preset_writes_its_pattern(visitor: Visitor, panel: Panel) -> No
     expect(field(page, "layer_filter")).to_have_value("")
 
 
+@pytest.mark.exhaustive
 def test_choices_follow_the_model_and_a_strange_one_stays_visible(visitor: Visitor, panel: Panel) -> None:
     """Only what the model supports is offered, by its label; an invalid value is marked and not lost."""
     panel.change(training_method="EMBEDDING")
@@ -199,6 +200,7 @@ def test_findings_lead_to_their_setting_and_are_fixed_by_a_button(visitor: Visit
     expect(page.locator("#og-f-base_model_name-error")).to_contain_text("The model /nowhere/model doesn't exist")
 
 
+@pytest.mark.exhaustive
 def test_search_finds_what_is_hidden_and_reports_why(visitor: Visitor, panel: Panel) -> None:
     """JSON paths, settings of each concept, and paths without a control are found; unused ones show the reason."""
     page = visitor.open()
@@ -213,6 +215,7 @@ def test_search_finds_what_is_hidden_and_reports_why(visitor: Visitor, panel: Pa
     expect(search).to_have_value("")
 
 
+@pytest.mark.exhaustive
 def test_edits_are_taken_back_and_made_again(visitor: Visitor, panel: Panel) -> None:
     """Undo and redo go through the user's own edits, one change at a time; edits of others stay."""
     page = visitor.open()

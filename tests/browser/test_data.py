@@ -193,6 +193,7 @@ def test_duplicates_are_found_and_dealt_with_by_one_click(visitor: Visitor, pane
     assert sorted(path.name for path in folder.glob("*.png")) == ["0.png", "1.png", "2.png"]
 
 
+@pytest.mark.exhaustive
 def test_a_mask_is_drawn_and_written(visitor: Visitor, panel: Panel) -> None:
     """It is white where it was drawn, in the size of the image."""
     folder = dataset(panel, "masks", 1)

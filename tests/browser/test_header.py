@@ -138,6 +138,7 @@ def test_back_and_forward_move_between_tabs(visitor: Visitor) -> None:
     expect(tab("Training")).to_have_count(1)
 
 
+@pytest.mark.exhaustive
 def test_a_tab_that_has_no_room_is_in_a_menu_and_opens_all_the_same(visitor: Visitor) -> None:
     """In a very narrow window the address, Back and links reach the tabs that Gradio puts into its menu."""
     page = visitor.open("configuration")

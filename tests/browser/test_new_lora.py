@@ -72,6 +72,7 @@ def test_from_images_to_a_run(visitor: Visitor, panel: Panel, width: int) -> Non
     expect(page.get_by_role("tab", name="Training", selected=True)).to_have_count(1)
 
 
+@pytest.mark.exhaustive
 def test_what_is_missing_is_reported_where_it_is_asked(visitor: Visitor, panel: Panel) -> None:
     """Start without images and trigger word starts and changes nothing."""
     before = panel.send("GET", "api/config/current")["config"]

@@ -36,6 +36,7 @@ UNNAMED = """() => [...document.querySelectorAll('button, input, select, textare
   .map(node => node.outerHTML.slice(0, 160))"""
 
 
+@pytest.mark.exhaustive
 def test_the_first_view_is_light(newcomer: Visitor, panel: Panel) -> None:
     """It takes at most 350 kB and 60 requests, none of them twice, fewer than 1500 elements, and no heartbeat connection."""
     page = newcomer.context.new_page()
@@ -243,6 +244,7 @@ def test_the_gallery_works_by_keyboard(visitor: Visitor, panel: Panel) -> None:
     expect(tiles.nth(1)).to_be_focused()
 
 
+@pytest.mark.exhaustive
 def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor, panel: Panel) -> None:
     """The cause and what to change are on the Training tab; the setting's name links to its field."""
     tags = ["fail_at=3", "step_s=0.01"]

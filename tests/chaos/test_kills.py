@@ -62,7 +62,9 @@ def test_panel_killed(tally, tmp_path):
             end_all(folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=["kill", "segv"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.exhaustive)], ids=["kill", "segv"]
+)
 def test_worker_killed(tally, tmp_path, number):
     """The actual cause is reported, everything saved before is complete, and the run resumes from its newest backup."""
     for turn in range(ROUNDS):

@@ -90,7 +90,8 @@ def test_a_filter_that_matches_nothing_is_rejected(configured, train, filter_, r
         train(configured(layer_filter=filter_, layer_filter_regex=regex))
 
 
-@pytest.mark.parametrize("model_format", ["KOHYA_LORA", pytest.param("DIFFUSERS_LORA", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("model_format", ["KOHYA_LORA", "DIFFUSERS_LORA"])
 def test_the_file_gives_the_image_that_the_training_showed(configured, train, tmp_path, model_format):
     """diffusers' own pipeline with ``load_lora_weights`` generates the run's last sample."""
     import torch
