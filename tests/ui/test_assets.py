@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -55,3 +57,19 @@ def test_the_site_has_its_own_icon() -> None:
     """It is embedded in the page, so it needs no request."""
     (address,) = re.findall(r'<link rel="icon" href="data:image/svg\+xml,([^"]+)">', head())
     assert ElementTree.fromstring(unquote(address)).tag.endswith("svg")
+
+
+def test_each_file_is_read_once() -> None:
+    """The panel reads more than a hundred files before its page is there."""
+    code = """
+import sys
+from collections import Counter
+from onetrainer_gradio.ui.assets import _FOLDER, assets
+opened = Counter()
+sys.addaudithook(lambda event, words: opened.update([str(words[0])]) if event == "open" else None)
+assets()
+ours = {path: count for path, count in opened.items() if path.startswith(str(_FOLDER))}
+print(len(ours) > 100, set(ours.values()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["True", "{1}"]
