@@ -129,19 +129,8 @@ def test_run_equals_the_recorded_one(case, images, model, tmp_path):
     assert row is not None, "this case isn't recorded"
     if "error" in row:
         pytest.skip(f"OneTrainer failed: {row['error']}")
-    if case.changes.get("train_dtype") == "BFLOAT_16" and not onednn_computes_bfloat16():
-        pytest.skip(
-            "torch computes bfloat16 without oneDNN on this processor, with other last bits than recorded (docs/findings.md)"
-        )
     ours = repeat(case, model(case.model_type), images, tmp_path, row)
     compare(ours, row)
-
-
-def onednn_computes_bfloat16() -> bool:
-    """Return whether oneDNN computes bfloat16 products for torch on this processor: on x86, one with AVX-512."""
-    import torch
-
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def repeat(case: Case, model: Path, images: Path, place: Path, row: Mapping[str, Any]) -> dict[str, Any]:
